@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * index.h - the rows beside the files: one index per user, one mailbox list per store.
+ *
+ * Both are SQLite databases. The Index is a cache: every row in it can be made again from the message
+ * files, so a database of another schema version is never migrated, only rebuilt. This layer knows
+ * rows, SQL and transactions; it knows no layout on disk, no mail syntax and no FUSE.
+ *
+ *   g_autoptr (Index) index = index_open (path, INDEX_CREATE, &error);
+ *   g_autoptr (IndexWrite) write = index_write_begin (index, &error);
+ *   if (!index_write_message (write, mailbox, &message, &summary, &error)
+ *       || !index_write_commit (write, &error))
+ *     ...                                          // leaving scope uncommitted rolls back
+ *
+ * Errors: EUCLEAN, the database is damaged or of another schema version; EBUSY, another process held
+ * its lock longer than 10 s; ENOSPC, EIO, EROFS, EACCES, ENOENT as the system says. Messages name the
+ * database file. Absence of a row is a result, not an error.
+ *
+ * Threads: every function may be called from any thread. Reads of one Index run on a reading
+ * connection of their own and wait for a writer only while it commits. One IndexWrite exists at a
+ * time for an Index and process; index_write_begin() waits for the one before it.
+ *
+ * Durability: when a commit has returned true, it survives a loss of power (journal_mode=TRUNCATE,
+ * synchronous=FULL).
+ */
+#pragma once
+
+#include "index/error.h"
+
+/* ---- the index of one user ------------------------------------------------------------------- */
+
+typedef struct Index Index;
+typedef struct IndexWrite IndexWrite;
+
+typedef enum {
+  INDEX_CREATE = 1u << 0,    /* make the database when there is none */
+  INDEX_READ_ONLY = 1u << 1, /* never write, not even a journal */
+} IndexOpenFlags;
+
+/* IMAP system flags (RFC 3501, 2.3.2), as bits of IndexMessage.flags. */
+typedef enum {
+  INDEX_FLAG_ANSWERED = 1u << 0,
+  INDEX_FLAG_DELETED = 1u << 1,
+  INDEX_FLAG_DRAFT = 1u << 2,
+  INDEX_FLAG_FLAGGED = 1u << 3,
+  INDEX_FLAG_SEEN = 1u << 4,
+} IndexFlags;
+
+/* What is wrong with a message, as bits of IndexMessage.damage. */
+typedef enum {
+  INDEX_DAMAGE_NUL = 1u << 0,       /* has NUL bytes; served as it is */
+  INDEX_DAMAGE_SIZE = 1u << 1,      /* the file's size is not the size that was delivered */
+  INDEX_DAMAGE_DIGEST = 1u << 2,    /* the file's bytes are not those that were delivered */
+  INDEX_DAMAGE_UNREADABLE = 1u << 3, /* reading the file failed */
+  INDEX_DAMAGE_LIMIT = 1u << 4,     /* past a parser limit; summarised in part */
+} IndexDamage;
+
+/* A mailbox. The counts are kept by the write functions; the caller never sets them. */
+typedef struct {
+  uint32_t number;        /* given out once per store, never reused; 1 to 2^24-1 */
+  uint32_t uidvalidity;
+  uint32_t uidnext;
+  uint64_t highestmodseq; /* RFC 7162 */
+  int64_t directory_ns;   /* the directory's mtime when rows and files last agreed; 0: they may not */
+  int64_t last_repair_s;
+  uint32_t messages, unseen, expunged; /* live, live without \Seen, expunged */
+  uint64_t bytes;                      /* of the live messages */
+} IndexMailbox;
+
+/* A message's small row: what a listing needs. */
+typedef struct {
+  uint32_t uid;
+  uint32_t flags;          /* IndexFlags */
+  uint32_t damage;         /* IndexDamage */
+  uint32_t birth;          /* epoch of delivery */
+  uint32_t expunged;       /* epoch of the expunge; 0: live */
+  uint64_t size;           /* bytes */
+  uint64_t modseq;
+  int64_t internal_s;      /* INTERNALDATE, seconds since 1970 */
+  int64_t changed_ns;      /* ctime of the message file */
+  char *keywords;          /* separated by one space, sorted; NULL: none. Owned */
+} IndexMessage;
+
+/* A message's large row: what only a look at the one message needs. */
+typedef struct {
+  uint8_t sha256[32];
+  int64_t sent_s;          /* Date: in UTC; INT64_MIN: absent or unreadable */
+  char *envelope;          /* IMAP ENVELOPE and BODYSTRUCTURE (RFC 3501, 7.4.2); no NUL inside. Owned */
+  char *bodystructure;
+} IndexSummary;
+
+void index_message_clear (IndexMessage *message);
+void index_messages_clear (IndexMessage *messages, size_t count);
+void index_summary_clear (IndexSummary *summary);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (IndexMessage, index_message_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (IndexSummary, index_summary_clear)
+
+/* Opens the index at `path` (absolute; symbolic links are refused). Reads nothing but the header.
+ * ENOENT without INDEX_CREATE when there is none. */
+Index *index_open (const char *path, IndexOpenFlags flags, GError **error);
+void index_close (Index *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Index, index_close)
+
+/* Whether the file at `path` is still the one that was opened (it may be deleted or replaced at any
+ * time). */
+bool index_is_current (const Index *self);
+
+/* Grows with every commit of another process or connection; a cheap test for outside writers. */
+bool index_data_version (Index *self, uint32_t *out_version, GError **error);
+
+/* SQLite's own check of the whole database; EUCLEAN with the first finding. */
+bool index_verify (Index *self, GError **error);
+
+/* Fills `out` and sets `*out_found`. */
+bool index_mailbox_get (Index *self, uint32_t number, IndexMailbox *out, bool *out_found,
+                        GError **error);
+
+/* Numbers of all mailboxes that have a row, ascending: an array of uint32_t. */
+GArray *index_mailbox_numbers (Index *self, GError **error);
+
+/* Sum over all mailboxes: messages, unseen, expunged and bytes of `out`; the rest is zero. */
+bool index_totals (Index *self, IndexMailbox *out, GError **error);
+
+bool index_message_get (Index *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
+                        bool *out_found, GError **error);
+
+typedef enum {
+  INDEX_LIVE = 1u << 0,
+  INDEX_EXPUNGED = 1u << 1,
+} IndexWhich;
+
+/* The next at most `capacity` messages with a UID above `after`, ascending. The caller clears them.
+ * One query; 0 in `*out_count` means the end. */
+bool index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich which,
+                         IndexMessage *out, size_t capacity, size_t *out_count, GError **error);
+
+bool index_summary_get (Index *self, uint32_t mailbox, uint32_t uid, IndexSummary *out,
+                        bool *out_found, GError **error);
+
+/* Only size and digest of a message: what holding its bytes against them needs. */
+bool index_digest_get (Index *self, uint32_t mailbox, uint32_t uid, uint64_t *out_size,
+                       uint8_t out_sha256[32], bool *out_found, GError **error);
+
+/* Calls `each` for the digest of every message of the mailbox, live and expunged. */
+typedef void (*IndexDigestFunc) (uint32_t uid, const uint8_t sha256[32], void *user_data);
+bool index_digests (Index *self, uint32_t mailbox, IndexDigestFunc each, void *user_data,
+                    GError **error);
+
+/* One write transaction (BEGIN IMMEDIATE). Readers go on until it commits. It is never spilled to
+ * the database before that, so keep it to some thousand rows. */
+IndexWrite *index_write_begin (Index *self, GError **error);
+bool index_write_commit (IndexWrite *self, GError **error);
+void index_write_free (IndexWrite *self); /* rolls back what was not committed */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexWrite, index_write_free)
+
+/* As index_mailbox_get() and index_message_get(), seeing the transaction's own changes. */
+bool index_write_get_mailbox (IndexWrite *self, uint32_t number, IndexMailbox *out, bool *out_found,
+                              GError **error);
+bool index_write_get_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
+                              bool *out_found, GError **error);
+
+/* Inserts or replaces a mailbox's row; the counts in `mailbox` are ignored, those in the row kept. */
+bool index_write_mailbox (IndexWrite *self, const IndexMailbox *mailbox, GError **error);
+
+/* Removes a mailbox with all its messages. */
+bool index_write_remove_mailbox (IndexWrite *self, uint32_t number, GError **error);
+
+/* Inserts or replaces a message. A NULL `summary` keeps the one that is there. The mailbox must have
+ * a row; its counts follow, and highestmodseq and uidnext rise to cover the message. */
+bool index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *message,
+                          const IndexSummary *summary, GError **error);
+
+bool index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, GError **error);
+
+/* ---- the mailbox list of a store -------------------------------------------------------------- */
+
+/*
+ * Every directory below mail/ is a node with a number of its own. The list answers "which node is
+ * called so in that one" and "what is the path of that node" without touching the disk.
+ */
+typedef struct List List;
+
+typedef enum {
+  LIST_ROOT = 0,    /* number 0; has no row */
+  LIST_DOMAIN = 1,
+  LIST_USERS = 2,   /* DOMAIN/user */
+  LIST_USER = 3,    /* DOMAIN/user/USER: has an index */
+  LIST_SHARED = 4,  /* DOMAIN/shared: has an index */
+  LIST_MAILBOX = 5,
+} ListKind;
+
+typedef struct {
+  uint32_t number, parent;
+  uint32_t owner;    /* the user or shared node whose index holds it; its own number for those; else 0 */
+  ListKind kind;
+  bool subscribed;
+  char *name;        /* the directory's name: UTF-8, escaped, unique in its parent. Owned */
+  char *full_name;   /* the name as given, where unescaping `name` does not give it; else NULL. Owned */
+  char *special_use; /* RFC 6154, "\Sent"; NULL: none. Owned */
+} ListNode;
+
+void list_node_clear (ListNode *node);
+void list_nodes_clear (ListNode *nodes, size_t count);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ListNode, list_node_clear)
+
+/* Opens the list at `path` as index_open() does; a NULL `path` makes an empty one in memory. */
+List *list_open (const char *path, IndexOpenFlags flags, GError **error);
+void list_close (List *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (List, list_close)
+bool list_is_current (const List *self);
+bool list_data_version (List *self, uint32_t *out_version, GError **error);
+bool list_verify (List *self, GError **error);
+
+bool list_get (List *self, uint32_t number, ListNode *out, bool *out_found, GError **error);
+bool list_find (List *self, uint32_t parent, const char *name, ListNode *out, bool *out_found,
+                GError **error);
+
+/* The next at most `capacity` children of `parent` whose name is above `after` (NULL: the first), in
+ * byte order of their names. The caller clears them. */
+bool list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
+                    size_t *out_count, GError **error);
+
+/* How many nodes of a kind there are. */
+bool list_count (List *self, ListKind kind, uint64_t *out_count, GError **error);
+
+/* Several changes in one commit, as IndexWrite. Leaving scope uncommitted rolls back. */
+typedef struct ListWrite ListWrite;
+ListWrite *list_write_begin (List *self, GError **error);
+bool list_write_commit (ListWrite *self, GError **error);
+void list_write_free (ListWrite *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ListWrite, list_write_free)
+
+/* Inserts or replaces by number. EEXIST when another number has that name in that parent. */
+bool list_write_node (ListWrite *self, const ListNode *node, GError **error);
+
+/* Removes a node and everything below it. */
+bool list_write_remove (ListWrite *self, uint32_t number, GError **error);
+
+/* Empties the list. */
+bool list_write_clear (ListWrite *self, GError **error);

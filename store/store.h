@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.h - a mail store: message files, the index beside them, and the promise that they agree.
+ *
+ *   g_autoptr (Store) store = store_open ("/var/lib/mailfs", 0, &error);
+ *   g_auto (StoreNode) node = { 0 };
+ *   if (store == NULL || !store_node_resolve (store, "joe@example.com/INBOX", &node, &error))
+ *     ...
+ *   g_autoptr (StoreMailbox) inbox = store_mailbox_open (store, node.number, &error);
+ *   StoreMessage page[128];
+ *   for (uint32_t after = 0; store_mailbox_page (inbox, after, page, 128, &n, &error) && n > 0;)
+ *     ...
+ *
+ * Tools and the filesystem stand on this header alone. It reads from top to bottom: the store, its
+ * directories (nodes), mailboxes, messages, new mail, changes, commands.
+ *
+ * Errors are errnos with a message (index/error.h). ENOENT: what the caller named is not there.
+ * EUCLEAN: index and files disagree, or a database is damaged. EIO: a message's bytes are not those
+ * that were delivered. On failure outputs are untouched.
+ *
+ * Threads: everything here may be called from any thread. Processes: any number may use one store at
+ * the same time; a writer locks one user for the few milliseconds of its commit.
+ *
+ * Sizes are bytes; `_s` are seconds and `_ns` nanoseconds since 1970 in UTC.
+ */
+#pragma once
+
+#include "index/error.h"
+
+#include <time.h>
+
+#define STORE_FORMAT_VERSION 1
+
+/* A descriptor that closes itself when it leaves scope: auto_fd fd = -1; */
+#define auto_fd __attribute__ ((cleanup (store_close_fd))) int
+void store_close_fd (const int *fd);
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+typedef struct Store Store;
+
+typedef enum {
+  STORE_READ_ONLY = 1u << 0, /* change nothing on disk, take no lock */
+} StoreOpenFlags;
+
+/* Makes an empty store in the directory `path`, which must be empty or not exist. EEXIST when it is a
+ * store already; ENOTEMPTY when something else is there. */
+bool store_create (const char *path, GError **error);
+
+/* Opens a store. The cost does not depend on how much mail is in it. ENOENT: no such directory;
+ * EINVAL: it is no mail store, or its mailfs.conf cannot be read; EPROTONOSUPPORT: a newer format;
+ * EACCES. A missing or damaged mailbox list is no error: the list is made again from the directories
+ * (in memory with STORE_READ_ONLY). */
+Store *store_open (const char *path, StoreOpenFlags flags, GError **error);
+void store_close (Store *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Store, store_close)
+
+const char *store_path (const Store *self); /* absolute */
+const char *store_uuid (const Store *self);
+bool store_is_read_only (const Store *self);
+
+/* Size and free space of the filesystem that holds the mail (statvfs(3)). */
+struct statvfs;
+bool store_statvfs (Store *self, struct statvfs *out, GError **error);
+
+typedef struct {
+  uint64_t domains, users, mailboxes;
+  uint64_t messages, unseen, expunged, bytes;
+  uint64_t users_without_index; /* served from their files */
+  bool list_in_memory;          /* the mailbox list was missing or damaged */
+} StoreStatus;
+
+/* Counts the store; opens every user's index, so it takes about 0.5 ms a user. */
+bool store_status (Store *self, StoreStatus *out, GError **error);
+
+/* ---- nodes: the directories ------------------------------------------------------------------- */
+
+/* Every directory below mail/ has a number that is given out once per store and never reused. */
+#define STORE_NUMBER_MAX ((1u << 24) - 1)
+#define STORE_ROOT       0u
+
+typedef enum {
+  STORE_NODE_ROOT = 0,
+  STORE_NODE_DOMAIN = 1,
+  STORE_NODE_USERS = 2,  /* DOMAIN/user */
+  STORE_NODE_USER = 3,   /* DOMAIN/user/USER */
+  STORE_NODE_SHARED = 4, /* DOMAIN/shared */
+  STORE_NODE_MAILBOX = 5,
+} StoreNodeKind;
+
+typedef struct {
+  uint32_t number, parent;
+  uint32_t owner; /* the user or shared node above it, or itself; 0 above those */
+  StoreNodeKind kind;
+  bool subscribed;
+  char *name;        /* as on disk and in the mount: escaped UTF-8 */
+  char *full_name;   /* the mailbox name as given; NULL where unescaping `name` gives it */
+  char *special_use; /* RFC 6154, like "\Sent"; NULL: none */
+} StoreNode;
+
+void store_node_clear (StoreNode *node);
+void store_nodes_clear (StoreNode *nodes, size_t count);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreNode, store_node_clear)
+
+bool store_node_get (Store *self, uint32_t number, StoreNode *out, GError **error);
+
+/* Child by name. Sets `*out_found`; absence is no error. */
+bool store_node_find (Store *self, uint32_t parent, const char *name, StoreNode *out,
+                      bool *out_found, GError **error);
+
+/* The next at most `capacity` children whose name is above `after` (NULL: from the first), in byte
+ * order. 0 in `*out_count` is the end. The caller clears them. */
+bool store_node_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
+                          size_t capacity, size_t *out_count, GError **error);
+
+/* Times and owner of the directory. mtime: last delivery, expunge or rename inside. */
+typedef struct {
+  int64_t mtime_ns, ctime_ns;
+  uint32_t uid, gid;
+} StoreNodeTimes;
+bool store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **error);
+
+/* "example.com/user/joe/INBOX": the path below mail/ and below the mount; "" is the root. */
+char *store_node_path (Store *self, uint32_t number, GError **error);
+
+/* "joe@example.com/INBOX", or the path for what has no such name. For people to read. */
+char *store_node_title (Store *self, uint32_t number, GError **error);
+
+/* Finds a node by any spelling people use: "USER@DOMAIN", "USER@DOMAIN/MAILBOX/SUB", a path below the
+ * mount, "DOMAIN", "Other Users/USER@DOMAIN/...", "Public Folders/MAILBOX@DOMAIN"; "" is the root.
+ * A user without a domain is in "local". */
+bool store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **error);
+
+/* As store_node_resolve(), but makes what is missing, with INBOX when only a user is named. */
+bool store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GError **error);
+
+/* As store_mailbox_create() below an existing node, one name a level, unescaped. */
+bool store_mailbox_create_at (Store *self, uint32_t parent, const char *const *names,
+                              StoreNode *out, GError **error);
+
+/* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not fit
+ * into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
+char *store_name_escape (const char *name, bool *out_lossy);
+char *store_name_unescape (const char *name);
+
+/* Any bytes made safe to print: control bytes and invalid UTF-8 become \xHH. */
+char *store_text_printable (const char *text);
+
+/* ---- mailboxes -------------------------------------------------------------------------------- */
+
+typedef struct StoreMailbox StoreMailbox;
+
+/* A handle on a mailbox (or on a user, domain or root directory, which hold no messages). Handles are
+ * cached and cheap. ESTALE later on: the directory is gone. */
+StoreMailbox *store_mailbox_open (Store *self, uint32_t number, GError **error);
+StoreMailbox *store_mailbox_ref (StoreMailbox *self);
+void store_mailbox_unref (StoreMailbox *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreMailbox, store_mailbox_unref)
+
+uint32_t store_mailbox_number (const StoreMailbox *self);
+
+typedef enum {
+  STORE_HEALTH_OK,         /* index and files agree */
+  STORE_HEALTH_DEGRADED,   /* served from the files: the index is missing, damaged or behind */
+  STORE_HEALTH_DAMAGED,    /* a message's bytes are not those that were delivered */
+  STORE_HEALTH_REBUILDING,
+} StoreHealth;
+const char *store_health_name (StoreHealth health); /* "ok" ... */
+
+typedef struct {
+  uint32_t uidvalidity, uidnext;
+  uint64_t highestmodseq;
+  uint32_t messages, unseen, expunged;
+  uint64_t bytes;
+  int64_t last_repair_s; /* 0: never */
+  StoreHealth health;
+} StoreMailboxInfo;
+
+/* Works without an index too: then it looks at every file. */
+bool store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **error);
+
+/* ---- messages --------------------------------------------------------------------------------- */
+
+/* UIDs are 1 to STORE_UID_MAX; those above are kept for the mount's own files. */
+#define STORE_UID_MAX 0xfffffeffu
+
+/* IMAP system flags (RFC 3501, 2.3.2). */
+typedef enum {
+  STORE_FLAG_ANSWERED = 1u << 0,
+  STORE_FLAG_DELETED = 1u << 1,
+  STORE_FLAG_DRAFT = 1u << 2,
+  STORE_FLAG_FLAGGED = 1u << 3,
+  STORE_FLAG_SEEN = 1u << 4,
+} StoreFlags;
+
+typedef enum {
+  STORE_DAMAGE_NUL = 1u << 0,        /* has NUL bytes; served as it is */
+  STORE_DAMAGE_SIZE = 1u << 1,       /* not the size that was delivered */
+  STORE_DAMAGE_DIGEST = 1u << 2,     /* not the bytes that were delivered */
+  STORE_DAMAGE_UNREADABLE = 1u << 3, /* the file cannot be read */
+  STORE_DAMAGE_LIMIT = 1u << 4,      /* past a parser limit; summarised in part */
+} StoreDamage;
+
+typedef struct {
+  uint32_t uid;
+  uint32_t flags;      /* StoreFlags */
+  uint32_t damage;     /* StoreDamage */
+  uint64_t size;       /* as delivered */
+  uint64_t modseq;
+  int64_t internal_s;  /* INTERNALDATE: the file's mtime */
+  int64_t changed_ns;  /* last change of state: the file's ctime */
+  char *keywords;      /* separated by one space, sorted; NULL: none */
+} StoreMessage;
+
+void store_message_clear (StoreMessage *message);
+void store_messages_clear (StoreMessage *messages, size_t count);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreMessage, store_message_clear)
+
+/* "\Flagged \Seen $Label1": system flags, then keywords, as on the mount. "" when there are none. */
+char *store_flags_to_string (uint32_t flags, const char *keywords);
+
+/* The reverse; any order, doubled or not. EINVAL names what is neither a system flag nor a valid
+ * keyword (an IMAP atom). `*out_keywords` is NULL when there are none. */
+bool store_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error);
+
+/* "0000000042.eml" and back; 0 when `name` is not a message's. */
+#define STORE_NAME_SIZE 16
+void store_message_name (uint32_t uid, char out[STORE_NAME_SIZE]);
+uint32_t store_message_uid (const char *name);
+
+/* The next at most `capacity` live messages with a UID above `after`, ascending; what is shown is what
+ * lies in the directory, whatever state the index is in. The caller clears them. */
+bool store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, size_t capacity,
+                         size_t *out_count, GError **error);
+
+bool store_message_find (StoreMailbox *self, uint32_t uid, StoreMessage *out, bool *out_found,
+                         GError **error);
+
+/* Opens the message file for reading; ESTALE when it is gone. Returns a descriptor or -1. */
+int store_message_open (StoreMailbox *self, uint32_t uid, GError **error);
+
+/* Reads the whole message from `fd` and holds it against its digest. EIO when size or bytes differ. When
+ * the message fits, its bytes are left in `buffer` and `*out_size` is its size, else `*out_size` is 0.
+ * `*out_known` is false when the index has no digest to compare with: no error. */
+bool store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity,
+                           size_t *out_size, bool *out_known, GError **error);
+
+/* What the message's bytes say. */
+typedef struct {
+  uint8_t sha256[32];
+  int64_t sent_s;      /* Date: in UTC; INT64_MIN: absent or unreadable */
+  char *envelope;      /* IMAP strings (RFC 3501, 7.4.2) */
+  char *bodystructure;
+  uint32_t damage;     /* STORE_DAMAGE_NUL and _LIMIT: found while parsing */
+} StoreSummary;
+
+void store_summary_clear (StoreSummary *summary);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreSummary, store_summary_clear)
+
+/* From the index, else from the file. */
+bool store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GError **error);
+
+/* A header field out of an ENVELOPE, decoded to UTF-8 (RFC 2047), control bytes replaced by spaces;
+ * NULL when it is NIL. `field`: "subject", "from", "to", "cc", "date", "message-id", "in-reply-to". */
+char *store_summary_field (const StoreSummary *summary, const char *field);
+
+typedef enum { STORE_FLAGS_ADD, STORE_FLAGS_REMOVE, STORE_FLAGS_SET } StoreFlagsChange;
+
+/* Changes the flags of `count` messages in one commit; unchanged ones keep their modseq. ENOENT when a
+ * UID is not there (then nothing is changed); E2BIG when keywords do not fit beside the file. */
+bool store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count,
+                         StoreFlagsChange change, uint32_t flags, const char *keywords,
+                         GError **error);
+
+/* ---- new mail --------------------------------------------------------------------------------- */
+
+/*
+ * A draft is a message on its way in: written to tmp/ and parsed by any thread, without a lock, then
+ * put into a mailbox together with others by one short commit.
+ *
+ *   g_autoptr (StoreDraft) draft = store_draft_new (store, &facts, &error);
+ *   store_draft_write (draft, bytes, size, &error);         // any number of times
+ *   store_draft_finish (draft, inbox, &error);
+ *   store_mailbox_append (inbox, &draft, 1, 0, &error);     // on disk when it returns true
+ *   store_draft_uid (draft);
+ */
+typedef struct StoreDraft StoreDraft;
+
+typedef struct {
+  uint32_t flags;        /* StoreFlags */
+  const char *keywords;  /* NULL: none */
+  int64_t internal_s;    /* INT64_MIN: now */
+  uint32_t uid;          /* the UID it should keep; 0: the next one */
+} StoreFacts;
+
+StoreDraft *store_draft_new (Store *self, const StoreFacts *facts, GError **error);
+bool store_draft_write (StoreDraft *self, const void *bytes, size_t size, GError **error);
+
+typedef enum {
+  STORE_COPY,
+  STORE_LINK,    /* hard link; EXDEV across filesystems. The source gets our attribute and mtime */
+  STORE_REFLINK, /* shares blocks; EOPNOTSUPP where the filesystem cannot */
+} StoreTransfer;
+
+/* Takes the content of the regular file `name` in `directory_fd`, with its foreign user.* attributes.
+ * Instead of store_draft_write(). */
+bool store_draft_take (StoreDraft *self, int directory_fd, const char *name, StoreTransfer transfer,
+                       GError **error);
+
+/* Parses and digests. `mailbox` is where it will go; it may still go elsewhere, at a small cost. */
+bool store_draft_finish (StoreDraft *self, StoreMailbox *mailbox, GError **error);
+const uint8_t *store_draft_sha256 (const StoreDraft *self); /* 32 bytes, after finish */
+uint64_t store_draft_size (const StoreDraft *self);
+uint32_t store_draft_uid (const StoreDraft *self);          /* after append */
+void store_draft_free (StoreDraft *self);                   /* removes what was not appended */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreDraft, store_draft_free)
+
+typedef enum {
+  STORE_APPEND_BULK = 1u << 0, /* sync the filesystem once instead of every file */
+} StoreAppendFlags;
+
+/* Gives the drafts their UIDs, ascending in the order given, and puts them into the mailbox: all of
+ * them, or the first ones when it fails half way (store_draft_uid() tells which). A wanted UID is kept
+ * when it is not below the mailbox's next UID. When it returns true all is on disk. */
+bool store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t count,
+                           StoreAppendFlags flags, GError **error);
+
+/* Takes over another store's UIDVALIDITY and next UID; only while the mailbox never held a message,
+ * else EBUSY. */
+bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_t uidnext,
+                                    GError **error);
+
+/* Digest of every message of the mailbox, expunged ones too (so that a second import brings only what
+ * is new): GHashTable of 32-byte GBytes to GUINT_TO_POINTER (count). */
+GHashTable *store_mailbox_digests (StoreMailbox *self, GError **error);
+
+/* ---- changes ---------------------------------------------------------------------------------- */
+
+/*
+ * Every process that changes a store notes in a small shared ring what it changed. A watch reads it;
+ * the notes are hints for caches, not facts.
+ */
+typedef struct StoreWatch StoreWatch;
+
+typedef struct {
+  uint32_t number; /* the node */
+  uint32_t uid;    /* the message; 0: the directory itself: messages or children came or went */
+} StoreChange;
+
+/* A change with this number means: notes were lost, anything may have changed. */
+#define STORE_CHANGE_ALL UINT32_MAX
+
+StoreWatch *store_watch_new (Store *self, GError **error);
+void store_watch_free (StoreWatch *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWatch, store_watch_free)
+
+/* The next change since the watch was made; false: none now. Never blocks; costs a memory read. */
+bool store_watch_next (StoreWatch *self, StoreChange *out);
+
+/* ---- commands --------------------------------------------------------------------------------- */
+
+/*
+ * Every operator verb is one row of one table. tools/ makes subcommands of it and fs/ control files;
+ * both parse words with store_request_parse() and run a StoreJob.
+ */
+typedef struct StoreJob StoreJob;
+
+typedef enum {
+  STORE_WORD_RECURSIVE = 1u << 0, /* "recursive", -r: with everything below */
+  STORE_WORD_DRY_RUN = 1u << 1,   /* "dry-run", -n: say what would be done */
+  STORE_WORD_FORCE = 1u << 2,     /* "force": do not trust what looks unchanged */
+  STORE_WORD_FULL = 1u << 3,      /* "full": read every message */
+  STORE_WORD_LIST = 1u << 4,      /* "mailbox-list", -m: the mailbox list instead of indexes */
+} StoreWords;
+
+typedef struct {
+  const char *name;
+  uint32_t words;      /* StoreWords it takes */
+  const char *grammar; /* "[-r] [-n] [MAILBOX...]" */
+  const char *summary; /* one line */
+  bool (*run) (StoreJob *job, GError **error);
+} StoreCommand;
+
+/* The table, ended by a row whose name is NULL. */
+extern const StoreCommand store_commands[];
+const StoreCommand *store_command_find (const char *name);
+
+/* What to do: a verb, its words and the nodes it is for. */
+typedef struct {
+  const StoreCommand *command;
+  uint32_t words;  /* StoreWords */
+  GArray *targets; /* uint32_t node numbers; empty: the whole store */
+} StoreRequest;
+
+/* Parses { "reconstruct", "recursive", "joe@example.com", NULL }: the verb, then words and mailboxes in
+ * any order; "1" means the defaults. Nothing is started. EINVAL: no such verb or word; ENOENT: no such
+ * mailbox. */
+StoreRequest *store_request_parse (Store *self, const char *const *words, GError **error);
+void store_request_free (StoreRequest *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreRequest, store_request_free)
+
+/* One thing that a command found. */
+typedef enum {
+  STORE_PROBLEM_NO_ROW,        /* a message file that the index does not know */
+  STORE_PROBLEM_NO_FILE,       /* a row whose file is gone */
+  STORE_PROBLEM_CHANGED,       /* size, date or state of file and row differ */
+  STORE_PROBLEM_DIGEST,        /* the bytes are not those that were delivered */
+  STORE_PROBLEM_NUL,           /* NUL bytes in a message */
+  STORE_PROBLEM_UNREADABLE,    /* reading failed */
+  STORE_PROBLEM_NO_INDEX,      /* a user's index is missing */
+  STORE_PROBLEM_BAD_INDEX,     /* a database is damaged */
+  STORE_PROBLEM_NO_LIST_ENTRY, /* a mailbox directory that the mailbox list does not know */
+  STORE_PROBLEM_NO_DIRECTORY,  /* a mailbox in the list whose directory is gone */
+  STORE_PROBLEM_BAD_STATE,     /* a directory or file without a valid state attribute */
+  STORE_PROBLEM_UIDNEXT,       /* the next UID is not above the highest UID */
+  STORE_PROBLEM_STRAY,         /* something in the store that is no part of it */
+  STORE_PROBLEM_NO_ATTRIBUTES, /* the filesystem keeps no user attributes */
+  STORE_PROBLEM_PERMISSION,    /* owner or mode would keep the store from using it */
+} StoreProblem;
+const char *store_problem_name (StoreProblem problem); /* "no-row" ... */
+
+typedef struct {
+  StoreProblem problem;
+  uint32_t number; /* the node; 0: the store */
+  uint32_t uid;    /* the message; 0: none */
+  char *object;    /* path below mail/, printable */
+  char *detail;    /* what exactly, printable */
+  bool fixed;
+} StoreFinding;
+
+/* One run of a command. */
+StoreJob *store_job_new (Store *self, StoreRequest *request); /* takes the request over */
+void store_job_free (StoreJob *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreJob, store_job_free)
+
+/* Runs to the end, in the calling thread and helpers of its own. ECANCELED after store_job_cancel(). */
+bool store_job_run (StoreJob *self, GError **error);
+void store_job_cancel (StoreJob *self);
+
+typedef struct {
+  uint64_t done, total; /* total is 0 until it is known */
+  const char *unit;     /* "messages" */
+} StoreProgress;
+void store_job_progress (StoreJob *self, StoreProgress *out);
+
+/* The result, after the run: the array of StoreFinding pointers is the job's. */
+const GPtrArray *store_job_findings (const StoreJob *self);
+typedef struct {
+  uint64_t mailboxes, messages, bytes; /* looked at */
+  uint64_t fixed, left;                /* findings */
+} StoreResult;
+void store_job_result (const StoreJob *self, StoreResult *out);
+
+/* ---- import ----------------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *format;     /* "eml", "maildir", "mbox" */
+  const char *source;
+  const char *target;     /* "USER@DOMAIN" or "USER@DOMAIN/MAILBOX" */
+  StoreTransfer transfer;
+  bool dry_run;
+} StoreImport;
+
+typedef struct {
+  uint64_t seen, imported, known, failed, bytes; /* messages; `known` were there already */
+  uint64_t mailboxes;
+  uint64_t uids_changed; /* messages that could not keep the UID the source gave them */
+  GPtrArray *warnings;   /* of char *, printable: what was not brought in, and why */
+} StoreImportResult;
+
+void store_import_result_clear (StoreImportResult *result);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreImportResult, store_import_result_clear)
+
+/* Brings mail in. What is in the target already (same digest, as often as in the source) is left alone,
+ * so an interrupted import is simply run again. `progress` may be NULL; it is called from the calling
+ * thread, at most some times a second, and stops the import by returning false (ECANCELED). A message
+ * that cannot be read is counted and named in the warnings, and the rest goes on; what stops all is
+ * ENOSPC, EDQUOT, EIO on the store's side, EACCES. */
+typedef bool (*StoreImportFunc) (const StoreProgress *progress, void *user_data);
+bool store_import (Store *self, const StoreImport *import, StoreImportFunc progress,
+                   void *user_data, StoreImportResult *out, GError **error);

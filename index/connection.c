@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One SQLite handle: how it is set up, its statements, and what its errors mean. */
+#include "index/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* How long to wait for another process's lock. */
+#define BUSY_MS 10000
+
+/* An I/O error's cause, where the caller can do something about it. */
+static int
+errno_of_io (int cause)
+{
+  switch (cause) {
+  case ENOSPC:
+  case EDQUOT:
+  case EFBIG:
+  case ESTALE: return cause;
+  default: return EIO;
+  }
+}
+
+static int
+errno_of_read_only (int extended, const char *path)
+{
+  switch (extended) {
+  case SQLITE_READONLY_ROLLBACK: return EUCLEAN;
+  case SQLITE_READONLY_DBMOVED: return ESTALE;
+  case SQLITE_READONLY_DIRECTORY: return EACCES;
+  default: return path != NULL && access (path, W_OK) < 0 ? errno : EROFS;
+  }
+}
+
+static int
+errno_of_sqlite (sqlite3 *handle, int extended, const char *path)
+{
+  int cause = sqlite3_system_errno (handle);
+  switch (extended & 0xff) {
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED: return EBUSY;
+  case SQLITE_NOMEM: return ENOMEM;
+  case SQLITE_FULL: return ENOSPC;
+  case SQLITE_TOOBIG: return E2BIG;
+  case SQLITE_READONLY: return errno_of_read_only (extended, path);
+  case SQLITE_CANTOPEN:
+    if (extended == SQLITE_CANTOPEN_SYMLINK)
+      return ELOOP;
+    return cause != 0 ? cause : EIO;
+  case SQLITE_IOERR: return errno_of_io (cause);
+  case SQLITE_CONSTRAINT: return extended == SQLITE_CONSTRAINT_UNIQUE ? EEXIST : EINVAL;
+  /* What is left (CORRUPT, NOTADB, FORMAT, SCHEMA, and ERROR for a table that is not there any more
+   * or a sum that overflows) cannot come from a database that only we wrote. */
+  default: return EUCLEAN;
+  }
+}
+
+bool
+connection_fail (Connection *self, GError **error)
+{
+  int extended = sqlite3_extended_errcode (self->handle);
+  int code = errno_of_sqlite (self->handle, extended, self->name);
+  const char *cause = g_strerror (code);
+  if (extended == SQLITE_READONLY_ROLLBACK)
+    cause = "a write was interrupted and cannot be undone read-only";
+  else if (code == EIO || code == EUCLEAN || code == EEXIST || code == EINVAL)
+    cause = sqlite3_errmsg (self->handle);
+  return fail (error, code, "%s: %s", self->name, cause);
+}
+
+bool
+connection_open (Connection *self, const char *path, bool read_only, GError **error)
+{
+  /* Never SQLITE_OPEN_CREATE: SQLite would make the file with a mode of its own choice. */
+  int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  flags |= SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+  self->name = path != NULL ? path : ":memory:";
+  if (sqlite3_open_v2 (self->name, &self->handle, flags, NULL) == SQLITE_OK)
+    return true;
+  connection_fail (self, error);
+  connection_close (self);
+  return false;
+}
+
+bool
+connection_configure (Connection *self, GError **error)
+{
+  /* A file may have been made by anyone: nothing in it shall run, and nothing in it is believed. */
+  sqlite3_busy_timeout (self->handle, BUSY_MS);
+  sqlite3_db_config (self->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+  sqlite3_db_config (self->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+  sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+  sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+  return connection_execute (self,
+                             "PRAGMA cell_size_check = ON;"
+                             "PRAGMA mmap_size = 0;" /* a read error shall not be a SIGBUS */
+                             "PRAGMA journal_mode = TRUNCATE;"
+                             "PRAGMA synchronous = FULL;"
+                             "PRAGMA cache_spill = OFF;" /* spilling would lock the readers out */
+                             "PRAGMA temp_store = MEMORY;",
+                             error);
+}
+
+void
+connection_close (Connection *self)
+{
+  for (size_t i = 0; i < CONNECTION_STATEMENTS; i++)
+    sqlite3_finalize (self->prepared[i].statement);
+  memset (self->prepared, 0, sizeof self->prepared);
+  sqlite3_close (self->handle);
+  self->handle = NULL;
+}
+
+sqlite3_stmt *
+connection_prepare (Connection *self, const char *sql, GError **error)
+{
+  size_t i = 0;
+  while (self->prepared[i].sql != NULL && self->prepared[i].sql != sql) {
+    i++;
+    g_assert (i < CONNECTION_STATEMENTS);
+  }
+  if (self->prepared[i].sql == NULL) {
+    if (sqlite3_prepare_v3 (self->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                            &self->prepared[i].statement, NULL) != SQLITE_OK) {
+      connection_fail (self, error);
+      return NULL;
+    }
+    self->prepared[i].sql = sql;
+  }
+  return self->prepared[i].statement;
+}
+
+void
+statement_reset (const AutoStatement *self)
+{
+  if (*self == NULL)
+    return;
+  sqlite3_reset (*self);
+  sqlite3_clear_bindings (*self); /* they point into memory of the caller */
+}
+
+bool
+connection_step (Connection *self, sqlite3_stmt *statement, bool *out_row, GError **error)
+{
+  int code = sqlite3_step (statement);
+  if (code != SQLITE_ROW && code != SQLITE_DONE)
+    return connection_fail (self, error);
+  *out_row = code == SQLITE_ROW;
+  return true;
+}
+
+bool
+connection_execute (Connection *self, const char *sql, GError **error)
+{
+  return sqlite3_exec (self->handle, sql, NULL, NULL, NULL) == SQLITE_OK ||
+         connection_fail (self, error);
+}
+
+char *
+statement_text (sqlite3_stmt *self, int column)
+{
+  return g_strdup ((const char *)sqlite3_column_text (self, column));
+}

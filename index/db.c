@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One database file: opening or making it, its transactions, and whether it is still there. */
+#include "index/internal.h"
+
+#include <sys/stat.h>
+
+/* Makes an empty file when there is none, and remembers which file is there. */
+static bool
+find_file (Db *self, bool create, GError **error)
+{
+  /* mknod(2), because it opens nothing: closing a descriptor of a database drops all locks that
+   * this process holds on it. */
+  if (create && mknod (self->path, S_IFREG | 0640, 0) < 0 && errno != EEXIST)
+    return fail_errno (error, "make %s", self->path);
+  struct stat status;
+  if (lstat (self->path, &status) < 0)
+    return fail_errno (error, "%s", self->path);
+  if (S_ISLNK (status.st_mode))
+    return fail (error, ELOOP, "%s: is a symbolic link", self->path);
+  if (S_ISDIR (status.st_mode))
+    return fail (error, EISDIR, "%s: is a directory", self->path);
+  if (!S_ISREG (status.st_mode))
+    return fail (error, EUCLEAN, "%s: is no regular file", self->path);
+  self->device = status.st_dev;
+  self->inode = status.st_ino;
+  return true;
+}
+
+bool
+db_is_current (const Db *self)
+{
+  struct stat status;
+  return self->path == NULL || (lstat (self->path, &status) == 0 && status.st_dev == self->device &&
+                                status.st_ino == self->inode);
+}
+
+/* Opens the file that find_file() found, and no other. */
+static bool
+open_connection (Db *self, Connection *connection, GError **error)
+{
+  if (!connection_open (connection, self->path, self->read_only, error))
+    return false;
+  if (db_is_current (self))
+    return true;
+  connection_close (connection);
+  return fail (error, ESTALE, "%s: removed or replaced", self->path);
+}
+
+/* Makes sure that the file holds our tables; those of an empty one are made when `create` is set.
+ */
+static bool
+check_schema (Db *self, bool create, GError **error)
+{
+  bool fresh = true;
+  if ((self->path != NULL && !schema_check_header (self->schema, self->reading, &fresh, error)) ||
+      !connection_configure (self->reading, error))
+    return false;
+  /* Another process that died while it made the tables left a journal; reading them takes that
+   * back, and a file that was not fresh a moment ago may be so now. */
+  if (!fresh && !schema_check_tables (self->schema, self->reading, &fresh, error))
+    return false;
+  if (!fresh)
+    return true;
+  if (!create)
+    return fail (error, ENOENT, "%s: the file is empty", self->path);
+  return schema_create (self->schema, self->reading, error);
+}
+
+bool
+db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags, GError **error)
+{
+  self->schema = schema;
+  self->path = g_strdup (path);
+  self->read_only = flags & INDEX_READ_ONLY;
+  self->reading = &self->connections[0];
+  self->writing = &self->connections[path != NULL ? 1 : 0];
+  g_rec_mutex_init (&self->connections[0].mutex);
+  g_rec_mutex_init (&self->connections[1].mutex);
+
+  bool create = path == NULL || (flags & INDEX_CREATE && !self->read_only);
+  if (path != NULL && !g_path_is_absolute (path))
+    return fail (error, EINVAL, "%s: not an absolute path", path);
+  return (path == NULL || find_file (self, create, error)) &&
+         open_connection (self, self->reading, error) && check_schema (self, create, error);
+}
+
+void
+db_close (Db *self)
+{
+  for (size_t i = 0; i < G_N_ELEMENTS (self->connections); i++) {
+    connection_close (&self->connections[i]);
+    g_rec_mutex_clear (&self->connections[i].mutex);
+  }
+  g_free (self->path);
+}
+
+bool
+db_data_version (Db *self, uint32_t *out_version, GError **error)
+{
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&self->reading->mutex);
+  auto_statement select = connection_prepare (self->reading, "PRAGMA data_version", error);
+  bool row;
+  if (select == NULL || !connection_step (self->reading, select, &row, error))
+    return false;
+  *out_version = (uint32_t)sqlite3_column_int64 (select, 0);
+  return true;
+}
+
+bool
+db_verify (Db *self, GError **error)
+{
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&self->reading->mutex);
+  auto_statement check = connection_prepare (self->reading, "PRAGMA integrity_check (1)", error);
+  bool row;
+  if (check == NULL || !connection_step (self->reading, check, &row, error))
+    return false;
+  g_autofree char *finding = statement_text (check, 0);
+  if (g_strcmp0 (finding, "ok") != 0)
+    return fail (error, EUCLEAN, "%s: %s", self->reading->name, finding);
+  return true;
+}
+
+static bool
+open_writing (Db *self, GError **error)
+{
+  if (self->writing->handle == NULL) {
+    if (!open_connection (self, self->writing, error))
+      return false;
+    if (!connection_configure (self->writing, error)) {
+      connection_close (self->writing);
+      return false;
+    }
+  }
+  if (!db_is_current (self))
+    return fail (error, ESTALE, "%s: removed or replaced", self->path);
+  return true;
+}
+
+bool
+db_begin (Db *self, GError **error)
+{
+  if (self->read_only)
+    return fail (error, EROFS, "%s: opened read-only", self->path);
+  g_rec_mutex_lock (&self->writing->mutex);
+  if (open_writing (self, error)) {
+    g_assert (sqlite3_get_autocommit (self->writing->handle)); /* no transaction in a transaction */
+    if (connection_execute (self->writing, "BEGIN IMMEDIATE", error)) {
+      self->failed = 0;
+      return true;
+    }
+  }
+  g_rec_mutex_unlock (&self->writing->mutex);
+  return false;
+}
+
+bool
+db_write (Db *self, sqlite3_stmt *statement, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  bool row;
+  if (connection_step (self->writing, statement, &row, &cause))
+    return true;
+  if (cause->code != EEXIST)
+    self->failed = cause->code;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return false;
+}
+
+bool
+db_commit (Db *self, GError **error)
+{
+  if (self->failed != 0)
+    return fail (error, self->failed, "%s: a change before this commit failed",
+                 self->writing->name);
+  if (!connection_execute (self->writing, "COMMIT", error)) {
+    self->failed = EIO;
+    return false;
+  }
+  g_rec_mutex_unlock (&self->writing->mutex);
+  return true;
+}
+
+void
+db_rollback (Db *self)
+{
+  /* After some errors SQLite has rolled back already. */
+  if (!sqlite3_get_autocommit (self->writing->handle))
+    connection_execute (self->writing, "ROLLBACK", NULL);
+  /* What a failed write or sync left in the caches is not to be trusted. */
+  if (self->failed != 0 && self->path != NULL)
+    connection_close (self->writing);
+  g_rec_mutex_unlock (&self->writing->mutex);
+}

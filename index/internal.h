@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * internal.h - what the files of index/ share: one database, its two connections, its statements.
+ *
+ * Every read of a database runs on its reading connection, every transaction on its writing one.
+ * Both use a rollback journal, where a reader that holds its lock keeps the committer out. So a
+ * statement is reset as soon as its function returns, and no lock on the file outlives a call.
+ * `auto_statement` sees to it; declare it after the mutex locker, so that it is reset first:
+ *
+ *   g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&connection->mutex);
+ *   auto_statement select = connection_prepare (connection, "SELECT ... WHERE id = ?1", error);
+ *   if (select == NULL)
+ *     return false;
+ *   sqlite3_bind_int64 (select, 1, id);
+ *   bool row;
+ *   if (!connection_step (connection, select, &row, error))
+ *     return false;
+ */
+#pragma once
+
+#include "index/index.h"
+
+#include <sqlite3.h>
+#include <sys/types.h>
+
+/* ---- connection.c: one SQLite handle and its prepared statements --------------------------- */
+
+#define CONNECTION_STATEMENTS 24
+
+typedef struct {
+  GRecMutex mutex;  /* guards all below, and the handle: SQLite does no locking of its own */
+  sqlite3 *handle;  /* NULL: not open */
+  const char *name; /* the path, which is the Db's, or ":memory:" */
+  struct {
+    const char *sql; /* the literal itself is the key: compared by address */
+    sqlite3_stmt *statement;
+  } prepared[CONNECTION_STATEMENTS];
+} Connection;
+
+/* Opens the existing file at `path` (NULL: an empty database in memory). Reads nothing yet. */
+bool connection_open (Connection *self, const char *path, bool read_only, GError **error);
+
+/* Sets what each connection needs: durability, caches, distrust. The first that reads the file. */
+bool connection_configure (Connection *self, GError **error);
+void connection_close (Connection *self);
+
+/* The statement of a string literal, prepared at its first use; it stays the connection's. */
+sqlite3_stmt *connection_prepare (Connection *self, const char *sql, GError **error);
+
+/* `*out_row` is false at the end. */
+bool connection_step (Connection *self, sqlite3_stmt *statement, bool *out_row, GError **error);
+
+/* For statements without rows that run seldom. */
+bool connection_execute (Connection *self, const char *sql, GError **error);
+
+/* Sets `error` to what went wrong last. Always returns false. */
+bool connection_fail (Connection *self, GError **error);
+
+#define auto_statement __attribute__ ((cleanup (statement_reset))) AutoStatement
+typedef sqlite3_stmt *AutoStatement;
+void statement_reset (const AutoStatement *self);
+
+/* A copy of a text column; NULL stays NULL. */
+char *statement_text (sqlite3_stmt *self, int column);
+
+/* ---- schema.c: what a database of ours looks like ------------------------------------------ */
+
+typedef struct {
+  const char *name; /* for messages: "index" */
+  int32_t application_id;
+  int32_t version;
+  const char *sql; /* exactly what the database keeps in sqlite_schema */
+} Schema;
+
+extern const Schema index_schema, list_schema;
+
+/* Looks at the first bytes of the file, without a lock and before SQLite acts on them. `*out_fresh`
+ * tells a file that holds nothing yet. EUCLEAN: anything that we did not make. */
+bool schema_check_header (const Schema *self, Connection *connection, bool *out_fresh,
+                          GError **error);
+
+/* Holds the tables against the schema. `*out_fresh` as above; EUCLEAN when they differ. */
+bool schema_check_tables (const Schema *self, Connection *connection, bool *out_fresh,
+                          GError **error);
+
+/* Makes the tables, unless another process came first. */
+bool schema_create (const Schema *self, Connection *connection, GError **error);
+
+/* ---- db.c: one database file --------------------------------------------------------------- */
+
+typedef struct {
+  const Schema *schema;
+  char *path; /* NULL: in memory */
+  bool read_only;
+  dev_t device; /* of the file that was opened */
+  ino_t inode;
+  Connection connections[2];
+  Connection *reading;
+  Connection *writing; /* opened by the first transaction; in memory the same as `reading` */
+  int failed;          /* errno of a failed change in this transaction; by writing->mutex */
+} Db;
+
+/* As index_open(). After failure only db_close() may follow. */
+bool db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags,
+              GError **error);
+void db_close (Db *self);
+bool db_is_current (const Db *self);
+bool db_data_version (Db *self, uint32_t *out_version, GError **error);
+bool db_verify (Db *self, GError **error);
+
+/* A transaction of the calling thread: from begin to the commit that succeeds, or to the rollback,
+ * it holds the writing connection's mutex. After db_write() failed, other than by EEXIST,
+ * db_commit() fails too: half a change is never committed. */
+bool db_begin (Db *self, GError **error);
+bool db_write (Db *self, sqlite3_stmt *statement, GError **error);
+bool db_commit (Db *self, GError **error);
+void db_rollback (Db *self);
+
+/* ---- mailbox.c, message.c: rows ------------------------------------------------------------ */
+
+struct Index {
+  Db db;
+};
+
+/* A message's row, mailbox by mailbox in the order of UIDs, so that a mailbox is one range. */
+static inline int64_t
+message_id (uint32_t mailbox, uint32_t uid)
+{
+  return (int64_t)mailbox << 32 | uid;
+}
+
+/* As index_mailbox_get() and index_message_get(); the caller holds the connection's mutex. */
+bool mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *out_found,
+                   GError **error);
+bool message_read (Connection *connection, uint32_t mailbox, uint32_t uid, IndexMessage *out,
+                   bool *out_found, GError **error);

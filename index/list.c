@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mailbox list of a store. */
+#include "index/internal.h"
+
+#include <string.h>
+
+struct List {
+  Db db;
+};
+
+struct ListWrite {
+  Db *db;
+  bool open;
+};
+
+void
+list_node_clear (ListNode *node)
+{
+  g_free (node->name);
+  g_free (node->full_name);
+  g_free (node->special_use);
+  *node = (ListNode){0};
+}
+
+void
+list_nodes_clear (ListNode *nodes, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    list_node_clear (&nodes[i]);
+}
+
+List *
+list_open (const char *path, IndexOpenFlags flags, GError **error)
+{
+  g_autoptr (List) self = g_new0 (List, 1);
+  return db_open (&self->db, &list_schema, path, flags, error) ? g_steal_pointer (&self) : NULL;
+}
+
+void
+list_close (List *self)
+{
+  if (self == NULL)
+    return;
+  db_close (&self->db);
+  g_free (self);
+}
+
+bool
+list_is_current (const List *self)
+{
+  return db_is_current (&self->db);
+}
+
+bool
+list_data_version (List *self, uint32_t *out_version, GError **error)
+{
+  return db_data_version (&self->db, out_version, error);
+}
+
+bool
+list_verify (List *self, GError **error)
+{
+  return db_verify (&self->db, error);
+}
+
+/* ---- reading -----------------------------------------------------------------------------------
+ */
+
+/* All statements that read nodes select these, in the order that step_node() knows. */
+#define NODE_COLUMNS "number, parent, owner, kind, subscribed, name, full_name, special_use"
+
+/* The next node; `*out_found` is false at the end. */
+static bool
+step_node (Connection *connection, sqlite3_stmt *select, ListNode *out, bool *out_found,
+           GError **error)
+{
+  bool row;
+  if (!connection_step (connection, select, &row, error))
+    return false;
+  if (row && sqlite3_column_text (select, 5) == NULL)
+    return fail (error, EUCLEAN, "%s: a node has no name", connection->name);
+  if (row)
+    *out = (ListNode){
+        .number = (uint32_t)sqlite3_column_int64 (select, 0),
+        .parent = (uint32_t)sqlite3_column_int64 (select, 1),
+        .owner = (uint32_t)sqlite3_column_int64 (select, 2),
+        .kind = (ListKind)sqlite3_column_int (select, 3),
+        .subscribed = sqlite3_column_int (select, 4) != 0,
+        .name = statement_text (select, 5),
+        .full_name = statement_text (select, 6),
+        .special_use = statement_text (select, 7),
+    };
+  *out_found = row;
+  return true;
+}
+
+bool
+list_get (List *self, uint32_t number, ListNode *out, bool *out_found, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select =
+      connection_prepare (reading, "SELECT " NODE_COLUMNS " FROM node WHERE number = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, number);
+  return step_node (reading, select, out, out_found, error);
+}
+
+bool
+list_find (List *self, uint32_t parent, const char *name, ListNode *out, bool *out_found,
+           GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select = connection_prepare (
+      reading, "SELECT " NODE_COLUMNS " FROM node WHERE parent = ?1 AND name = ?2", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, parent);
+  sqlite3_bind_text (select, 2, name, -1, SQLITE_STATIC);
+  return step_node (reading, select, out, out_found, error);
+}
+
+bool
+list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
+               size_t *out_count, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select = connection_prepare (reading,
+                                              "SELECT " NODE_COLUMNS " FROM node"
+                                              " WHERE parent = ?1 AND name > ?2"
+                                              " ORDER BY name LIMIT ?3",
+                                              error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, parent);
+  sqlite3_bind_text (select, 2, after != NULL ? after : "", -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (select, 3, (int64_t)capacity);
+  for (size_t count = 0;; count++) {
+    bool found;
+    if (!step_node (reading, select, &out[count], &found, error)) {
+      list_nodes_clear (out, count);
+      return false;
+    }
+    if (!found) {
+      *out_count = count;
+      return true;
+    }
+    /* A damaged tree may run in a ring; a caller that goes on after the last name would too. */
+    if (after != NULL && strcmp (out[count].name, after) <= 0) {
+      list_nodes_clear (out, count + 1);
+      return fail (error, EUCLEAN, "%s: names are out of order", reading->name);
+    }
+    after = out[count].name;
+  }
+}
+
+bool
+list_count (List *self, ListKind kind, uint64_t *out_count, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select =
+      connection_prepare (reading, "SELECT count (*) FROM node WHERE kind = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int (select, 1, (int)kind);
+  bool row;
+  if (!connection_step (reading, select, &row, error))
+    return false;
+  *out_count = (uint64_t)sqlite3_column_int64 (select, 0);
+  return true;
+}
+
+/* ---- writing -----------------------------------------------------------------------------------
+ */
+
+ListWrite *
+list_write_begin (List *self, GError **error)
+{
+  if (!db_begin (&self->db, error))
+    return NULL;
+  ListWrite *write = g_new0 (ListWrite, 1);
+  write->db = &self->db;
+  write->open = true;
+  return write;
+}
+
+bool
+list_write_commit (ListWrite *self, GError **error)
+{
+  if (!db_commit (self->db, error))
+    return false;
+  self->open = false;
+  return true;
+}
+
+void
+list_write_free (ListWrite *self)
+{
+  if (self == NULL)
+    return;
+  if (self->open)
+    db_rollback (self->db);
+  g_free (self);
+}
+
+bool
+list_write_node (ListWrite *self, const ListNode *node, GError **error)
+{
+  /* Not REPLACE: that would remove the node that has the name. */
+  auto_statement insert = connection_prepare (
+      self->db->writing,
+      "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+      " ON CONFLICT (number) DO UPDATE SET"
+      "   parent = ?2, owner = ?3, kind = ?4, subscribed = ?5,"
+      "   name = ?6, full_name = ?7, special_use = ?8",
+      error);
+  if (insert == NULL)
+    return false;
+  sqlite3_bind_int64 (insert, 1, node->number);
+  sqlite3_bind_int64 (insert, 2, node->parent);
+  sqlite3_bind_int64 (insert, 3, node->owner);
+  sqlite3_bind_int (insert, 4, (int)node->kind);
+  sqlite3_bind_int (insert, 5, node->subscribed);
+  sqlite3_bind_text (insert, 6, node->name, -1, SQLITE_STATIC);
+  sqlite3_bind_text (insert, 7, node->full_name, -1, SQLITE_STATIC);
+  sqlite3_bind_text (insert, 8, node->special_use, -1, SQLITE_STATIC);
+  return db_write (self->db, insert, error);
+}
+
+bool
+list_write_remove (ListWrite *self, uint32_t number, GError **error)
+{
+  /* UNION, not UNION ALL: a damaged list may have a ring. */
+  auto_statement delete =
+      connection_prepare (self->db->writing,
+                          "WITH RECURSIVE below (number) AS ("
+                          "  VALUES (?1) UNION"
+                          "  SELECT node.number FROM node JOIN below ON node.parent = below.number"
+                          ") DELETE FROM node WHERE number IN (SELECT number FROM below)",
+                          error);
+  if (delete == NULL)
+    return false;
+  sqlite3_bind_int64 (delete, 1, number);
+  return db_write (self->db, delete, error);
+}
+
+bool
+list_write_clear (ListWrite *self, GError **error)
+{
+  auto_statement delete = connection_prepare (self->db->writing, "DELETE FROM node", error);
+  return delete != NULL && db_write (self->db, delete, error);
+}

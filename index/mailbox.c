@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the rows of mailboxes. */
+#include "index/internal.h"
+
+bool
+mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *out_found,
+              GError **error)
+{
+  auto_statement select =
+      connection_prepare (connection,
+                          "SELECT uidvalidity, uidnext, highestmodseq, directory_ns,"
+                          "       last_repair_s, messages, unseen, expunged, bytes"
+                          "  FROM mailbox WHERE number = ?1",
+                          error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, number);
+  bool row;
+  if (!connection_step (connection, select, &row, error))
+    return false;
+  if (row)
+    *out = (IndexMailbox){
+        .number = number,
+        .uidvalidity = (uint32_t)sqlite3_column_int64 (select, 0),
+        .uidnext = (uint32_t)sqlite3_column_int64 (select, 1),
+        .highestmodseq = (uint64_t)sqlite3_column_int64 (select, 2),
+        .directory_ns = sqlite3_column_int64 (select, 3),
+        .last_repair_s = sqlite3_column_int64 (select, 4),
+        .messages = (uint32_t)sqlite3_column_int64 (select, 5),
+        .unseen = (uint32_t)sqlite3_column_int64 (select, 6),
+        .expunged = (uint32_t)sqlite3_column_int64 (select, 7),
+        .bytes = (uint64_t)sqlite3_column_int64 (select, 8),
+    };
+  *out_found = row;
+  return true;
+}
+
+bool
+index_mailbox_get (Index *self, uint32_t number, IndexMailbox *out, bool *out_found, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  return mailbox_read (reading, number, out, out_found, error);
+}
+
+GArray *
+index_mailbox_numbers (Index *self, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select =
+      connection_prepare (reading, "SELECT number FROM mailbox ORDER BY number", error);
+  if (select == NULL)
+    return NULL;
+  g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  for (bool row;;) {
+    if (!connection_step (reading, select, &row, error))
+      return NULL;
+    if (!row)
+      return g_steal_pointer (&numbers);
+    uint32_t number = (uint32_t)sqlite3_column_int64 (select, 0);
+    g_array_append_val (numbers, number);
+  }
+}
+
+bool
+index_totals (Index *self, IndexMailbox *out, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select =
+      connection_prepare (reading,
+                          "SELECT sum (messages), sum (unseen), sum (expunged), sum (bytes)"
+                          "  FROM mailbox",
+                          error);
+  bool row;
+  if (select == NULL || !connection_step (reading, select, &row, error))
+    return false;
+  *out = (IndexMailbox){
+      .messages = (uint32_t)sqlite3_column_int64 (select, 0),
+      .unseen = (uint32_t)sqlite3_column_int64 (select, 1),
+      .expunged = (uint32_t)sqlite3_column_int64 (select, 2),
+      .bytes = (uint64_t)sqlite3_column_int64 (select, 3),
+  };
+  return true;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the rows of messages and their summaries. */
+#include "index/internal.h"
+
+#include <string.h>
+
+void
+index_message_clear (IndexMessage *message)
+{
+  g_free (message->keywords);
+  *message = (IndexMessage){0};
+}
+
+void
+index_messages_clear (IndexMessage *messages, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    index_message_clear (&messages[i]);
+}
+
+void
+index_summary_clear (IndexSummary *summary)
+{
+  g_free (summary->envelope);
+  g_free (summary->bodystructure);
+  *summary = (IndexSummary){0};
+}
+
+/* Both statements that read whole messages select these, in the order that take_message() knows. */
+#define MESSAGE_COLUMNS                                                                            \
+  "id, flags, damage, birth, expunged, size, modseq, internal_s, changed_ns, keywords"
+
+static IndexMessage
+take_message (sqlite3_stmt *select)
+{
+  return (IndexMessage){
+      .uid = (uint32_t)sqlite3_column_int64 (select, 0),
+      .flags = (uint32_t)sqlite3_column_int64 (select, 1),
+      .damage = (uint32_t)sqlite3_column_int64 (select, 2),
+      .birth = (uint32_t)sqlite3_column_int64 (select, 3),
+      .expunged = (uint32_t)sqlite3_column_int64 (select, 4),
+      .size = (uint64_t)sqlite3_column_int64 (select, 5),
+      .modseq = (uint64_t)sqlite3_column_int64 (select, 6),
+      .internal_s = sqlite3_column_int64 (select, 7),
+      .changed_ns = sqlite3_column_int64 (select, 8),
+      .keywords = statement_text (select, 9),
+  };
+}
+
+bool
+message_read (Connection *connection, uint32_t mailbox, uint32_t uid, IndexMessage *out,
+              bool *out_found, GError **error)
+{
+  auto_statement select = connection_prepare (
+      connection, "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, message_id (mailbox, uid));
+  bool row;
+  if (!connection_step (connection, select, &row, error))
+    return false;
+  if (row)
+    *out = take_message (select);
+  *out_found = row;
+  return true;
+}
+
+bool
+index_message_get (Index *self, uint32_t mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
+                   GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  return message_read (reading, mailbox, uid, out, out_found, error);
+}
+
+/* The next row of a statement whose first column is an id. A damaged tree may run in a ring;
+ * whoever asks page by page for what is above the last one would never come to the end of it. */
+static bool
+step_ascending (Connection *connection, sqlite3_stmt *select, int64_t *last_id, bool *out_row,
+                GError **error)
+{
+  bool row;
+  if (!connection_step (connection, select, &row, error))
+    return false;
+  if (row && sqlite3_column_int64 (select, 0) <= *last_id)
+    return fail (error, EUCLEAN, "%s: rows are out of order", connection->name);
+  if (row)
+    *last_id = sqlite3_column_int64 (select, 0);
+  *out_row = row;
+  return true;
+}
+
+bool
+index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich which,
+                    IndexMessage *out, size_t capacity, size_t *out_count, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select = connection_prepare (reading,
+                                              "SELECT " MESSAGE_COLUMNS "  FROM message"
+                                              " WHERE id > ?1 AND id <= ?2"
+                                              "   AND CASE expunged WHEN 0 THEN ?3 ELSE ?4 END"
+                                              " ORDER BY id LIMIT ?5",
+                                              error);
+  if (select == NULL)
+    return false;
+  int64_t last_id = message_id (mailbox, after);
+  sqlite3_bind_int64 (select, 1, last_id);
+  sqlite3_bind_int64 (select, 2, message_id (mailbox, UINT32_MAX));
+  sqlite3_bind_int (select, 3, (which & INDEX_LIVE) != 0);
+  sqlite3_bind_int (select, 4, (which & INDEX_EXPUNGED) != 0);
+  sqlite3_bind_int64 (select, 5, (int64_t)capacity);
+  for (size_t count = 0;; count++) {
+    bool row;
+    if (!step_ascending (reading, select, &last_id, &row, error)) {
+      index_messages_clear (out, count);
+      return false;
+    }
+    if (!row) {
+      *out_count = count;
+      return true;
+    }
+    out[count] = take_message (select);
+  }
+}
+
+/* A digest is copied only where it has the length of one. */
+static bool
+take_digest (Connection *connection, sqlite3_stmt *select, int column, uint8_t out[32],
+             GError **error)
+{
+  const void *bytes = sqlite3_column_blob (select, column);
+  if (bytes == NULL || sqlite3_column_bytes (select, column) != 32)
+    return fail (error, EUCLEAN, "%s: a digest is not 32 bytes long", connection->name);
+  memcpy (out, bytes, 32);
+  return true;
+}
+
+bool
+index_summary_get (Index *self, uint32_t mailbox, uint32_t uid, IndexSummary *out, bool *out_found,
+                   GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select = connection_prepare (
+      reading, "SELECT sha256, sent_s, envelope, bodystructure FROM summary WHERE id = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, message_id (mailbox, uid));
+  bool row;
+  if (!connection_step (reading, select, &row, error))
+    return false;
+  if (row) {
+    g_auto (IndexSummary) summary = {.sent_s = INT64_MIN};
+    if (!take_digest (reading, select, 0, summary.sha256, error))
+      return false;
+    if (sqlite3_column_type (select, 1) != SQLITE_NULL)
+      summary.sent_s = sqlite3_column_int64 (select, 1);
+    summary.envelope = statement_text (select, 2);
+    summary.bodystructure = statement_text (select, 3);
+    if (summary.envelope == NULL || summary.bodystructure == NULL)
+      return fail (error, EUCLEAN, "%s: a summary lacks its texts", reading->name);
+    *out = summary;
+    summary = (IndexSummary){0};
+  }
+  *out_found = row;
+  return true;
+}
+
+bool
+index_digest_get (Index *self, uint32_t mailbox, uint32_t uid, uint64_t *out_size,
+                  uint8_t out_sha256[32], bool *out_found, GError **error)
+{
+  Connection *reading = self->db.reading;
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select =
+      connection_prepare (reading,
+                          "SELECT size, sha256 FROM message JOIN summary USING (id)"
+                          " WHERE id = ?1",
+                          error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, message_id (mailbox, uid));
+  bool row;
+  if (!connection_step (reading, select, &row, error) ||
+      (row && !take_digest (reading, select, 1, out_sha256, error)))
+    return false;
+  if (row)
+    *out_size = (uint64_t)sqlite3_column_int64 (select, 0);
+  *out_found = row;
+  return true;
+}
+
+typedef struct {
+  uint32_t uid;
+  uint8_t sha256[32];
+} Digest;
+
+static bool
+read_digests (Connection *reading, uint32_t mailbox, uint32_t after, Digest *out, size_t capacity,
+              size_t *out_count, GError **error)
+{
+  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_statement select = connection_prepare (reading,
+                                              "SELECT id, sha256 FROM summary"
+                                              " WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+                                              error);
+  if (select == NULL)
+    return false;
+  int64_t last_id = message_id (mailbox, after);
+  sqlite3_bind_int64 (select, 1, last_id);
+  sqlite3_bind_int64 (select, 2, message_id (mailbox, UINT32_MAX));
+  sqlite3_bind_int64 (select, 3, (int64_t)capacity);
+  for (size_t count = 0;; count++) {
+    bool row;
+    if (!step_ascending (reading, select, &last_id, &row, error) ||
+        (row && !take_digest (reading, select, 1, out[count].sha256, error)))
+      return false;
+    if (!row) {
+      *out_count = count;
+      return true;
+    }
+    out[count].uid = (uint32_t)sqlite3_column_int64 (select, 0);
+  }
+}
+
+bool
+index_digests (Index *self, uint32_t mailbox, IndexDigestFunc each, void *user_data, GError **error)
+{
+  /* In pages, so that no lock is held over the callback. */
+  Digest page[256];
+  size_t count;
+  for (uint32_t after = 0;; after = page[count - 1].uid) {
+    if (!read_digests (self->db.reading, mailbox, after, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    if (count == 0)
+      return true;
+    for (size_t i = 0; i < count; i++)
+      each (page[i].uid, page[i].sha256, user_data);
+  }
+}

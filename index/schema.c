@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of both databases, and the tests that a file on disk holds just these. */
+#include "index/internal.h"
+
+#include <string.h>
+
+/* SQLite keeps these texts with their comments, so `.schema` explains a database to who finds it.
+ * Any change, of a comment too, needs a new version below. */
+
+static const char index_sql[] = //
+    "CREATE TABLE mailbox (\n"
+    "  number INTEGER PRIMARY KEY,       -- given out once per store\n"
+    "  uidvalidity INTEGER NOT NULL,\n"
+    "  uidnext INTEGER NOT NULL,         -- above the UID of every message\n"
+    "  highestmodseq INTEGER NOT NULL,   -- not below the modseq of any message\n"
+    "  directory_ns INTEGER NOT NULL,    -- mtime when rows and files last agreed; 0: they may not\n"
+    "  last_repair_s INTEGER NOT NULL,\n"
+    "  messages INTEGER NOT NULL,        -- live ones\n"
+    "  unseen INTEGER NOT NULL,          -- live ones without \\Seen\n"
+    "  expunged INTEGER NOT NULL,\n"
+    "  bytes INTEGER NOT NULL            -- of the live ones\n"
+    ") STRICT;\n"
+    "CREATE TABLE message (\n"
+    "  id INTEGER PRIMARY KEY,           -- mailbox number << 32 | UID\n"
+    "  flags INTEGER NOT NULL,           -- 1 answered, 2 deleted, 4 draft, 8 flagged, 16 seen\n"
+    "  damage INTEGER NOT NULL,          -- 1 NUL, 2 size, 4 digest, 8 unreadable, 16 past a limit\n"
+    "  birth INTEGER NOT NULL,           -- epoch of delivery\n"
+    "  expunged INTEGER NOT NULL,        -- epoch of the expunge; 0: live\n"
+    "  size INTEGER NOT NULL,\n"
+    "  modseq INTEGER NOT NULL,\n"
+    "  internal_s INTEGER NOT NULL,      -- INTERNALDATE\n"
+    "  changed_ns INTEGER NOT NULL,      -- ctime of the message file\n"
+    "  keywords TEXT                     -- separated by one space, sorted; NULL: none\n"
+    ") STRICT;\n"
+    /* Apart from `message`, so that a listing reads forty bytes a message and not seven hundred. */
+    "CREATE TABLE summary (\n"
+    "  id INTEGER PRIMARY KEY,           -- as in message\n"
+    "  sha256 BLOB NOT NULL,\n"
+    "  sent_s INTEGER,                   -- Date: in UTC; NULL: absent or unreadable\n"
+    "  envelope TEXT NOT NULL,           -- RFC 3501, 7.4.2\n"
+    "  bodystructure TEXT NOT NULL\n"
+    ") STRICT;\n";
+
+static const char list_sql[] = //
+    "CREATE TABLE node (\n"
+    "  number INTEGER PRIMARY KEY,       -- given out once per store\n"
+    "  parent INTEGER NOT NULL,          -- 0: the root, which has no row\n"
+    "  owner INTEGER NOT NULL,           -- the node whose index holds it; 0: none\n"
+    "  kind INTEGER NOT NULL,            -- 1 domain, 2 users, 3 user, 4 shared, 5 mailbox\n"
+    "  subscribed INTEGER NOT NULL,\n"
+    "  name TEXT NOT NULL,               -- of the directory, escaped\n"
+    "  full_name TEXT,                   -- as given, where unescaping does not give it\n"
+    "  special_use TEXT,                 -- RFC 6154\n"
+    "  UNIQUE (parent, name)\n"
+    ") STRICT;\n";
+
+const Schema index_schema = {"index", 0x6d666978, 1, index_sql};
+const Schema list_schema = {"mailbox list", 0x6d666c73, 1, list_sql};
+
+/* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
+enum {
+  HEADER_SIZE = 100,
+  WRITE_VERSION_AT = 18, /* 1: rollback journal, 2: WAL */
+  READ_VERSION_AT = 19,
+  ENCODING_AT = 56, /* 1: UTF-8 */
+  USER_VERSION_AT = 60,
+  APPLICATION_ID_AT = 68,
+};
+
+static int32_t
+read_be32 (const uint8_t *bytes)
+{
+  return (int32_t)((uint32_t)bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3]);
+}
+
+bool
+schema_check_header (const Schema *self, Connection *connection, bool *out_fresh, GError **error)
+{
+  /* Through SQLite's own descriptor: closing another one would drop this process's locks. And
+   * before its first statement: that would make files beside a database that is in WAL mode. */
+  sqlite3_file *file = NULL;
+  sqlite3_int64 size = 0;
+  uint8_t header[HEADER_SIZE] = {0};
+  sqlite3_file_control (connection->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  int code = file->pMethods->xFileSize (file, &size);
+  if (code == SQLITE_OK && size >= HEADER_SIZE)
+    code = file->pMethods->xRead (file, header, HEADER_SIZE, 0);
+  const char *name = connection->name;
+  if (code != SQLITE_OK)
+    return fail (error, EIO, "%s: reading the header failed", name);
+
+  *out_fresh = size == 0;
+  if (size == 0)
+    return true;
+  if (memcmp (header, "SQLite format 3", 16) != 0)
+    return fail (error, EUCLEAN, "%s: not a database", name);
+  if (read_be32 (header + APPLICATION_ID_AT) != self->application_id)
+    return fail (error, EUCLEAN, "%s: a database, but no %s", name, self->name);
+  if (read_be32 (header + USER_VERSION_AT) != self->version)
+    return fail (error, EUCLEAN, "%s: made by another version, rebuild it", name);
+  if (header[WRITE_VERSION_AT] != 1 || header[READ_VERSION_AT] != 1 ||
+      read_be32 (header + ENCODING_AT) != 1)
+    return fail (error, EUCLEAN, "%s: changed by another program, rebuild it", name);
+  return true;
+}
+
+bool
+schema_check_tables (const Schema *self, Connection *connection, bool *out_fresh, GError **error)
+{
+  auto_statement select =
+      connection_prepare (connection,
+                          "SELECT group_concat (sql || ';' || char (10), '')"
+                          "  FROM (SELECT sql FROM sqlite_schema ORDER BY rowid)",
+                          error);
+  bool row;
+  if (select == NULL || !connection_step (connection, select, &row, error))
+    return false;
+  const char *sql = (const char *)sqlite3_column_text (select, 0);
+  if (sql != NULL && strcmp (sql, self->sql) != 0)
+    return fail (error, EUCLEAN, "%s: its tables are not those of version %d, rebuild it",
+                 connection->name, self->version);
+  *out_fresh = sql == NULL;
+  return true;
+}
+
+static bool
+create_tables (const Schema *self, Connection *connection, GError **error)
+{
+  bool fresh;
+  if (!schema_check_tables (self, connection, &fresh, error))
+    return false;
+  g_autofree char *sql = g_strdup_printf ("%sPRAGMA application_id = %d; PRAGMA user_version = %d;",
+                                          self->sql, self->application_id, self->version);
+  return (!fresh || connection_execute (connection, sql, error)) &&
+         connection_execute (connection, "COMMIT", error);
+}
+
+bool
+schema_create (const Schema *self, Connection *connection, GError **error)
+{
+  if (!connection_execute (connection, "BEGIN IMMEDIATE", error))
+    return false;
+  if (create_tables (self, connection, error))
+    return true;
+  connection_execute (connection, "ROLLBACK", NULL);
+  return false;
+}

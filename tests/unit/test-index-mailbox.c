@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/test-index.h"
+
+static void
+test_round_trip (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_index (fixture);
+  const IndexMailbox given = {
+      .number = (1u << 24) - 1,
+      .uidvalidity = UINT32_MAX,
+      .uidnext = UINT32_MAX,
+      .highestmodseq = INT64_MAX,
+      .directory_ns = INT64_MIN,
+      .last_repair_s = -1,
+      .messages = 1, /* these are ignored */
+      .unseen = 2,
+      .expunged = 3,
+      .bytes = 4,
+  };
+  g_autoptr (IndexWrite) write = begin (index);
+  g_assert_true (index_write_mailbox (write, &given, &error));
+  commit (write);
+
+  IndexMailbox got = get_mailbox (index, given.number);
+  g_assert_cmpuint (got.number, ==, given.number);
+  g_assert_cmpuint (got.uidvalidity, ==, given.uidvalidity);
+  g_assert_cmpuint (got.uidnext, ==, given.uidnext);
+  g_assert_cmpuint (got.highestmodseq, ==, given.highestmodseq);
+  g_assert_cmpint (got.directory_ns, ==, given.directory_ns);
+  g_assert_cmpint (got.last_repair_s, ==, given.last_repair_s);
+  assert_counts (got, 0, 0, 0, 0);
+}
+
+static void
+test_absent (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_index (fixture);
+  IndexMailbox mailbox = {.number = 99};
+  bool found = true;
+  g_assert_true (index_mailbox_get (index, 1, &mailbox, &found, &error));
+  g_assert_false (found);
+  g_assert_cmpuint (mailbox.number, ==, 99);
+
+  g_autoptr (IndexWrite) write = begin (index);
+  IndexMessage message = make_message (1);
+  g_assert_false (index_write_message (write, 1, &message, NULL, &error));
+  g_assert_error (error, MAILFS_ERROR, ENOENT);
+  g_clear_error (&error);
+  g_assert_false (index_write_mailbox (write, &(IndexMailbox){.number = 0}, &error));
+  g_assert_error (error, MAILFS_ERROR, EINVAL);
+  g_clear_error (&error);
+  g_assert_false (index_write_mailbox (write, &(IndexMailbox){.number = 1u << 24}, &error));
+  g_assert_error (error, MAILFS_ERROR, EINVAL);
+  commit (write); /* nothing was changed by what was refused, and nothing is in the way */
+}
+
+static void
+test_numbers_and_totals (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_index (fixture);
+  IndexMailbox totals = {.number = 99};
+  g_assert_true (index_totals (index, &totals, &error));
+  g_assert_cmpuint (totals.number, ==, 0);
+  assert_counts (totals, 0, 0, 0, 0);
+
+  g_autoptr (IndexWrite) write = begin (index);
+  const uint32_t numbers[] = {900, 3, 77};
+  for (size_t i = 0; i < G_N_ELEMENTS (numbers); i++) {
+    put_mailbox (write, numbers[i]);
+    for (uint32_t uid = 1; uid <= 4; uid++) {
+      IndexMessage message = make_message (uid);
+      message.expunged = uid == 4 ? 1 : 0;
+      put_message (write, numbers[i], &message);
+    }
+  }
+  commit (write);
+
+  g_autoptr (GArray) got = index_mailbox_numbers (index, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (got->len, ==, 3);
+  g_assert_cmpuint (g_array_index (got, uint32_t, 0), ==, 3);
+  g_assert_cmpuint (g_array_index (got, uint32_t, 1), ==, 77);
+  g_assert_cmpuint (g_array_index (got, uint32_t, 2), ==, 900);
+  g_assert_true (index_totals (index, &totals, &error));
+  assert_counts (totals, 9, 3, 3, 3 * (1001 + 1002 + 1003));
+}
+
+/* The counts as the rows of messages give them. */
+static IndexMailbox
+count_messages (Index *index, uint32_t mailbox)
+{
+  g_autoptr (GError) error = NULL;
+  IndexMailbox counted = {0};
+  size_t count = 0;
+  for (uint32_t after = 0;;) {
+    g_auto (IndexMessage) message = {0};
+    index_message_page (index, mailbox, after, INDEX_LIVE | INDEX_EXPUNGED, &message, 1, &count,
+                        &error);
+    g_assert_no_error (error);
+    if (count == 0)
+      return counted;
+    after = message.uid;
+    if (message.expunged != 0) {
+      counted.expunged++;
+      continue;
+    }
+    counted.messages++;
+    counted.bytes += message.size;
+    counted.unseen += (message.flags & INDEX_FLAG_SEEN) == 0;
+  }
+}
+
+/* Whatever is done to messages, the mailbox's row tells what is there, during and after. */
+static void
+test_counts_follow (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 0);
+  for (int round = 0; round < 20; round++) {
+    g_autoptr (IndexWrite) write = begin (index);
+    IndexMailbox during = {0};
+    bool found;
+    for (int i = 0; i < 50; i++) {
+      uint32_t uid = (uint32_t)g_test_rand_int_range (1, 60);
+      IndexMessage message = make_message (uid);
+      message.flags = (uint32_t)g_test_rand_int_range (0, 32);
+      message.expunged = g_test_rand_int_range (0, 3) == 0;
+      message.size = (uint64_t)g_test_rand_int_range (0, 10000);
+      if (g_test_rand_int_range (0, 4) > 0)
+        put_message (write, 1, &message);
+      else
+        g_assert_true (index_write_remove_message (write, 1, uid, &error));
+    }
+    g_assert_true (index_write_get_mailbox (write, 1, &during, &found, &error));
+    bool keep = round % 3 != 0;
+    if (keep)
+      commit (write);
+    else
+      g_clear_pointer (&write, index_write_free);
+    IndexMailbox counted = count_messages (index, 1), kept = get_mailbox (index, 1);
+    assert_counts (kept, counted.messages, counted.unseen, counted.expunged, counted.bytes);
+    if (keep)
+      assert_counts (during, counted.messages, counted.unseen, counted.expunged, counted.bytes);
+  }
+}
+
+static void
+test_uidnext_and_modseq_rise (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 10);
+  g_assert_cmpuint (get_mailbox (index, 1).uidnext, ==, 11);
+  g_assert_cmpuint (get_mailbox (index, 1).highestmodseq, ==, 10);
+
+  g_autoptr (IndexWrite) write = begin (index);
+  IndexMessage message = make_message (3);
+  message.modseq = 500;
+  put_message (write, 1, &message);
+  g_assert_true (index_write_remove_message (write, 1, 10, &error));
+  commit (write);
+  g_assert_cmpuint (get_mailbox (index, 1).uidnext, ==, 11); /* a UID is never given out again */
+  g_assert_cmpuint (get_mailbox (index, 1).highestmodseq, ==, 500);
+}
+
+/* Writing a mailbox's facts keeps its counts; removing it and writing it again starts from nothing.
+ */
+static void
+test_replace_and_remove (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 10);
+  {
+    g_autoptr (IndexWrite) write = begin (index);
+    IndexMailbox mailbox = {.number = 1, .uidvalidity = 8, .uidnext = 50, .directory_ns = 1};
+    g_assert_true (index_write_mailbox (write, &mailbox, &error));
+    commit (write);
+  }
+  g_assert_cmpuint (get_mailbox (index, 1).uidvalidity, ==, 8);
+  g_assert_cmpuint (get_mailbox (index, 1).messages, ==, 10);
+
+  g_autoptr (IndexWrite) write = begin (index);
+  put_mailbox (write, 2);
+  IndexMessage message = make_message (1);
+  put_message (write, 2, &message);
+  g_assert_true (index_write_remove_mailbox (write, 1, &error));
+  IndexMailbox mailbox;
+  bool found = true;
+  g_assert_true (index_write_get_mailbox (write, 1, &mailbox, &found, &error));
+  g_assert_false (found);
+  g_assert_true (index_write_remove_message (write, 1, 1, &error)); /* absent: nothing to do */
+  put_mailbox (write, 1);
+  put_message (write, 1, &message);
+  g_assert_true (index_write_remove_mailbox (write, 2, &error));
+  commit (write);
+
+  IndexMailbox row = get_mailbox (index, 1);
+  assert_counts (row, 1, 0, 0, 1001);
+  g_assert_cmpuint (count_messages (index, 1).messages, ==, 1);
+  g_assert_cmpuint (count_messages (index, 2).messages, ==, 0);
+  g_assert_true (index_mailbox_get (index, 2, &mailbox, &found, &error));
+  g_assert_false (found);
+}
+
+/* A removed mailbox leaves no summary behind. */
+static void
+test_removed_is_empty (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 10);
+  g_autoptr (IndexWrite) write = begin (index);
+  g_assert_true (index_write_remove_mailbox (write, 1, &error));
+  commit (write);
+  IndexSummary summary;
+  bool found = true;
+  g_assert_true (index_summary_get (index, 1, 5, &summary, &found, &error));
+  g_assert_false (found);
+  g_autoptr (GArray) numbers = index_mailbox_numbers (index, &error);
+  g_assert_cmpuint (numbers->len, ==, 0);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  add_test ("/index/mailbox/round-trip", test_round_trip);
+  add_test ("/index/mailbox/absent", test_absent);
+  add_test ("/index/mailbox/numbers-and-totals", test_numbers_and_totals);
+  add_test ("/index/mailbox/counts-follow", test_counts_follow);
+  add_test ("/index/mailbox/uidnext-and-modseq-rise", test_uidnext_and_modseq_rise);
+  add_test ("/index/mailbox/replace-and-remove", test_replace_and_remove);
+  add_test ("/index/mailbox/removed-is-empty", test_removed_is_empty);
+  return g_test_run ();
+}

@@ -64,6 +64,7 @@ typedef struct {
   int64_t directory_ns;   /* the directory's mtime when rows and files last agreed; 0: they may not */
   int64_t last_repair_s;
   uint32_t messages, unseen, expunged; /* live, live without \Seen, expunged */
+  uint32_t damaged;                    /* live, with damage other than NUL and LIMIT */
   uint64_t bytes;                      /* of the live messages */
 } IndexMailbox;
 

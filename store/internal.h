@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * internal.h - what the files of store/ share. Nothing outside store/ and its unit tests includes it.
+ * internal.h - what the files of store/ share. Nothing outside store/ and its unit tests includes
+ * it.
  *
  * Five invariants, each with a test of its own (tests/unit/test-invariants.c):
  *
@@ -24,11 +25,260 @@
 #include "index/index.h"
 #include "store/store.h"
 
-/* ---- parse.c: what a message's bytes say ------------------------------------------------------- */
+#include <fcntl.h>
+#include <sys/stat.h>
 
-#define PARSE_DEPTH_MAX  100u     /* nesting of multiparts and forwarded messages */
-#define PARSE_PARTS_MAX  10000u   /* parts of one message */
-#define PARSE_HEADER_MAX 262144u  /* bytes of one header block that are looked at */
+/* ---- the store object ------------------------------------------------------------------------ */
+
+typedef struct Ring Ring;
+
+/* An open database that several threads share. It is closed with the last reference. */
+typedef struct {
+  gatomicrefcount references;
+  char *path;
+  Index *index; /* one of the two; both are NULL when opening failed */
+  List *list;
+  GError *failure;    /* why it could not be opened; remembered until the file changes */
+  struct stat failed; /* the file then */
+} Handle;
+void handle_unref (Handle *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Handle, handle_unref)
+
+struct Store {
+  char *path; /* absolute, without symbolic links */
+  char *uuid;
+  StoreOpenFlags flags;
+  uid_t owner_uid; /* of the store's directory; all that is made belongs to it */
+  gid_t owner_gid;
+  int fd, mail_fd;
+
+  GMutex mutex;                      /* guards what follows */
+  GHashTable *mailboxes, *indexes;   /* number -> StoreMailbox, Handle; see cache.c */
+  GQueue mailbox_order, index_order; /* least recently used last */
+  Handle *list;
+  bool list_in_memory;
+  int tmp_fd; /* -1 until the first draft */
+  char tmp_name[32];
+  int tmp_count; /* atomic */
+  Ring *ring;
+};
+
+struct StoreMailbox {
+  gatomicrefcount references;
+  Store *store;
+  uint32_t number, owner;
+  StoreNodeKind kind;
+  char *path; /* below mail/ */
+  int fd;
+  GMutex mutex;    /* guards what follows */
+  GArray *uids;    /* of the files, when the index could not be trusted; NULL: never needed */
+  int64_t uids_ns; /* the directory's mtime then */
+};
+
+/* ---- layout.c: where things are on disk ------------------------------------------------------ */
+
+#define LAYOUT_EXPUNGED ".expunged"
+#define LAYOUT_STATE    ".state"
+
+/* Opens `path` below the directory `fd`, never through a symbolic link and never out of it
+ * (openat2). O_CLOEXEC is added. Returns a descriptor, or -1 with errno set. */
+int layout_open (int fd, const char *path, int flags, mode_t mode);
+
+/* Like layout_open() for reading mail: does not change its atime where that is allowed, and only
+ * opens regular files. */
+int layout_open_message (int fd, const char *name);
+
+/* Gives a new file or directory to the store's owner, when root makes it. */
+bool layout_own (Store *store, int fd, GError **error);
+
+/* The same for a database, which must not be opened for reading beside SQLite: closing it would
+ * drop SQLite's locks. */
+bool layout_own_path (Store *store, const char *path, GError **error);
+
+/* Makes a directory that is visible only once it is complete: first under a name of its own in
+ * tmp/, then renamed to `name` in `parent_fd`. `prepare` runs in between. EEXIST when it is there
+ * already. */
+typedef bool (*LayoutPrepareFunc) (int fd, void *data, GError **error);
+bool layout_make_directory (Store *store, int parent_fd, const char *name,
+                            LayoutPrepareFunc prepare, void *data, GError **error);
+
+/* renameat2 (RENAME_NOREPLACE), or link and unlink where the filesystem lacks it. -1 and errno. */
+int layout_move (int from_fd, const char *from, int to_fd, const char *to);
+
+/* Absolute path of the index of the user or shared node whose path below mail/ is `node_path`. */
+char *layout_index_path (Store *store, const char *node_path);
+
+/* Renames a damaged database, and what belongs to it, so that it stays as evidence. */
+bool layout_keep_damaged (const char *path, GError **error);
+
+/* The directory in tmp/ that belongs to this process; what dead processes left there is removed
+ * when it is made. */
+int layout_tmp (Store *store, GError **error);
+
+/* A new name in it. */
+void layout_tmp_name (Store *store, char out[32]);
+
+/* Removes it again, when the store is closed. */
+void layout_tmp_close (Store *store);
+
+/* UIDs of the message files in the directory `path` below `fd`, ascending (uint32_t). What is
+ * neither a message, a directory nor ours is added to `strays` by name, unless that is NULL. */
+GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error);
+
+int64_t stat_mtime_ns (const struct stat *st);
+int64_t stat_ctime_ns (const struct stat *st);
+
+/* ---- state.c: facts kept on files ------------------------------------------------------------ */
+
+/* What user.mailfs.state on a message says. */
+typedef struct {
+  uint64_t modseq;
+  uint32_t birth, expunged; /* epochs; expunged is 0 for a live message */
+  uint32_t flags;
+  char *keywords;
+} MessageState;
+void message_state_clear (MessageState *state);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (MessageState, message_state_clear)
+
+/* What the attribute on a directory says; mailboxes use all of it, the others only the number. */
+typedef struct {
+  uint32_t number;
+  uint32_t uidvalidity, uidnext;
+  uint64_t modseq; /* HIGHESTMODSEQ when it was written; messages carry newer ones themselves */
+  bool subscribed;
+  char *special_use;
+  char *full_name;
+} NodeState;
+void node_state_clear (NodeState *state);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (NodeState, node_state_clear)
+
+/* What the attribute on mail/ says. */
+typedef struct {
+  uint32_t next_number;
+  uint32_t epoch;
+  uint32_t last_uidvalidity;
+} StoreState;
+
+/* Reading: absence is a result (`*out_found`), EBADMSG is an attribute that makes no sense. On
+ * filesystems without user attributes the same lines stand in .state in the directory;
+ * `directory_fd` says where. Writing: E2BIG when the filesystem cannot hold it. Durable after fsync
+ * of `fd` (or at once in .state). */
+bool message_state_read (int directory_fd, int fd, uint32_t uid, MessageState *out, bool *out_found,
+                         GError **error);
+bool message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
+                          const MessageState *state, GError **error);
+bool node_state_read (int fd, StoreNodeKind kind, NodeState *out, bool *out_found, GError **error);
+bool node_state_write (Store *store, int fd, StoreNodeKind kind, const NodeState *state,
+                       GError **error);
+bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
+bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
+
+/* ---- flags.c --------------------------------------------------------------------------------- */
+
+/* The keywords that come of changing `old` by `given`: sorted, owned; NULL when there are none. */
+char *keywords_change (const char *old, const char *given, StoreFlagsChange change);
+
+/* ---- lock.c ---------------------------------------------------------------------------------- */
+
+/* Waits for the user lock of the node `owner`, or the store lock; closing the descriptor gives it
+ * back. -1 with an error. */
+int lock_user (Store *store, uint32_t owner, GError **error);
+int lock_store (Store *store, GError **error);
+
+/* Takes `count` consecutive node numbers, and a UIDVALIDITY above every earlier one. The store lock
+ * must be held. `least` is the lowest number that may be given. */
+bool store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_first,
+                         uint32_t *out_uidvalidity, GError **error);
+
+/* The epoch that changes made now belong to. */
+uint32_t store_epoch (Store *store);
+
+/* ---- node.c ---------------------------------------------------------------------------------- */
+
+/* What a directory `name` in a `parent` of that kind is; STORE_NODE_ROOT when it is nothing of
+ * ours. */
+StoreNodeKind node_child_kind (StoreNodeKind parent, const char *name);
+
+bool list_node_path (List *list, uint32_t number, char **out_path, GError **error);
+
+/* ---- relist.c: the mailbox list from the directories ----------------------------------------- */
+
+/* Fills an empty or outdated list with what lies below mail/. Directories without a valid state get
+ * one, unless the store is read only or `dry_run`. `found` is called for each difference; it may be
+ * NULL. */
+typedef void (*RelistFunc) (StoreProblem problem, uint32_t number, const char *path,
+                            const char *detail, void *data);
+bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error);
+
+/* Builds a list beside the one at `path` and puts it in its place; a damaged one is kept under
+ * another name. Returns the new one, opened. */
+List *relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error);
+
+/* ---- change.c -------------------------------------------------------------------------------- */
+
+/* Notes a change for every process that watches the store. Never fails: it is a hint. */
+void change_note (Store *store, uint32_t number, uint32_t uid);
+void ring_free (Ring *ring);
+
+/* ---- cache.c: what is kept open -------------------------------------------------------------- */
+
+void cache_init (Store *store);
+void cache_clear (Store *store);
+
+/* The mailbox list; made again from the directories when it is missing or damaged. */
+Handle *cache_list (Store *store, GError **error);
+
+/* The index of a user or shared node. ENOENT or EUCLEAN when it is missing or damaged and `create`
+ * does not help; readers then look at the files. */
+Handle *cache_index (Store *store, uint32_t owner, bool create, GError **error);
+
+/* Closes an index or the list, so that its file can be replaced. Users who hold it go on with the
+ * old. */
+void cache_drop_index (Store *store, uint32_t owner);
+void cache_drop_list (Store *store);
+
+/* ---- mailbox.c ------------------------------------------------------------------------------- */
+
+/* What reading a mailbox starts from: its index where that agrees with the directory, else the
+ * files. */
+typedef struct {
+  StoreMailbox *mailbox;
+  Handle *handle;   /* NULL: no index */
+  IndexMailbox row; /* number 0: none */
+  GArray *uids;     /* NULL: the index is right; else what lies in the directory */
+} View;
+bool view_begin (StoreMailbox *mailbox, View *out, GError **error);
+void view_clear (View *view);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (View, view_clear)
+
+/* Message `uid` as the index or the file shows it; `*out_found` is false when there is no such
+ * file. */
+bool view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error);
+
+/* What a writer needs to know of a mailbox, with the user lock held: UIDVALIDITY, next UID and
+ * highest modseq, taken from the directory, the index and, where there is no row, the files.
+ * directory_ns is the directory's mtime when row and files agree, else 0. `write` may be NULL. */
+bool mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError **error);
+
+/* Opens the user's index for writing; NULL without an error when it is damaged: then the files are
+ * changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
+IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error);
+
+/* Sets the directory's mtime to a value that no change by anybody else will leave behind. */
+bool mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error);
+
+/* ---- message.c ------------------------------------------------------------------------------- */
+
+/* SHA-256 of the first `size` bytes of a file; they are left in `buffer` when they fit. EIO when
+ * the file ends before. */
+bool message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity,
+                     uint8_t out_sha256[32], GError **error);
+
+/* ---- parse.c: what a message's bytes say ----------------------------------------------------- */
+
+#define PARSE_DEPTH_MAX  100u    /* nesting of multiparts and forwarded messages */
+#define PARSE_PARTS_MAX  10000u  /* parts of one message */
+#define PARSE_HEADER_MAX 262144u /* bytes of one header block that are looked at */
 
 /* Must be called once before any other thread parses. */
 void parse_init (void);
@@ -37,6 +287,130 @@ void parse_init (void);
  * BODYSTRUCTURE are valid IMAP strings. */
 void parse_bytes (const uint8_t *bytes, size_t size, StoreSummary *out);
 
-/* The same for the first `size` bytes of a file, from offset 0 on, with bounded memory. Fails only when
- * reading fails; a file that ends early is parsed as far as it goes, and `*out_size` says how far. */
+/* The same for the first `size` bytes of a file, from offset 0 on, with bounded memory. Fails only
+ * when reading fails; a file that ends early is parsed as far as it goes, and `*out_size` says how
+ * far. */
 bool parse_file (int fd, uint64_t size, StoreSummary *out, uint64_t *out_size, GError **error);
+
+/* ---- job.c ----------------------------------------------------------------------------------- */
+
+struct StoreJob {
+  Store *store;
+  StoreRequest *request;
+  int cancelled; /* atomic */
+  GMutex mutex;  /* guards what follows */
+  uint64_t done, total;
+  GPtrArray *findings;
+  StoreResult result;
+};
+
+bool job_has (const StoreJob *self, StoreWords word);
+
+/* ECANCELED when the job was cancelled. */
+bool job_go_on (StoreJob *self, GError **error);
+void job_step (StoreJob *self, uint64_t done, uint64_t total);
+void job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t bytes);
+
+/* Adds a finding. `path` and `detail` are made printable. */
+void job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, uint32_t uid,
+                const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
+
+/* Calls `each` for every user or shared node that the request is for, with those of its mailboxes
+ * that are meant, parents first; `whole` is true when that is all of them. Stops at the first
+ * failure. */
+typedef bool (*JobOwnerFunc) (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole,
+                              GError **error);
+bool job_each_owner (StoreJob *self, JobOwnerFunc each, GError **error);
+
+bool command_check (StoreJob *job, GError **error);
+bool command_reconstruct (StoreJob *job, GError **error);
+bool command_reset (StoreJob *job, GError **error);
+
+/* ---- scan.c: files against rows -------------------------------------------------------------- */
+
+typedef enum {
+  SCAN_NEW,     /* a file without a row */
+  SCAN_CHANGED, /* both, but they differ, or the file was to be read in any case */
+  SCAN_GONE,    /* a row without a file */
+} ScanVerdict;
+
+/* One difference. */
+typedef struct {
+  StoreMailbox *mailbox;
+  ScanVerdict verdict;
+  uint32_t uid;
+  bool expunged;      /* the file lies in .expunged */
+  bool mailbox_known; /* the index has rows of this mailbox */
+  IndexMessage row;   /* as the scan saw it; nothing for SCAN_NEW */
+  struct stat st;     /* of the file */
+  bool has_state;
+  MessageState state;
+  bool has_summary;
+  StoreSummary summary;
+  uint32_t damage; /* INDEX_DAMAGE_*: what reading the file showed */
+  GError *failure; /* why the file or its state could not be read; NULL */
+} ScanItem;
+void scan_item_free (ScanItem *item);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ScanItem, scan_item_free)
+
+/* What a scan of one mailbox starts from and learns. */
+typedef struct {
+  StoreMailbox *mailbox;
+  int64_t directory_ns; /* the directory's mtime before it was read */
+  IndexMailbox row;     /* number 0: none */
+  bool has_state;
+  NodeState state;
+  uint32_t highest_uid;
+  uint64_t differences;
+} ScanMailbox;
+void scan_mailbox_free (ScanMailbox *mailbox);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ScanMailbox, scan_mailbox_free)
+
+typedef enum {
+  SCAN_READ_ALL = 1u << 0, /* read unchanged files, too */
+  SCAN_NAMES = 1u << 1,    /* trust every row whose file is there */
+  SCAN_SKIP_NEW = 1u << 2, /* do not read files that have no row */
+} ScanFlags;
+
+/* A scan compares; threads of its own read the files that need it. `consume` gets the differences,
+ * in the calling thread, and owns them; returning false stops the scan. */
+typedef struct Scan Scan;
+typedef bool (*ScanFunc) (ScanItem *item, void *data, GError **error);
+Scan *scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data);
+void scan_free (Scan *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Scan, scan_free)
+
+/* Compares one mailbox. Items may still be under way when it returns. NULL with an error. */
+ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
+
+/* Waits until every item has been consumed. */
+bool scan_drain (Scan *self, GError **error);
+
+/* Reads the file of one item: state, summary, damage. Never fails: see `failure`. */
+void scan_read (ScanItem *item);
+
+/* Tells the job what an item is: one finding for each thing that is wrong. `fixed` is for what a
+ * rebuild can put right. */
+void scan_report (const ScanItem *item, StoreJob *job, bool fixed);
+
+/* Likewise for what is wrong with the mailbox itself. */
+void scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed);
+
+/* ---- rebuild.c: rows from what a scan found -------------------------------------------------- */
+
+/* The row that the item's file and old row amount to: the newer state wins, the internal date and
+ * the digest of a known message stay. `*out_write_state` tells that the file does not carry the
+ * state; a modseq of 0 that one must be given. */
+IndexMessage rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state);
+
+/* Brings row and files of a mailbox together where a crash left them apart, if that takes only a
+ * few messages. The user lock is held; the changes become part of `write`. */
+bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
+
+/* Collects differences of one owner's mailboxes and applies them in short commits. */
+typedef struct Rebuild Rebuild;
+Rebuild *rebuild_new (StoreJob *job, uint32_t owner);
+bool rebuild_item (ScanItem *item, void *rebuild, GError **error);       /* a ScanFunc */
+bool rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error); /* of ScanMailbox */
+void rebuild_free (Rebuild *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rebuild, rebuild_free)

@@ -19,9 +19,10 @@
  * lies. */
 typedef struct {
   GString *text;
-  bool is_gap; /* a blank came after `text` */
-  size_t word; /* start of the last word */
-  bool has_at; /* an '@' stands outside quotes; the last one is at `at` */
+  bool is_gap;  /* a blank came after `text` */
+  bool is_spec; /* this is an addr-spec: blanks around its dots mean nothing */
+  size_t word;  /* start of the last word */
+  bool has_at;  /* an '@' stands outside quotes; the last one is at `at` */
   size_t at;
   size_t local; /* start of the word before it */
 } Words;
@@ -45,11 +46,14 @@ words_reset (Words *self)
   self->word = 0;
 }
 
-/* Makes ready for more text: puts the blank that came before it. */
+/* Makes ready for text that begins with `next`: puts the blank that came before it. */
 static void
-words_continue (Words *self)
+words_continue (Words *self, char next)
 {
-  if (self->is_gap && self->text->len > 0) {
+  size_t size = self->text->len;
+  bool is_dotted = (self->is_spec || self->has_at) &&
+                   (next == '.' || (size > 0 && self->text->str[size - 1] == '.'));
+  if (self->is_gap && size > 0 && !is_dotted) {
     g_string_append_c (self->text, ' ');
     self->word = self->text->len;
   }
@@ -61,7 +65,7 @@ words_put_at (Words *self)
 {
   /* "joe @ example.com" is allowed, if obsolete: blanks around the sign mean nothing. */
   self->local = self->word;
-  words_continue (self);
+  words_continue (self, '@');
   self->has_at = true;
   self->at = self->text->len;
   g_string_append_c (self->text, '@');
@@ -105,7 +109,7 @@ take_words (Addresses *self, Words *words)
     parse_take_comment (&self->at, self->comment);
     break;
   case '"':
-    words_continue (words);
+    words_continue (words, *at);
     parse_take_quoted (&self->at, words->text);
     break;
   case '@':
@@ -113,7 +117,7 @@ take_words (Addresses *self, Words *words)
     self->at++;
     break;
   default: {
-    words_continue (words);
+    words_continue (words, *at);
     size_t size = measure_encoded_word (at);
     if (size == 0)
       for (size = 1; is_plain (at[size]);)
@@ -253,6 +257,9 @@ take_list (Addresses *self)
       if (c == ';')
         end_group (self);
     } else {
+      /* A word after "<...>" begins another address, whose comma was forgotten. */
+      if (self->has_angle && is_plain (c))
+        end_address (self);
       take_words (self, &self->outer);
     }
   }
@@ -267,7 +274,7 @@ parse_put_addresses (GString *out, const char *text, size_t limit)
   size_t start = out->len;
   Addresses list = {.at = text, .out = out, .limit = limit};
   list.outer.text = g_string_new (NULL);
-  list.inner.text = g_string_new (NULL);
+  list.inner = (Words){.text = g_string_new (NULL), .is_spec = true};
   list.comment = g_string_new (NULL);
   list.route = g_string_new (NULL);
   g_string_append_c (out, '(');

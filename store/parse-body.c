@@ -40,12 +40,18 @@ skip_blanks (const char **at)
 
 /* Takes what comes before a blank or one of `stops`. */
 static size_t
-take_token (const char **at, const char *stops)
+take_word (const char **at, const char *stops)
 {
   const char *start = *at;
   while (**at != '\0' && !is_blank (**at) && strchr (stops, **at) == NULL)
     (*at)++;
   return *at - start;
+}
+
+static size_t
+take_token (const char **at)
+{
+  return take_word (at, "()<>@,;:\\\"/[]?=");
 }
 
 static void
@@ -125,7 +131,7 @@ take_value (GString *out, const char **at)
     return;
   }
   while (**at != '\0' && **at != ';') {
-    size_t size = take_token (at, ";");
+    size_t size = take_word (at, ";");
     g_string_append_len (out, *at - size, size);
     skip_blanks (at);
     if (**at != '\0' && **at != ';')
@@ -161,7 +167,7 @@ put_parameters (GString *out, const char *at, GString *boundary)
   self.value = g_string_new (NULL);
   while (*at != '\0') {
     skip_blanks (&at);
-    size_t size = take_token (&at, ";=\"");
+    size_t size = take_word (&at, ";=\"");
     const char *name = at - size;
     skip_blanks (&at);
     if (size > 0 && *at == '=') {
@@ -188,7 +194,7 @@ put_disposition (GString *out, const char *at)
     return;
   }
   skip_blanks (&at);
-  size_t size = take_token (&at, ";");
+  size_t size = take_token (&at);
   g_string_append_c (out, '(');
   /* What is no known disposition is an attachment (RFC 2183, 2.8). */
   parse_put_upper (out, size == 0 ? "attachment" : at - size, size == 0 ? 10 : size);
@@ -204,7 +210,7 @@ put_languages (GString *out, const char *at)
   bool is_first = true;
   while (at != NULL && *at != '\0') {
     skip_blanks (&at);
-    size_t size = take_token (&at, ",");
+    size_t size = take_word (&at, ",");
     if (size > 0) {
       g_string_append_c (out, is_first ? '(' : ' ');
       parse_put_string (out, at - size, size);
@@ -222,7 +228,7 @@ put_encoding (GString *out, const char *at)
   size_t size = 0;
   if (at != NULL) {
     skip_blanks (&at);
-    size = take_token (&at, ";");
+    size = take_token (&at);
   }
   parse_put_upper (out, size == 0 ? "7bit" : at - size, size == 0 ? 4 : size);
 }
@@ -249,14 +255,14 @@ take_type (const char **at, const char **out_type, size_t *out_size, const char 
 {
   skip_blanks (at);
   *out_type = *at;
-  *out_size = take_token (at, "/;");
+  *out_size = take_token (at);
   skip_blanks (at);
   if (*out_size == 0 || **at != '/')
     return false;
   (*at)++;
   skip_blanks (at);
   *out_subtype = *at;
-  *out_subtype_size = take_token (at, ";");
+  *out_subtype_size = take_token (at);
   return *out_subtype_size > 0;
 }
 
@@ -295,6 +301,7 @@ parse_part_describe (ParsePart *self, const ParseHeader *header, bool in_digest)
   }
 
   self->kind = PARSE_KIND_BASIC;
+  self->is_digest = false;
   g_string_append_c (self->head, '(');
   if (is_word (type, size, "multipart")) {
     self->kind = PARSE_KIND_MULTIPART;

@@ -245,6 +245,8 @@ open_part (ParseScan *self)
   Open *parent = self->depth == 0 ? NULL : &self->open[self->depth - 1];
   bool is_inner = parent != NULL && parent->kind == PARSE_KIND_MESSAGE;
   self->is_header = false;
+  if (parent != NULL && self->header.raw->len == 0)
+    return; /* not even an empty line between two boundaries, or after the last: no part */
   parse_header_split (&self->header);
   g_string_truncate (self->inner_envelope, 0);
   if (parent == NULL || is_inner)

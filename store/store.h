@@ -405,6 +405,7 @@ typedef enum {
   STORE_PROBLEM_NO_FILE,       /* a row whose file is gone */
   STORE_PROBLEM_CHANGED,       /* size, date or state of file and row differ */
   STORE_PROBLEM_DIGEST,        /* the bytes are not those that were delivered */
+  STORE_PROBLEM_SIZE,          /* not the size that was delivered */
   STORE_PROBLEM_NUL,           /* NUL bytes in a message */
   STORE_PROBLEM_UNREADABLE,    /* reading failed */
   STORE_PROBLEM_NO_INDEX,      /* a user's index is missing */
@@ -417,7 +418,7 @@ typedef enum {
   STORE_PROBLEM_NO_ATTRIBUTES, /* the filesystem keeps no user attributes */
   STORE_PROBLEM_PERMISSION,    /* owner or mode would keep the store from using it */
 } StoreProblem;
-const char *store_problem_name (StoreProblem problem); /* "no-row" ... */
+const char *store_problem_name (StoreProblem problem); /* "missing-row" ... */
 
 typedef struct {
   StoreProblem problem;

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is kept open: directories, indexes and the mailbox list, each up to a bound, the least
+ * recently used ones closed first. A file may be deleted or replaced under us at any time, so every
+ * use begins with a look at whether what is open is still what the name means.
+ */
+#include "store/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define MAILBOXES_MAX 512u
+#define INDEXES_MAX   128u
+
+/* An entry of a cache: `value` is a StoreMailbox or a Handle, `link` its place in the order of use.
+ */
+typedef struct {
+  uint32_t number;
+  gpointer value;
+  GList *link;
+} Entry;
+
+/* ---- handles
+ * ------------------------------------------------------------------------------------- */
+
+static Handle *
+handle_new (const char *path)
+{
+  Handle *self = g_new0 (Handle, 1);
+  g_atomic_ref_count_init (&self->references);
+  self->path = g_strdup (path);
+  return self;
+}
+
+static Handle *
+handle_ref (Handle *self)
+{
+  g_atomic_ref_count_inc (&self->references);
+  return self;
+}
+
+void
+handle_unref (Handle *self)
+{
+  if (self == NULL || !g_atomic_ref_count_dec (&self->references))
+    return;
+  index_close (self->index);
+  list_close (self->list);
+  g_clear_error (&self->failure);
+  g_free (self->path);
+  g_free (self);
+}
+
+static bool
+same_file (const struct stat *a, const struct stat *b)
+{
+  return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+         stat_ctime_ns (a) == stat_ctime_ns (b);
+}
+
+/* Whether a handle, or the failure that it remembers, still describes its file. */
+static bool
+handle_is_current (const Handle *self)
+{
+  if (self->index != NULL)
+    return index_is_current (self->index);
+  struct stat now = {0};
+  if (stat (self->path, &now) < 0)
+    now = (struct stat){0};
+  return same_file (&now, &self->failed);
+}
+
+/* ---- the order of use
+ * ------------------------------------------------------------------------------ */
+
+static void
+evict (GHashTable *table, GQueue *order, Entry *entry, GDestroyNotify destroy)
+{
+  g_hash_table_remove (table, GUINT_TO_POINTER (entry->number));
+  g_queue_delete_link (order, entry->link);
+  destroy (entry->value);
+  g_free (entry);
+}
+
+static Entry *
+find (GHashTable *table, GQueue *order, uint32_t number)
+{
+  Entry *entry = g_hash_table_lookup (table, GUINT_TO_POINTER (number));
+  if (entry != NULL && entry->link != order->head) {
+    g_queue_unlink (order, entry->link);
+    g_queue_push_head_link (order, entry->link);
+  }
+  return entry;
+}
+
+/* Takes over `value`, replacing what was there. */
+static void
+insert (GHashTable *table, GQueue *order, uint32_t number, gpointer value, guint max,
+        GDestroyNotify destroy)
+{
+  Entry *old = g_hash_table_lookup (table, GUINT_TO_POINTER (number));
+  if (old != NULL)
+    evict (table, order, old, destroy);
+  while (order->length >= max)
+    evict (table, order, order->tail->data, destroy);
+  Entry *entry = g_new0 (Entry, 1);
+  *entry = (Entry){.number = number, .value = value};
+  g_queue_push_head (order, entry);
+  entry->link = order->head;
+  g_hash_table_insert (table, GUINT_TO_POINTER (number), entry);
+}
+
+static void
+drop (GHashTable *table, GQueue *order, uint32_t number, GDestroyNotify destroy)
+{
+  Entry *entry = g_hash_table_lookup (table, GUINT_TO_POINTER (number));
+  if (entry != NULL)
+    evict (table, order, entry, destroy);
+}
+
+void
+cache_init (Store *store)
+{
+  g_mutex_init (&store->mutex);
+  store->mailboxes = g_hash_table_new (NULL, NULL);
+  store->indexes = g_hash_table_new (NULL, NULL);
+  g_queue_init (&store->mailbox_order);
+  g_queue_init (&store->index_order);
+}
+
+void
+cache_clear (Store *store)
+{
+  while (store->mailbox_order.tail != NULL)
+    evict (store->mailboxes, &store->mailbox_order, store->mailbox_order.tail->data,
+           (GDestroyNotify)store_mailbox_unref);
+  while (store->index_order.tail != NULL)
+    evict (store->indexes, &store->index_order, store->index_order.tail->data,
+           (GDestroyNotify)handle_unref);
+  g_clear_pointer (&store->mailboxes, g_hash_table_unref);
+  g_clear_pointer (&store->indexes, g_hash_table_unref);
+  g_clear_pointer (&store->list, handle_unref);
+}
+
+/* ---- the mailbox list
+ * ------------------------------------------------------------------------------ */
+
+/* Opens the list, or makes it again: on disk, or in memory where nothing may be written. */
+static Handle *
+open_list (Store *store, const char *path, GError **error)
+{
+  g_autoptr (Handle) handle = handle_new (path);
+  bool read_only = store_is_read_only (store);
+  handle->list = list_open (path, read_only ? INDEX_READ_ONLY : 0, &handle->failure);
+  if (handle->list != NULL)
+    return g_steal_pointer (&handle);
+  int code = error_code (handle->failure);
+  if (code != ENOENT && code != EUCLEAN && code != EROFS) {
+    g_propagate_error (error, g_steal_pointer (&handle->failure));
+    return NULL;
+  }
+  handle->list =
+      read_only ? list_open (NULL, 0, error) : relist_replace (store, path, NULL, NULL, error);
+  if (handle->list == NULL || (read_only && !relist (store, handle->list, true, NULL, NULL, error)))
+    return NULL;
+  return g_steal_pointer (&handle);
+}
+
+Handle *
+cache_list (Store *store, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  Handle *current = store->list;
+  /* One that had to be made in memory stays: what it was made from cannot be watched. */
+  if (current != NULL && (current->failure != NULL || list_is_current (current->list)))
+    return handle_ref (current);
+  g_clear_pointer (&locker, g_mutex_locker_free);
+
+  g_autofree char *path = g_build_filename (store->path, "mailboxes.sqlite3", NULL);
+  Handle *opened = open_list (store, path, error);
+  if (opened == NULL)
+    return NULL;
+  g_autoptr (GMutexLocker) again = g_mutex_locker_new (&store->mutex);
+  g_clear_pointer (&store->list, handle_unref);
+  store->list_in_memory = opened->failure != NULL && store_is_read_only (store);
+  if (!store->list_in_memory)
+    g_clear_error (&opened->failure);
+  store->list = handle_ref (opened);
+  return opened;
+}
+
+void
+cache_drop_list (Store *store)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_clear_pointer (&store->list, handle_unref);
+}
+
+/* ---- indexes
+ * --------------------------------------------------------------------------------------- */
+
+static Handle *
+cached_index (Store *store, uint32_t owner)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  Entry *entry = find (store->indexes, &store->index_order, owner);
+  return entry != NULL ? handle_ref (entry->value) : NULL;
+}
+
+/* Opens the index; a failure is part of the handle. */
+static Handle *
+open_index (const Store *store, const char *path, bool create)
+{
+  Handle *handle = handle_new (path);
+  if (stat (path, &handle->failed) < 0)
+    handle->failed = (struct stat){0};
+  IndexOpenFlags flags =
+      (create ? INDEX_CREATE : 0) | (store_is_read_only (store) ? INDEX_READ_ONLY : 0);
+  handle->index = index_open (path, flags, &handle->failure);
+  return handle;
+}
+
+/* Makes the directories above an index, for the store's owner. */
+static bool
+prepare_directories (Store *store, const char *node_path, GError **error)
+{
+  g_autofree char *parent = g_path_get_dirname (node_path);
+  g_autofree char *path = g_strdup_printf ("index/%s", parent);
+  g_auto (GStrv) names = g_strsplit (path, "/", -1);
+  auto_fd fd = layout_open (store->fd, "", O_RDONLY | O_DIRECTORY, 0);
+  for (char **name = names; *name != NULL; name++) {
+    if (fd < 0 || (mkdirat (fd, *name, 0750) < 0 && errno != EEXIST))
+      return fail_errno (error, "make directory %s/%s", store->path, path);
+    int child = layout_open (fd, *name, O_RDONLY | O_DIRECTORY, 0);
+    store_close_fd (&fd);
+    fd = child;
+    if (fd >= 0 && !layout_own (store, fd, error))
+      return false;
+  }
+  return fd >= 0 || fail_errno (error, "open directory %s/%s", store->path, path);
+}
+
+/* Opens the index of `owner` anew and keeps it, or the failure to do so. */
+static Handle *
+reopen_index (Store *store, uint32_t owner, bool create, GError **error)
+{
+  g_autofree char *node_path = store_node_path (store, owner, error);
+  if (node_path == NULL || (create && !prepare_directories (store, node_path, error)))
+    return NULL;
+  g_autofree char *path = layout_index_path (store, node_path);
+  g_autoptr (Handle) handle = open_index (store, path, create);
+  if (create && handle->index != NULL && !layout_own_path (store, path, error))
+    return NULL;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  insert (store->indexes, &store->index_order, owner, handle_ref (handle), INDEXES_MAX,
+          (GDestroyNotify)handle_unref);
+  return g_steal_pointer (&handle);
+}
+
+Handle *
+cache_index (Store *store, uint32_t owner, bool create, GError **error)
+{
+  create = create && !store_is_read_only (store);
+  g_autoptr (Handle) handle = cached_index (store, owner);
+  bool usable = handle != NULL && handle_is_current (handle) &&
+                (handle->index != NULL || !create || error_code (handle->failure) != ENOENT);
+  if (!usable) {
+    g_clear_pointer (&handle, handle_unref);
+    handle = reopen_index (store, owner, create, error);
+  }
+  if (handle != NULL && handle->index == NULL) {
+    if (error != NULL)
+      *error = g_error_copy (handle->failure);
+    return NULL;
+  }
+  return g_steal_pointer (&handle);
+}
+
+void
+cache_drop_index (Store *store, uint32_t owner)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  drop (store->indexes, &store->index_order, owner, (GDestroyNotify)handle_unref);
+}
+
+/* ---- mailboxes
+ * --------------------------------------------------------------------------------------- */
+
+static StoreMailbox *
+cached_mailbox (Store *store, uint32_t number)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  Entry *entry = find (store->mailboxes, &store->mailbox_order, number);
+  if (entry == NULL)
+    return NULL;
+  struct stat st;
+  const StoreMailbox *mailbox = entry->value;
+  if (fstat (mailbox->fd, &st) == 0 && st.st_nlink > 0)
+    return store_mailbox_ref (entry->value);
+  evict (store->mailboxes, &store->mailbox_order, entry, (GDestroyNotify)store_mailbox_unref);
+  return NULL;
+}
+
+static StoreMailbox *
+open_mailbox (Store *store, uint32_t number, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  g_autofree char *path = NULL;
+  if (!store_node_get (store, number, &node, error) ||
+      (path = store_node_path (store, number, error)) == NULL)
+    return NULL;
+  auto_fd fd = layout_open (store->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) {
+    int code = errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
+    fail (error, code, "open mailbox '%s': %s", path, g_strerror (errno));
+    return NULL;
+  }
+  StoreMailbox *self = g_new0 (StoreMailbox, 1);
+  g_atomic_ref_count_init (&self->references);
+  g_mutex_init (&self->mutex);
+  self->store = store;
+  self->number = number;
+  self->owner = node.owner;
+  self->kind = node.kind;
+  self->path = g_steal_pointer (&path);
+  self->fd = fd;
+  fd = -1;
+  return self;
+}
+
+StoreMailbox *
+store_mailbox_open (Store *self, uint32_t number, GError **error)
+{
+  StoreMailbox *mailbox = cached_mailbox (self, number);
+  if (mailbox != NULL)
+    return mailbox;
+  mailbox = open_mailbox (self, number, error);
+  if (mailbox == NULL)
+    return NULL;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  insert (self->mailboxes, &self->mailbox_order, number, store_mailbox_ref (mailbox), MAILBOXES_MAX,
+          (GDestroyNotify)store_mailbox_unref);
+  return mailbox;
+}
+
+StoreMailbox *
+store_mailbox_ref (StoreMailbox *self)
+{
+  g_atomic_ref_count_inc (&self->references);
+  return self;
+}
+
+void
+store_mailbox_unref (StoreMailbox *self)
+{
+  if (self == NULL || !g_atomic_ref_count_dec (&self->references))
+    return;
+  store_close_fd (&self->fd);
+  g_mutex_clear (&self->mutex);
+  g_clear_pointer (&self->uids, g_array_unref);
+  g_free (self->path);
+  g_free (self);
+}
+
+uint32_t
+store_mailbox_number (const StoreMailbox *self)
+{
+  return self->number;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where things are on disk, and how they come there. Paths never leave the store. */
+#include "store/internal.h"
+
+#include <dirent.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int
+layout_open (int fd, const char *path, int flags, mode_t mode)
+{
+  struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+                         .mode = flags & O_CREAT ? mode : 0,
+                         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+  return (int)syscall (SYS_openat2, fd, *path ? path : ".", &how, sizeof how);
+}
+
+int
+layout_open_message (int fd, const char *name)
+{
+  /* O_NONBLOCK: a FIFO in the place of a message must not hold the opener up. */
+  int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+  auto_fd message = layout_open (fd, name, flags | O_NOATIME, 0);
+  if (message < 0 && errno == EPERM)
+    message = layout_open (fd, name, flags, 0);
+  if (message < 0)
+    return -1;
+  struct stat st;
+  if (fstat (message, &st) < 0)
+    return -1;
+  if (!S_ISREG (st.st_mode)) {
+    errno = EMEDIUMTYPE;
+    return -1;
+  }
+  int opened = message;
+  message = -1;
+  return opened;
+}
+
+bool
+layout_own (Store *store, int fd, GError **error)
+{
+  if (geteuid () != 0 || (store->owner_uid == 0 && store->owner_gid == 0))
+    return true;
+  if (fchown (fd, store->owner_uid, store->owner_gid) < 0)
+    return fail_errno (error, "change the owner to %u:%u", store->owner_uid, store->owner_gid);
+  return true;
+}
+
+bool
+layout_own_path (Store *store, const char *path, GError **error)
+{
+  auto_fd fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_PATH);
+  if (fd < 0)
+    return fail_errno (error, "open %s", path);
+  if (geteuid () != 0 || (store->owner_uid == 0 && store->owner_gid == 0))
+    return true;
+  if (fchownat (fd, "", store->owner_uid, store->owner_gid, AT_EMPTY_PATH) < 0)
+    return fail_errno (error, "change the owner of %s", path);
+  return true;
+}
+
+int
+layout_move (int from_fd, const char *from, int to_fd, const char *to)
+{
+  if (renameat2 (from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+    return 0;
+  if (errno != EINVAL && errno != ENOSYS)
+    return -1;
+  if (linkat (from_fd, from, to_fd, to, 0) < 0)
+    return -1;
+  return unlinkat (from_fd, from, 0);
+}
+
+bool
+layout_make_directory (Store *store, int parent_fd, const char *name, LayoutPrepareFunc prepare,
+                       void *data, GError **error)
+{
+  int tmp = layout_tmp (store, error);
+  if (tmp < 0)
+    return false;
+  char temporary[32];
+  layout_tmp_name (store, temporary);
+  if (mkdirat (tmp, temporary, 0750) < 0)
+    return fail_errno (error, "make a directory in tmp");
+  auto_fd fd = layout_open (tmp, temporary, O_RDONLY | O_DIRECTORY, 0);
+  bool ready = fd < 0 ? fail_errno (error, "open tmp/%s", temporary)
+                      : layout_own (store, fd, error) && prepare (fd, data, error);
+  if (ready && fsync (fd) < 0)
+    ready = fail_errno (error, "sync '%s'", name);
+  /* Directories cannot be linked; without RENAME_NOREPLACE an empty one could be replaced, no
+   * other. */
+  if (ready && renameat2 (tmp, temporary, parent_fd, name, RENAME_NOREPLACE) < 0 &&
+      ((errno != EINVAL && errno != ENOSYS) || renameat (tmp, temporary, parent_fd, name) < 0))
+    ready = fail_errno (error, "make directory '%s'", name);
+  if (!ready) {
+    if (fd >= 0)
+      unlinkat (fd, LAYOUT_STATE, 0);
+    unlinkat (tmp, temporary, AT_REMOVEDIR);
+    return false;
+  }
+  if (fsync (parent_fd) < 0)
+    return fail_errno (error, "sync the parent of '%s'", name);
+  return true;
+}
+
+char *
+layout_index_path (Store *store, const char *node_path)
+{
+  return g_strdup_printf ("%s/index/%s.sqlite3", store->path, node_path);
+}
+
+bool
+layout_keep_damaged (const char *path, GError **error)
+{
+  static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+  g_autofree char *stamp = g_date_time_format (now, "%Y%m%dT%H%M%S");
+  for (size_t i = 0; i < G_N_ELEMENTS (suffixes); i++) {
+    g_autofree char *from = g_strconcat (path, suffixes[i], NULL);
+    g_autofree char *to = g_strdup_printf ("%s.damaged-%s%s", path, stamp, suffixes[i]);
+    if (renameat2 (AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
+      return fail_errno (error, "keep %s as %s", from, to);
+  }
+  return true;
+}
+
+/* ---- tmp/ ---------------------------------------------------------------------------------------
+ */
+
+/* Removes everything in a directory of tmp/, which may hold directories that were not put into
+ * place; those hold nothing but their state. */
+static void
+empty_directory (int fd, int depth)
+{
+  auto_fd copy = fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
+  if (directory == NULL)
+    return;
+  copy = -1;
+  for (struct dirent *entry; (entry = readdir (directory)) != NULL;) {
+    if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0)
+      continue;
+    if (unlinkat (fd, entry->d_name, 0) == 0 || depth == 0)
+      continue;
+    auto_fd child = layout_open (fd, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
+    if (child >= 0) {
+      empty_directory (child, depth - 1);
+      unlinkat (fd, entry->d_name, AT_REMOVEDIR);
+    }
+  }
+  closedir (directory);
+}
+
+/* A process holds a lock on its directory in tmp/ while it lives; what has no lock is left over. */
+static void
+sweep_tmp (int tmp)
+{
+  auto_fd copy = layout_open (tmp, "", O_RDONLY | O_DIRECTORY, 0);
+  DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
+  if (directory == NULL)
+    return;
+  copy = -1;
+  for (struct dirent *entry; (entry = readdir (directory)) != NULL;) {
+    if (entry->d_name[0] == '.')
+      continue;
+    auto_fd child = layout_open (tmp, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
+    if (child < 0 || flock (child, LOCK_EX | LOCK_NB) < 0)
+      continue;
+    empty_directory (child, 2);
+    unlinkat (tmp, entry->d_name, AT_REMOVEDIR);
+  }
+  closedir (directory);
+}
+
+/* Makes and locks a directory; -1 with errno EAGAIN when another process swept it away before. */
+static int
+make_tmp (Store *store, int tmp, const char *name)
+{
+  if (mkdirat (tmp, name, 0700) < 0)
+    return -1;
+  auto_fd fd = layout_open (tmp, name, O_RDONLY | O_DIRECTORY, 0);
+  struct stat st;
+  if (fd < 0 || flock (fd, LOCK_EX | LOCK_NB) < 0 || fstat (fd, &st) < 0 || st.st_nlink == 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  if (!layout_own (store, fd, NULL))
+    return -1;
+  int made = fd;
+  fd = -1;
+  return made;
+}
+
+int
+layout_tmp (Store *store, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  if (store->tmp_fd >= 0)
+    return store->tmp_fd;
+  auto_fd tmp = layout_open (store->fd, "tmp", O_RDONLY | O_DIRECTORY, 0);
+  if (tmp < 0) {
+    fail_errno (error, "open %s/tmp", store->path);
+    return -1;
+  }
+  sweep_tmp (tmp);
+  for (int attempt = 0; attempt < 10; attempt++) {
+    snprintf (store->tmp_name, sizeof store->tmp_name, "%d.%08x", getpid (), g_random_int ());
+    store->tmp_fd = make_tmp (store, tmp, store->tmp_name);
+    if (store->tmp_fd >= 0)
+      return store->tmp_fd;
+    if (errno != EAGAIN && errno != EEXIST)
+      break;
+  }
+  fail_errno (error, "make a directory in %s/tmp", store->path);
+  return -1;
+}
+
+void
+layout_tmp_name (Store *store, char out[32])
+{
+  snprintf (out, 32, "%u", (unsigned)g_atomic_int_add (&store->tmp_count, 1));
+}
+
+void
+layout_tmp_close (Store *store)
+{
+  if (store->tmp_fd < 0)
+    return;
+  auto_fd tmp = layout_open (store->fd, "tmp", O_RDONLY | O_DIRECTORY, 0);
+  if (tmp >= 0)
+    unlinkat (tmp, store->tmp_name, AT_REMOVEDIR);
+  close (store->tmp_fd);
+  store->tmp_fd = -1;
+}
+
+/* ---- reading directories ------------------------------------------------------------------------
+ */
+
+static gint
+compare_uids (gconstpointer a, gconstpointer b)
+{
+  uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
+  return first < second ? -1 : first > second;
+}
+
+GArray *
+layout_uids (int fd, const char *path, GPtrArray *strays, GError **error)
+{
+  auto_fd copy = layout_open (fd, path, O_RDONLY | O_DIRECTORY, 0);
+  DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
+  if (directory == NULL) {
+    fail_errno (error, "open directory '%s'", path);
+    return NULL;
+  }
+  copy = -1;
+  g_autoptr (GArray) uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  struct dirent *entry;
+  for (errno = 0; (entry = readdir (directory)) != NULL; errno = 0) {
+    uint32_t uid = store_message_uid (entry->d_name);
+    bool file = entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN;
+    if (uid > 0 && file)
+      g_array_append_val (uids, uid);
+    else if (strays != NULL && entry->d_name[0] != '.' && entry->d_type != DT_DIR)
+      g_ptr_array_add (strays, g_strdup (entry->d_name));
+  }
+  int code = errno;
+  closedir (directory);
+  if (code != 0) {
+    errno = code;
+    fail_errno (error, "read directory '%s'", path);
+    return NULL;
+  }
+  g_array_sort (uids, compare_uids);
+  return g_steal_pointer (&uids);
+}
+
+int64_t
+stat_mtime_ns (const struct stat *st)
+{
+  return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+int64_t
+stat_ctime_ns (const struct stat *st)
+{
+  return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}

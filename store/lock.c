@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locks between processes, and the numbers that are given out under one of them.
+ *
+ * A lock is flock(2) on a directory of mail/: it needs no index, leaves nothing behind when its
+ * holder dies, and every holder opens the directory anew, so threads exclude each other as well.
+ */
+#include "store/internal.h"
+
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+static int
+lock_directory (int directory_fd, const char *name, GError **error)
+{
+  auto_fd fd = layout_open (directory_fd, "", O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) {
+    fail_errno (error, "open '%s'", name);
+    return -1;
+  }
+  while (flock (fd, LOCK_EX) < 0) {
+    if (errno != EINTR) {
+      fail_errno (error, "lock '%s'", name);
+      return -1;
+    }
+  }
+  int locked = fd;
+  fd = -1;
+  return locked;
+}
+
+int
+lock_user (Store *store, uint32_t owner, GError **error)
+{
+  if (store_is_read_only (store)) {
+    fail (error, EROFS, "the store %s is open read only", store->path);
+    return -1;
+  }
+  g_autoptr (StoreMailbox) directory = store_mailbox_open (store, owner, error);
+  return directory != NULL ? lock_directory (directory->fd, directory->path, error) : -1;
+}
+
+int
+lock_store (Store *store, GError **error)
+{
+  if (store_is_read_only (store)) {
+    fail (error, EROFS, "the store %s is open read only", store->path);
+    return -1;
+  }
+  return lock_directory (store->mail_fd, "mail", error);
+}
+
+/* The store's own state; without one (a store restored without attributes) the defaults. */
+static bool
+read_state (Store *store, StoreState *out, GError **error)
+{
+  bool found = false;
+  *out = (StoreState){.next_number = 1, .epoch = 1};
+  if (!store_state_read (store->mail_fd, out, &found, error))
+    return false;
+  out->next_number = MAX (out->next_number, 1);
+  out->epoch = MAX (out->epoch, 1);
+  return true;
+}
+
+bool
+store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_first,
+                    uint32_t *out_uidvalidity, GError **error)
+{
+  StoreState state;
+  if (!read_state (store, &state, error))
+    return false;
+  uint32_t first = MAX (state.next_number, least);
+  if (count > STORE_NUMBER_MAX || first > STORE_NUMBER_MAX - count)
+    return fail (error, EOVERFLOW, "the store has given out all of its %u mailbox numbers",
+                 STORE_NUMBER_MAX);
+  uint32_t now = (uint32_t)CLAMP (time (NULL), 1, UINT32_MAX - 1);
+  state.next_number = first + count;
+  state.last_uidvalidity = MAX (now, state.last_uidvalidity + 1);
+  if (!store_state_write (store, store->mail_fd, &state, error))
+    return false;
+  if (fsync (store->mail_fd) < 0)
+    return fail_errno (error, "sync %s/mail", store->path);
+  *out_first = first;
+  *out_uidvalidity = state.last_uidvalidity;
+  return true;
+}
+
+uint32_t
+store_epoch (Store *store)
+{
+  StoreState state;
+  return read_state (store, &state, NULL) ? state.epoch : 1;
+}

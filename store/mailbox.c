@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking at a mailbox. What is shown is what lies in the directory. The index is believed without
+ * a look at the files only while the directory's mtime is the one at which both agreed; otherwise
+ * the names in the directory decide which messages there are, and the index or the file tells about
+ * each.
+ */
+#include "store/internal.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- views
+ * ---------------------------------------------------------------------------------------- */
+
+static int64_t
+now_ns (void)
+{
+  struct timespec now;
+  clock_gettime (CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The UIDs in the directory. They are kept while its mtime stays, unless that is so fresh that
+ * another change could have left the same. */
+static GArray *
+directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  if (self->uids != NULL && self->uids_ns == mtime_ns)
+    return g_array_ref (self->uids);
+  g_clear_pointer (&locker, g_mutex_locker_free);
+  GArray *uids = layout_uids (self->fd, "", NULL, error);
+  if (uids == NULL)
+    return NULL;
+  if (now_ns () - mtime_ns > 100000000) {
+    g_autoptr (GMutexLocker) again = g_mutex_locker_new (&self->mutex);
+    g_clear_pointer (&self->uids, g_array_unref);
+    self->uids = g_array_ref (uids);
+    self->uids_ns = mtime_ns;
+  }
+  return uids;
+}
+
+bool
+view_begin (StoreMailbox *mailbox, View *out, GError **error)
+{
+  struct stat st;
+  if (fstat (mailbox->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", mailbox->path);
+  View view = {.mailbox = mailbox};
+  int64_t mtime_ns = stat_mtime_ns (&st);
+  bool found = false;
+  if (mailbox->kind == STORE_NODE_MAILBOX)
+    view.handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  if (view.handle != NULL &&
+      !index_mailbox_get (view.handle->index, mailbox->number, &view.row, &found, NULL))
+    g_clear_pointer (&view.handle, handle_unref);
+  if (!found)
+    view.row = (IndexMailbox){0};
+  if (!found || view.row.directory_ns != mtime_ns) {
+    view.uids = directory_uids (mailbox, mtime_ns, error);
+    if (view.uids == NULL) {
+      view_clear (&view);
+      return false;
+    }
+  }
+  *out = view;
+  return true;
+}
+
+void
+view_clear (View *view)
+{
+  g_clear_pointer (&view->handle, handle_unref);
+  g_clear_pointer (&view->uids, g_array_unref);
+}
+
+/* Gives the index up after it failed in the middle: from here on the files are looked at. */
+static bool
+view_distrust (View *view, GError **error)
+{
+  g_clear_pointer (&view->handle, handle_unref);
+  if (view->uids == NULL)
+    view->uids = layout_uids (view->mailbox->fd, "", NULL, error);
+  return view->uids != NULL;
+}
+
+/* What the file alone tells. */
+static bool
+message_from_file (StoreMailbox *mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
+                   GError **error)
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (uid, name);
+  struct stat st;
+  *out_found = false;
+  if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return errno == ENOENT || fail_errno (error, "stat '%s/%s'", mailbox->path, name);
+  if (!S_ISREG (st.st_mode))
+    return true;
+  *out_found = true;
+  g_auto (MessageState) state = {0};
+  bool has_state = false;
+  auto_fd fd = layout_open_message (mailbox->fd, name);
+  if (fd < 0 || !message_state_read (mailbox->fd, fd, uid, &state, &has_state, NULL))
+    message_state_clear (&state);
+  *out = (IndexMessage){.uid = uid,
+                        .flags = state.flags,
+                        .damage = fd < 0 ? INDEX_DAMAGE_UNREADABLE : 0,
+                        .birth = state.birth,
+                        .size = (uint64_t)st.st_size,
+                        .modseq = state.modseq,
+                        .internal_s = st.st_mtim.tv_sec,
+                        .changed_ns = stat_ctime_ns (&st),
+                        .keywords = g_steal_pointer (&state.keywords)};
+  return true;
+}
+
+static gint
+compare_uids (gconstpointer a, gconstpointer b)
+{
+  uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
+  return first < second ? -1 : first > second;
+}
+
+bool
+view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error)
+{
+  IndexMessage row = {0};
+  bool found = false;
+  if (view->handle != NULL &&
+      !index_message_get (view->handle->index, view->mailbox->number, uid, &row, &found, NULL) &&
+      !view_distrust (view, error))
+    return false;
+  bool live = found && row.expunged == 0;
+  if (live && view->uids != NULL)
+    live = g_array_binary_search (view->uids, &uid, compare_uids, NULL);
+  if (live) {
+    *out = row;
+    *out_found = true;
+    return true;
+  }
+  index_message_clear (&row);
+  *out_found = false;
+  return view->uids == NULL || message_from_file (view->mailbox, uid, out, out_found, error);
+}
+
+/* ---- pages
+ * ------------------------------------------------------------------------------------------ */
+
+static StoreMessage
+from_row (IndexMessage *row)
+{
+  return (StoreMessage){.uid = row->uid,
+                        .flags = row->flags,
+                        .damage = row->damage,
+                        .size = row->size,
+                        .modseq = row->modseq,
+                        .internal_s = row->internal_s,
+                        .changed_ns = row->changed_ns,
+                        .keywords = g_steal_pointer (&row->keywords)};
+}
+
+void
+store_message_clear (StoreMessage *message)
+{
+  g_clear_pointer (&message->keywords, g_free);
+}
+
+void
+store_messages_clear (StoreMessage *messages, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    store_message_clear (&messages[i]);
+}
+
+/* The place of the first UID above `after`. */
+static guint
+first_above (const GArray *uids, uint32_t after)
+{
+  guint low = 0, high = uids->len;
+  while (low < high) {
+    guint middle = low + (high - low) / 2;
+    if (g_array_index (uids, uint32_t, middle) <= after)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static bool
+page_from_files (View *view, uint32_t after, StoreMessage *out, size_t capacity, size_t *out_count,
+                 GError **error)
+{
+  size_t count = 0;
+  for (guint i = first_above (view->uids, after); i < view->uids->len && count < capacity; i++) {
+    g_auto (IndexMessage) message = {0};
+    bool found;
+    uint32_t uid = g_array_index (view->uids, uint32_t, i);
+    if (!view_message (view, uid, &message, &found, error)) {
+      store_messages_clear (out, count);
+      return false;
+    }
+    if (found)
+      out[count++] = from_row (&message);
+  }
+  *out_count = count;
+  return true;
+}
+
+bool
+store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, size_t capacity,
+                    size_t *out_count, GError **error)
+{
+  g_auto (View) view = {0};
+  if (!view_begin (self, &view, error))
+    return false;
+  if (view.uids != NULL)
+    return page_from_files (&view, after, out, capacity, out_count, error);
+  g_autofree IndexMessage *rows = g_new (IndexMessage, capacity);
+  size_t count;
+  if (!index_message_page (view.handle->index, self->number, after, INDEX_LIVE, rows, capacity,
+                           &count, NULL))
+    return view_distrust (&view, error) &&
+           page_from_files (&view, after, out, capacity, out_count, error);
+  for (size_t i = 0; i < count; i++)
+    out[i] = from_row (&rows[i]);
+  *out_count = count;
+  return true;
+}
+
+bool
+store_message_find (StoreMailbox *self, uint32_t uid, StoreMessage *out, bool *out_found,
+                    GError **error)
+{
+  g_auto (View) view = {0};
+  g_auto (IndexMessage) row = {0};
+  if (!view_begin (self, &view, error) || !view_message (&view, uid, &row, out_found, error))
+    return false;
+  if (*out_found)
+    *out = from_row (&row);
+  return true;
+}
+
+/* ---- the mailbox as a whole
+ * --------------------------------------------------------------------------- */
+
+const char *
+store_health_name (StoreHealth health)
+{
+  static const char *const names[] = {"ok", "degraded", "damaged", "rebuilding"};
+  return names[health];
+}
+
+static bool
+count_files (View *view, StoreMailboxInfo *info, GError **error)
+{
+  for (guint i = 0; i < view->uids->len; i++) {
+    g_auto (IndexMessage) message = {0};
+    bool found;
+    uint32_t uid = g_array_index (view->uids, uint32_t, i);
+    if (!view_message (view, uid, &message, &found, error))
+      return false;
+    if (!found)
+      continue;
+    info->messages++;
+    info->unseen += (message.flags & INDEX_FLAG_SEEN) == 0;
+    info->bytes += message.size;
+    info->highestmodseq = MAX (info->highestmodseq, message.modseq);
+    info->uidnext = MAX (info->uidnext, uid + 1);
+  }
+  return true;
+}
+
+bool
+store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **error)
+{
+  g_auto (View) view = {0};
+  g_auto (NodeState) state = {0};
+  bool has_state = false;
+  if (!view_begin (self, &view, error))
+    return false;
+  if (!node_state_read (self->fd, self->kind, &state, &has_state, NULL))
+    has_state = false;
+  StoreMailboxInfo info = {.uidvalidity = has_state ? state.uidvalidity : view.row.uidvalidity,
+                           .uidnext = MAX (MAX (state.uidnext, view.row.uidnext), 1),
+                           .highestmodseq = MAX (state.modseq, view.row.highestmodseq),
+                           .expunged = view.row.expunged,
+                           .last_repair_s = view.row.last_repair_s};
+  if (view.uids != NULL) {
+    info.health = STORE_HEALTH_DEGRADED;
+    if (!count_files (&view, &info, error))
+      return false;
+  } else {
+    info.messages = view.row.messages;
+    info.unseen = view.row.unseen;
+    info.bytes = view.row.bytes;
+    info.health = view.row.damaged > 0 ? STORE_HEALTH_DAMAGED : STORE_HEALTH_OK;
+  }
+  if (self->kind != STORE_NODE_MAILBOX)
+    info.health = STORE_HEALTH_OK;
+  *out = info;
+  return true;
+}
+
+static void
+collect_digest (uint32_t uid, const uint8_t sha256[32], void *user_data)
+{
+  GHashTable *digests = user_data;
+  GBytes *key = g_bytes_new (sha256, 32);
+  guint count = GPOINTER_TO_UINT (g_hash_table_lookup (digests, key));
+  g_hash_table_replace (digests, key, GUINT_TO_POINTER (count + 1));
+}
+
+/* Messages that the index does not know are read. */
+static bool
+digest_files (View *view, GHashTable *digests, GError **error)
+{
+  for (guint i = 0; view->uids != NULL && i < view->uids->len; i++) {
+    uint32_t uid = g_array_index (view->uids, uint32_t, i);
+    g_auto (StoreSummary) summary = {0};
+    uint64_t size;
+    uint8_t sha256[32];
+    bool known = false;
+    if (view->handle != NULL && !index_digest_get (view->handle->index, view->mailbox->number, uid,
+                                                   &size, sha256, &known, NULL))
+      return view_distrust (view, error) && digest_files (view, digests, error);
+    if (known)
+      continue;
+    g_autoptr (GError) failure = NULL;
+    if (store_message_summary (view->mailbox, uid, &summary, &failure))
+      collect_digest (uid, summary.sha256, digests);
+    else if (failure->code != ESTALE && failure->code != EIO) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+  }
+  return true;
+}
+
+GHashTable *
+store_mailbox_digests (StoreMailbox *self, GError **error)
+{
+  g_autoptr (GHashTable) digests =
+      g_hash_table_new_full (g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, NULL);
+  g_auto (View) view = {0};
+  if (!view_begin (self, &view, error))
+    return NULL;
+  if (view.handle != NULL &&
+      !index_digests (view.handle->index, self->number, collect_digest, digests, NULL)) {
+    g_hash_table_remove_all (digests);
+    if (!view_distrust (&view, error))
+      return NULL;
+  }
+  return digest_files (&view, digests, error) ? g_steal_pointer (&digests) : NULL;
+}
+
+/* ---- what writers share
+ * --------------------------------------------------------------------------------- */
+
+IndexWrite *
+mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_index (self->store, self->owner, true, &failure);
+  IndexWrite *write = handle != NULL ? index_write_begin (handle->index, &failure) : NULL;
+  if (write != NULL) {
+    *out_handle = g_steal_pointer (&handle);
+    return write;
+  }
+  if (error_code (failure) != EUCLEAN)
+    g_propagate_error (error, g_steal_pointer (&failure));
+  return NULL;
+}
+
+/* Highest modseq and next UID as the files alone have them. */
+static bool
+facts_from_files (StoreMailbox *self, IndexMailbox *facts, guint *out_count, GError **error)
+{
+  g_autoptr (GArray) uids = layout_uids (self->fd, "", NULL, error);
+  if (uids == NULL)
+    return false;
+  for (guint i = 0; i < uids->len; i++) {
+    g_auto (IndexMessage) message = {0};
+    bool found;
+    uint32_t uid = g_array_index (uids, uint32_t, i);
+    if (!message_from_file (self, uid, &message, &found, error))
+      return false;
+    facts->uidnext = MAX (facts->uidnext, uid + 1);
+    facts->highestmodseq = MAX (facts->highestmodseq, message.modseq);
+  }
+  *out_count = uids->len;
+  return true;
+}
+
+bool
+mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError **error)
+{
+  if (self->kind != STORE_NODE_MAILBOX)
+    return fail (error, EINVAL, "'%s' holds mailboxes, not messages", self->path);
+  g_auto (NodeState) state = {0};
+  bool has_state = false, has_row = false;
+  IndexMailbox facts = {.number = self->number};
+  struct stat st;
+  if (fstat (self->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", self->path);
+  if (!node_state_read (self->fd, self->kind, &state, &has_state, error))
+    return fail_prefix (error, "%s", self->path);
+  if (write != NULL && !index_write_get_mailbox (write, self->number, &facts, &has_row, error))
+    return false;
+  if (!has_state && !has_row)
+    return fail (error, EUCLEAN, "mailbox '%s' has no state; run 'mailstore reconstruct -m'",
+                 self->path);
+  guint files = 1;
+  if (!has_row && !facts_from_files (self, &facts, &files, error))
+    return false;
+  facts.number = self->number;
+  facts.uidvalidity = has_state ? state.uidvalidity : facts.uidvalidity;
+  facts.uidnext = MAX (MAX (facts.uidnext, state.uidnext), 1);
+  facts.highestmodseq = MAX (facts.highestmodseq, state.modseq);
+  bool agrees = has_row ? facts.directory_ns == stat_mtime_ns (&st) : files == 0;
+  facts.directory_ns = agrees ? stat_mtime_ns (&st) : 0;
+  *out = facts;
+  return true;
+}
+
+bool
+mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error)
+{
+  /* The kernel stamps a change with a clock of some milliseconds' grain; this one has nanoseconds.
+   */
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+  clock_gettime (CLOCK_REALTIME, &times[1]);
+  struct stat st;
+  if (futimens (self->fd, times) < 0 || fstat (self->fd, &st) < 0)
+    return fail_errno (error, "stamp '%s'", self->path);
+  *out_ns = stat_mtime_ns (&st);
+  return true;
+}

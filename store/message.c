@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One message: its bytes, what they say, its flags. */
+#include "store/internal.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHUNK 262144u
+
+/* Above this many files one sync of the filesystem is cheaper than one of each. */
+#define SYNC_EACH_MAX 16u
+
+/* ---- reading
+ * ----------------------------------------------------------------------------------------- */
+
+int
+store_message_open (StoreMailbox *self, uint32_t uid, GError **error)
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (uid, name);
+  int fd = layout_open_message (self->fd, name);
+  if (fd < 0) {
+    int code = errno == ENOENT ? ESTALE : errno;
+    fail (error, code, "open message '%s/%s': %s", self->path, name, g_strerror (errno));
+  }
+  return fd;
+}
+
+/* Reads `size` bytes from the beginning. EIO when the file ends before. */
+static bool
+read_whole (int fd, uint8_t *buffer, size_t size, GError **error)
+{
+  for (size_t done = 0; done < size;) {
+    ssize_t got = pread (fd, buffer + done, size - done, (off_t)done);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return fail_errno (error, "read");
+    if (got == 0)
+      return fail (error, EIO, "ends after %zu of %zu bytes", done, size);
+    done += (size_t)got;
+  }
+  return true;
+}
+
+static bool
+digest_large (int fd, uint64_t size, uint8_t out_sha256[32], GError **error)
+{
+  g_autofree uint8_t *chunk = g_malloc (CHUNK);
+  EVP_MD_CTX *context = EVP_MD_CTX_new ();
+  bool good = context != NULL && EVP_DigestInit_ex (context, EVP_sha256 (), NULL);
+  if (!good)
+    fail (error, ENOMEM, "start a digest");
+  for (uint64_t done = 0; good && done < size;) {
+    ssize_t got = pread (fd, chunk, MIN (CHUNK, size - done), (off_t)done);
+    if (got < 0 && errno == EINTR)
+      continue;
+    good = got > 0 && EVP_DigestUpdate (context, chunk, (size_t)got);
+    if (got < 0)
+      fail_errno (error, "read");
+    else if (got == 0)
+      fail (error, EIO, "ends after %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes", done,
+            size);
+    done += got > 0 ? (uint64_t)got : 0;
+  }
+  good = good && EVP_DigestFinal_ex (context, out_sha256, NULL);
+  EVP_MD_CTX_free (context);
+  return good;
+}
+
+bool
+message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity, uint8_t out_sha256[32],
+                GError **error)
+{
+  if (size > capacity)
+    return digest_large (fd, size, out_sha256, error);
+  if (!read_whole (fd, buffer, (size_t)size, error))
+    return false;
+  return EVP_Digest (buffer, (size_t)size, out_sha256, NULL, EVP_sha256 (), NULL) ||
+         fail (error, ENOMEM, "digest");
+}
+
+bool
+store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity,
+                      size_t *out_size, bool *out_known, GError **error)
+{
+  uint64_t size = 0;
+  uint8_t expected[32], actual[32];
+  bool known = false;
+  g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
+  if (handle != NULL &&
+      !index_digest_get (handle->index, self->number, uid, &size, expected, &known, NULL))
+    known = false;
+  struct stat st;
+  if (fstat (fd, &st) < 0)
+    return fail_errno (error, "stat message %u of '%s'", uid, self->path);
+  if (known && size != (uint64_t)st.st_size)
+    return fail (error, EIO,
+                 "message %u of '%s' has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT
+                 " were delivered",
+                 uid, self->path, (uint64_t)st.st_size, size);
+  size = (uint64_t)st.st_size;
+  if (!known && size > capacity) {
+    *out_size = 0;
+  } else {
+    if (!message_digest (fd, size, buffer, capacity, actual, error))
+      return fail_prefix (error, "message %u of '%s'", uid, self->path);
+    if (known && memcmp (expected, actual, sizeof expected) != 0)
+      return fail (error, EIO, "message %u of '%s' does not have the bytes that were delivered",
+                   uid, self->path);
+    *out_size = size <= capacity ? (size_t)size : 0;
+  }
+  *out_known = known;
+  return true;
+}
+
+bool
+store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GError **error)
+{
+  IndexSummary row = {0};
+  bool found = false;
+  g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
+  if (handle != NULL && !index_summary_get (handle->index, self->number, uid, &row, &found, NULL))
+    found = false;
+  if (found) {
+    *out = (StoreSummary){.sent_s = row.sent_s,
+                          .envelope = g_steal_pointer (&row.envelope),
+                          .bodystructure = g_steal_pointer (&row.bodystructure)};
+    memcpy (out->sha256, row.sha256, sizeof out->sha256);
+    return true;
+  }
+  auto_fd fd = store_message_open (self, uid, error);
+  struct stat st;
+  uint64_t size;
+  if (fd < 0)
+    return false;
+  if (fstat (fd, &st) < 0)
+    return fail_errno (error, "stat message %u of '%s'", uid, self->path);
+  return parse_file (fd, (uint64_t)st.st_size, out, &size, error) ||
+         fail_prefix (error, "message %u of '%s'", uid, self->path);
+}
+
+/* ---- flags
+ * ------------------------------------------------------------------------------------------- */
+
+/* A message whose flags change: as it was and as it will be. */
+typedef struct {
+  uint32_t uid;
+  IndexMessage old;
+  uint32_t flags;
+  char *keywords;
+} Flagging;
+
+static void
+flagging_clear (gpointer data)
+{
+  Flagging *flagging = data;
+  index_message_clear (&flagging->old);
+  g_free (flagging->keywords);
+}
+
+static uint32_t
+change_flags (uint32_t old, uint32_t given, StoreFlagsChange change)
+{
+  switch (change) {
+  case STORE_FLAGS_ADD: return old | given;
+  case STORE_FLAGS_REMOVE: return old & ~given;
+  case STORE_FLAGS_SET: break;
+  }
+  return given;
+}
+
+/* Finds the messages and keeps those that really change. */
+static bool
+collect_flaggings (View *view, const uint32_t *uids, size_t count, StoreFlagsChange change,
+                   uint32_t flags, const char *keywords, GArray *out, GError **error)
+{
+  for (size_t i = 0; i < count; i++) {
+    Flagging flagging = {.uid = uids[i]};
+    bool found;
+    if (!view_message (view, uids[i], &flagging.old, &found, error))
+      return false;
+    if (!found)
+      return fail (error, ENOENT, "no message %u in '%s'", uids[i], view->mailbox->path);
+    flagging.flags = change_flags (flagging.old.flags, flags, change);
+    flagging.keywords = keywords_change (flagging.old.keywords, keywords, change);
+    if (flagging.flags == flagging.old.flags &&
+        g_strcmp0 (flagging.keywords, flagging.old.keywords) == 0)
+      flagging_clear (&flagging);
+    else
+      g_array_append_val (out, flagging);
+  }
+  return true;
+}
+
+/* Puts a state on a message file and tells the file's new ctime. */
+static bool
+write_state (StoreMailbox *self, uint32_t uid, const MessageState *state, bool sync,
+             int64_t *out_changed_ns, GError **error)
+{
+  auto_fd fd = store_message_open (self, uid, error);
+  struct stat st;
+  if (fd < 0)
+    return false;
+  if (!message_state_write (self->store, self->fd, fd, uid, state, error))
+    return fail_prefix (error, "message %u of '%s'", uid, self->path);
+  if ((sync && fsync (fd) < 0) || fstat (fd, &st) < 0)
+    return fail_errno (error, "sync message %u of '%s'", uid, self->path);
+  *out_changed_ns = stat_ctime_ns (&st);
+  return true;
+}
+
+static MessageState
+state_before (const Flagging *flagging)
+{
+  return (MessageState){.modseq = flagging->old.modseq,
+                        .birth = flagging->old.birth,
+                        .flags = flagging->old.flags,
+                        .keywords = flagging->old.keywords};
+}
+
+/* Gives the first `count` files their old state back. */
+static void
+restore_files (StoreMailbox *self, GArray *flaggings, guint count)
+{
+  for (guint i = 0; i < count; i++) {
+    Flagging *flagging = &g_array_index (flaggings, Flagging, i);
+    MessageState before = state_before (flagging);
+    write_state (self, flagging->uid, &before, false, &flagging->old.changed_ns, NULL);
+  }
+}
+
+/* The files first. When one fails, those before it get their old state back. */
+static bool
+flag_files (StoreMailbox *self, GArray *flaggings, uint64_t modseq, GError **error)
+{
+  bool sync_each = flaggings->len <= SYNC_EACH_MAX;
+  for (guint i = 0; i < flaggings->len; i++) {
+    Flagging *flagging = &g_array_index (flaggings, Flagging, i);
+    MessageState state = state_before (flagging);
+    state.modseq = modseq;
+    state.flags = flagging->flags;
+    state.keywords = flagging->keywords;
+    if (write_state (self, flagging->uid, &state, sync_each, &flagging->old.changed_ns, error))
+      continue;
+    restore_files (self, flaggings, i);
+    return false;
+  }
+  return sync_each || syncfs (self->fd) == 0 || fail_errno (error, "sync '%s'", self->path);
+}
+
+static bool
+flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbox *facts,
+           GError **error)
+{
+  if (!index_write_mailbox (write, facts, error))
+    return false;
+  for (guint i = 0; i < flaggings->len; i++) {
+    const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
+    IndexMessage row = flagging->old;
+    row.modseq = facts->highestmodseq;
+    row.flags = flagging->flags;
+    row.keywords = flagging->keywords;
+    IndexMessage known = {0};
+    bool has_row;
+    if (!index_write_get_message (write, self->number, flagging->uid, &known, &has_row, error))
+      return false;
+    index_message_clear (&known);
+    /* A row needs a summary; the message of one that has none is read when the index is rebuilt. */
+    if (has_row && !index_write_message (write, self->number, &row, NULL, error))
+      return false;
+  }
+  return index_write_commit (write, error);
+}
+
+bool
+store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, StoreFlagsChange change,
+                    uint32_t flags, const char *keywords, GError **error)
+{
+  auto_fd lock = lock_user (self->store, self->owner, error);
+  if (lock < 0)
+    return false;
+  g_autoptr (GArray) flaggings = g_array_new (FALSE, FALSE, sizeof (Flagging));
+  g_array_set_clear_func (flaggings, flagging_clear);
+  g_auto (View) view = {0};
+  if (!view_begin (self, &view, error) ||
+      !collect_flaggings (&view, uids, count, change, flags, keywords, flaggings, error))
+    return false;
+  if (flaggings->len == 0)
+    return true;
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = NULL;
+  g_autoptr (IndexWrite) write = mailbox_write_begin (self, &handle, &failure);
+  IndexMailbox facts;
+  if (failure != NULL || !mailbox_facts (self, write, &facts, &failure)) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  facts.highestmodseq++;
+  if (!flag_files (self, flaggings, facts.highestmodseq, error))
+    return false;
+  /* A row that stayed behind would be believed, so what it cannot follow is taken back. */
+  if (write != NULL && !flag_rows (self, write, flaggings, &facts, error)) {
+    restore_files (self, flaggings, flaggings->len);
+    return false;
+  }
+  for (guint i = 0; i < flaggings->len; i++)
+    change_note (self->store, self->number, g_array_index (flaggings, Flagging, i).uid);
+  return true;
+}

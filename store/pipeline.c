@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/pipeline.h"
+
+#define WORKERS_MAX 4u
+#define TODO_MAX    64u         /* items that wait for a worker */
+#define ORDER_MAX   1024u       /* items that wait for their commit */
+#define BYTES_MAX   (64u << 20) /* held by items that wait for a worker; one alone may be larger */
+#define TICK_US     (G_USEC_PER_SEC / 5)
+
+typedef struct {
+  void *item;
+  uint64_t size;
+  bool done;
+} Slot;
+
+struct Pipeline {
+  PipelineSteps steps;
+  void *data;
+  GThread *workers[WORKERS_MAX], *committer;
+  unsigned worker_count;
+  int64_t next_tick_us; /* the pushing thread's own */
+
+  GMutex mutex; /* guards what follows; never held over a step */
+  GCond todo_grew, order_moved, room_made;
+  GQueue order; /* of Slot: what is not committed, oldest first */
+  GQueue todo;  /* those of them that no worker has taken */
+  uint64_t bytes;
+  bool committing; /* the committing thread is at work on an item it took off `order` */
+  bool ended, stopped;
+  GError *failure; /* the first; NULL: none */
+};
+
+static void
+stop (Pipeline *self)
+{
+  self->stopped = true;
+  g_cond_broadcast (&self->todo_grew);
+  g_cond_broadcast (&self->order_moved);
+  g_cond_broadcast (&self->room_made);
+}
+
+static void
+free_slot (Pipeline *self, Slot *slot)
+{
+  self->steps.free_item (slot->item);
+  g_free (slot);
+}
+
+static void *
+run_worker (void *data)
+{
+  Pipeline *self = data;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  for (;;) {
+    while (!self->stopped && !self->ended && self->todo.length == 0)
+      g_cond_wait (&self->todo_grew, &self->mutex);
+    Slot *slot = self->stopped ? NULL : g_queue_pop_head (&self->todo);
+    if (slot == NULL)
+      return NULL;
+    g_cond_signal (&self->room_made);
+    g_mutex_unlock (&self->mutex);
+    self->steps.work (slot->item, self->data);
+    g_mutex_lock (&self->mutex);
+    slot->done = true;
+    self->bytes -= slot->size;
+    g_cond_signal (&self->room_made);
+    if (slot == g_queue_peek_head (&self->order))
+      g_cond_signal (&self->order_moved);
+  }
+}
+
+/* Waits for the oldest item. NULL when there is none left, or it is time to stop. */
+static Slot *
+take_oldest (Pipeline *self)
+{
+  for (;;) {
+    Slot *slot = g_queue_peek_head (&self->order);
+    if (self->stopped || (slot == NULL && self->ended))
+      return NULL;
+    if (slot != NULL && slot->done)
+      return g_queue_pop_head (&self->order);
+    g_cond_wait (&self->order_moved, &self->mutex);
+  }
+}
+
+static void *
+run_committer (void *data)
+{
+  Pipeline *self = data;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GError) failure = NULL;
+  bool ok = true;
+  Slot *slot;
+  while (ok && (slot = take_oldest (self)) != NULL) {
+    self->committing = true;
+    g_cond_signal (&self->room_made);
+    g_mutex_unlock (&self->mutex);
+    ok = self->steps.commit (slot->item, self->data, &failure);
+    g_free (slot);
+    g_mutex_lock (&self->mutex);
+    self->committing = false;
+    g_cond_signal (&self->room_made);
+  }
+  if (ok && !self->stopped) {
+    g_mutex_unlock (&self->mutex);
+    ok = self->steps.finish (self->data, &failure);
+    g_mutex_lock (&self->mutex);
+  }
+  if (failure != NULL && self->failure == NULL)
+    self->failure = g_steal_pointer (&failure);
+  stop (self);
+  return NULL;
+}
+
+Pipeline *
+pipeline_new (const PipelineSteps *steps, void *data)
+{
+  Pipeline *self = g_new0 (Pipeline, 1);
+  self->steps = *steps;
+  self->data = data;
+  g_mutex_init (&self->mutex);
+  self->worker_count = MIN (g_get_num_processors (), WORKERS_MAX);
+  for (unsigned i = 0; i < self->worker_count; i++)
+    self->workers[i] = g_thread_new ("import", run_worker, self);
+  self->committer = g_thread_new ("commit", run_committer, self);
+  return self;
+}
+
+/* Calls tick when it is time to. The mutex is held, and let go meanwhile. */
+static void
+tick (Pipeline *self)
+{
+  int64_t now_us = g_get_monotonic_time ();
+  if (now_us < self->next_tick_us || self->stopped)
+    return;
+  self->next_tick_us = now_us + TICK_US;
+  g_mutex_unlock (&self->mutex);
+  bool go_on = self->steps.tick (self->data);
+  g_mutex_lock (&self->mutex);
+  if (go_on)
+    return;
+  if (self->failure == NULL)
+    fail (&self->failure, ECANCELED, "cancelled");
+  stop (self);
+}
+
+static bool
+has_room (const Pipeline *self, uint64_t size)
+{
+  return self->todo.length < TODO_MAX && self->order.length < ORDER_MAX &&
+         (self->bytes == 0 || self->bytes + size <= BYTES_MAX);
+}
+
+/* Waits, but not beyond the next tick. */
+static void
+wait_for_room (Pipeline *self)
+{
+  g_cond_wait_until (&self->room_made, &self->mutex, g_get_monotonic_time () + TICK_US);
+  tick (self);
+}
+
+bool
+pipeline_push (Pipeline *self, void *item, uint64_t size)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  tick (self);
+  while (!self->stopped && !has_room (self, size))
+    wait_for_room (self);
+  if (self->stopped) {
+    self->steps.free_item (item);
+    return false;
+  }
+  Slot *slot = g_new (Slot, 1);
+  *slot = (Slot){.item = item, .size = size};
+  self->bytes += size;
+  g_queue_push_tail (&self->order, slot);
+  g_queue_push_tail (&self->todo, slot);
+  g_cond_signal (&self->todo_grew);
+  return true;
+}
+
+bool
+pipeline_drain (Pipeline *self)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  while (!self->stopped && (self->order.length > 0 || self->committing))
+    wait_for_room (self);
+  return !self->stopped;
+}
+
+bool
+pipeline_end (Pipeline *self, bool drop, GError **error)
+{
+  g_mutex_lock (&self->mutex);
+  self->ended = true;
+  if (drop)
+    stop (self);
+  g_cond_broadcast (&self->todo_grew);
+  g_cond_broadcast (&self->order_moved);
+  while (!self->stopped) /* the committing thread stops when all is done */
+    wait_for_room (self);
+  g_mutex_unlock (&self->mutex);
+  for (unsigned i = 0; i < self->worker_count; i++)
+    g_thread_join (self->workers[i]);
+  g_thread_join (self->committer);
+  for (Slot *slot; (slot = g_queue_pop_head (&self->order)) != NULL;)
+    free_slot (self, slot);
+  g_queue_clear (&self->todo);
+  g_mutex_clear (&self->mutex);
+  bool ok = self->failure == NULL;
+  if (!ok)
+    g_propagate_error (error, self->failure);
+  g_free (self);
+  return ok;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reconstruct: indexes, and with -m the mailbox list, from what lies in mail/. */
+#include "store/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+  StoreJob *job;
+  Rebuild *rebuild;
+} Target;
+
+static bool
+take (ScanItem *item, void *data, GError **error)
+{
+  Target *target = data;
+  bool dry_run = job_has (target->job, STORE_WORD_DRY_RUN);
+  scan_report (item, target->job, !dry_run);
+  if (!dry_run)
+    return rebuild_item (item, target->rebuild, error);
+  scan_item_free (item);
+  return true;
+}
+
+/* A damaged index is kept under another name; from then on it counts as missing. */
+static bool
+set_aside (StoreJob *job, uint32_t owner, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
+  bool damaged = handle == NULL
+                     ? error_code (failure) == EUCLEAN
+                     : !index_verify (handle->index, &failure) && error_code (failure) == EUCLEAN;
+  bool missing = handle == NULL && error_code (failure) == ENOENT;
+  if (!damaged && !missing) {
+    if (failure == NULL)
+      return true;
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  g_autofree char *path = store_node_path (job->store, owner, error);
+  if (path == NULL)
+    return false;
+  bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
+  job_found (job, damaged ? STORE_PROBLEM_BAD_INDEX : STORE_PROBLEM_NO_INDEX, !dry_run, owner, 0,
+             path, "%s", damaged ? failure->message : "there is no index");
+  if (!damaged || dry_run)
+    return true;
+  auto_fd lock = lock_user (job->store, owner, error);
+  if (lock < 0)
+    return false;
+  g_clear_pointer (&handle, handle_unref);
+  cache_drop_index (job->store, owner);
+  g_autofree char *file = layout_index_path (job->store, path);
+  return layout_keep_damaged (file, error);
+}
+
+/* Rows of mailboxes that are no more. */
+static bool
+remove_unknown (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
+{
+  g_autoptr (Handle) handle = cache_index (job->store, owner, false, NULL);
+  g_autoptr (GArray) known = handle != NULL ? index_mailbox_numbers (handle->index, error) : NULL;
+  g_autoptr (GArray) unknown = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  for (guint i = 0; known != NULL && i < known->len; i++) {
+    uint32_t number = g_array_index (known, uint32_t, i);
+    bool listed = false;
+    for (guint k = 0; k < mailboxes->len && !listed; k++)
+      listed = g_array_index (mailboxes, uint32_t, k) == number;
+    if (!listed)
+      g_array_append_val (unknown, number);
+  }
+  if (unknown->len == 0 || job_has (job, STORE_WORD_DRY_RUN))
+    return handle == NULL || known != NULL;
+  auto_fd lock = lock_user (job->store, owner, error);
+  g_autoptr (IndexWrite) write = lock >= 0 ? index_write_begin (handle->index, error) : NULL;
+  for (guint i = 0; write != NULL && i < unknown->len; i++) {
+    if (!index_write_remove_mailbox (write, g_array_index (unknown, uint32_t, i), error))
+      return false;
+  }
+  return write != NULL && index_write_commit (write, error);
+}
+
+static bool
+scan_all (StoreJob *job, Scan *scan, const GArray *mailboxes, GPtrArray *scanned, GError **error)
+{
+  for (guint i = 0; i < mailboxes->len; i++) {
+    uint32_t number = g_array_index (mailboxes, uint32_t, i);
+    g_autoptr (GError) failure = NULL;
+    g_autoptr (StoreMailbox) mailbox = store_mailbox_open (job->store, number, &failure);
+    if (mailbox == NULL && failure->code == ESTALE) {
+      g_autofree char *path = store_node_path (job->store, number, error);
+      job_found (job, STORE_PROBLEM_NO_DIRECTORY, false, number, 0, path ? path : "",
+                 "the directory is gone; reconstruct -m takes it off the list");
+      continue;
+    }
+    if (mailbox == NULL) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+    ScanMailbox *in = scan_mailbox (scan, mailbox, error);
+    if (in == NULL)
+      return false;
+    g_ptr_array_add (scanned, in);
+    scan_report_mailbox (in, job, !job_has (job, STORE_WORD_DRY_RUN));
+  }
+  return scan_drain (scan, error);
+}
+
+static bool
+reconstruct_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+{
+  if (!set_aside (job, owner, error))
+    return false;
+  g_autoptr (Rebuild) rebuild = rebuild_new (job, owner);
+  Target target = {job, rebuild};
+  ScanFlags flags = job_has (job, STORE_WORD_FORCE) ? SCAN_READ_ALL : 0;
+  g_autoptr (GPtrArray) scanned =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
+  g_autoptr (Scan) scan = scan_new (job, flags, take, &target);
+  if (!scan_all (job, scan, mailboxes, scanned, error))
+    return false;
+  if (!job_has (job, STORE_WORD_DRY_RUN) && !rebuild_finish (rebuild, scanned, error))
+    return false;
+  return !whole || remove_unknown (job, owner, mailboxes, error);
+}
+
+/* ---- the mailbox list
+ * ------------------------------------------------------------------------------------ */
+
+static void
+report_list (StoreProblem problem, uint32_t number, const char *path, const char *detail,
+             void *data)
+{
+  StoreJob *job = data;
+  bool fixed = !job_has (job, STORE_WORD_DRY_RUN) && problem != STORE_PROBLEM_STRAY;
+  job_found (job, problem, fixed, number, 0, path, "%s", detail);
+}
+
+static bool
+reconstruct_list (StoreJob *job, GError **error)
+{
+  Store *store = job->store;
+  bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
+  g_autoptr (Handle) list = cache_list (store, error);
+  if (list == NULL)
+    return false;
+  g_autoptr (GError) failure = NULL;
+  if (!list_verify (list->list, &failure)) {
+    job_found (job, STORE_PROBLEM_BAD_INDEX, !dry_run, 0, 0, "", "%s", failure->message);
+    if (dry_run)
+      return true;
+    g_autofree char *path = g_build_filename (store->path, "mailboxes.sqlite3", NULL);
+    g_clear_pointer (&list, handle_unref);
+    cache_drop_list (store);
+    if (!layout_keep_damaged (path, error))
+      return false;
+    g_autoptr (List) fresh = relist_replace (store, path, report_list, job, error);
+    return fresh != NULL;
+  }
+  auto_fd lock = -1;
+  if (!dry_run && (lock = lock_store (store, error)) < 0)
+    return false;
+  return relist (store, list->list, dry_run, report_list, job, error);
+}
+
+bool
+command_reconstruct (StoreJob *job, GError **error)
+{
+  if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
+    return fail (error, EROFS, "the store %s is open read only", job->store->path);
+  if (job_has (job, STORE_WORD_LIST)) {
+    if (!reconstruct_list (job, error))
+      return false;
+    /* -m alone is about the list alone. */
+    if (job->request->targets->len == 0 && !job_has (job, STORE_WORD_RECURSIVE))
+      return true;
+  }
+  return job_each_owner (job, reconstruct_owner, error);
+}
+
+/* ---- reset
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* The database first: a journal without one is ignored, a database with a journal that is not its
+ * own would be destroyed. */
+static bool
+remove_index (const char *path, GError **error)
+{
+  g_autofree char *journal = g_strconcat (path, "-journal", NULL);
+  g_autofree char *directory = g_path_get_dirname (path);
+  if ((unlink (path) < 0 && errno != ENOENT) || (unlink (journal) < 0 && errno != ENOENT))
+    return fail_errno (error, "remove %s", path);
+  auto_fd fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0 && fsync (fd) < 0)
+    return fail_errno (error, "sync %s", directory);
+  return true;
+}
+
+static bool
+reset_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
+{
+  g_autoptr (Handle) handle = cache_index (job->store, owner, false, error);
+  g_autoptr (IndexWrite) write = handle != NULL ? index_write_begin (handle->index, error) : NULL;
+  for (guint i = 0; write != NULL && i < mailboxes->len; i++) {
+    if (!index_write_remove_mailbox (write, g_array_index (mailboxes, uint32_t, i), error))
+      return false;
+  }
+  return write != NULL && index_write_commit (write, error);
+}
+
+static bool
+reset_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+{
+  job_looked_at (job, mailboxes->len, 0, 0);
+  if (job_has (job, STORE_WORD_DRY_RUN))
+    return true;
+  auto_fd lock = lock_user (job->store, owner, error);
+  g_autofree char *path = lock >= 0 ? store_node_path (job->store, owner, error) : NULL;
+  if (path == NULL)
+    return false;
+  if (whole) {
+    g_autofree char *file = layout_index_path (job->store, path);
+    cache_drop_index (job->store, owner);
+    g_autoptr (Handle) fresh = NULL;
+    if (!remove_index (file, error) ||
+        (fresh = cache_index (job->store, owner, true, error)) == NULL)
+      return false;
+  } else if (!reset_mailboxes (job, owner, mailboxes, error)) {
+    return false;
+  }
+  for (guint i = 0; i < mailboxes->len; i++)
+    change_note (job->store, g_array_index (mailboxes, uint32_t, i), 0);
+  return true;
+}
+
+bool
+command_reset (StoreJob *job, GError **error)
+{
+  if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
+    return fail (error, EROFS, "the store %s is open read only", job->store->path);
+  return job_each_owner (job, reset_owner, error);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The mailbox list, made again from the directories below mail/.
+ *
+ * The walk collects every directory with the state that stands on it. Only when all are known are
+ * numbers given to those that have none, or one that another directory has too: a number that is in
+ * use anywhere is never given out. Then the list is brought in line in one transaction.
+ */
+#include "store/internal.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 64u
+
+/* A directory that was found. */
+typedef struct {
+  guint parent; /* its place in Walk.found, plus 1; 0: mail/ itself */
+  unsigned depth;
+  StoreNodeKind kind;
+  char *name, *path;
+  NodeState state; /* number 0: it needs one */
+} Found;
+
+typedef struct {
+  Store *store;
+  List *list; /* as it was */
+  bool dry_run;
+  GPtrArray *found;    /* of Found; parents come before their children */
+  GHashTable *numbers; /* number -> Found: who has it */
+  uint32_t highest;
+  RelistFunc report; /* may be NULL */
+  void *data;
+} Walk;
+
+static void
+found_free (gpointer data)
+{
+  Found *found = data;
+  node_state_clear (&found->state);
+  g_free (found->name);
+  g_free (found->path);
+  g_free (found);
+}
+
+static void
+tell (const Walk *walk, StoreProblem problem, uint32_t number, const char *path, const char *detail)
+{
+  if (walk->report != NULL)
+    walk->report (problem, number, path, detail, walk->data);
+}
+
+/* ---- walking
+ * --------------------------------------------------------------------------------------- */
+
+static int
+compare_names (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(char *const *)a, *(char *const *)b);
+}
+
+static bool
+is_directory (int fd, const struct dirent *entry)
+{
+  struct stat st;
+  if (entry->d_type != DT_UNKNOWN)
+    return entry->d_type == DT_DIR;
+  return fstatat (fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR (st.st_mode);
+}
+
+/* The names of the directories in a directory, sorted; the store's own are left out. */
+static GPtrArray *
+child_names (Walk *walk, const char *path, bool top, GError **error)
+{
+  auto_fd fd = layout_open (walk->store->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+  DIR *directory = fd >= 0 ? fdopendir (fd) : NULL;
+  if (directory == NULL) {
+    fail_errno (error, "read directory '%s'", path);
+    return NULL;
+  }
+  fd = -1;
+  GPtrArray *names = g_ptr_array_new_with_free_func (g_free);
+  for (struct dirent *entry; (entry = readdir (directory)) != NULL;) {
+    bool ours = entry->d_name[0] == '.' || (top && strcmp (entry->d_name, "lost+found") == 0);
+    if (!ours && is_directory (dirfd (directory), entry))
+      g_ptr_array_add (names, g_strdup (entry->d_name));
+  }
+  closedir (directory);
+  g_ptr_array_sort (names, compare_names);
+  return names;
+}
+
+/* Two directories say that they have one number, as after a copy: the one that the list knows under
+ * it keeps it, else the first. The other one gets a new number later. */
+static bool
+settle_number (Walk *walk, Found *found, GError **error)
+{
+  gpointer key = GUINT_TO_POINTER (found->state.number);
+  Found *first = g_hash_table_lookup (walk->numbers, key);
+  if (first == NULL) {
+    g_hash_table_insert (walk->numbers, key, found);
+    return true;
+  }
+  g_autofree char *listed = NULL;
+  g_auto (ListNode) row = {0};
+  bool known;
+  if (!list_get (walk->list, found->state.number, &row, &known, error) ||
+      (known && !list_node_path (walk->list, found->state.number, &listed, error)))
+    return false;
+  bool moves = listed != NULL && strcmp (listed, found->path) == 0;
+  Found *keeps = moves ? found : first, *loses = moves ? first : found;
+  g_autofree char *detail = g_strdup_printf ("'%s' has the same number", keeps->path);
+  tell (walk, STORE_PROBLEM_BAD_STATE, 0, loses->path, detail);
+  loses->state.number = 0;
+  g_hash_table_insert (walk->numbers, key, keeps);
+  return true;
+}
+
+/* Reads what stands on a directory. */
+static bool
+read_found (Walk *walk, Found *found, GError **error)
+{
+  auto_fd fd = layout_open (walk->store->mail_fd, found->path, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0)
+    return fail_errno (error, "open directory '%s'", found->path);
+  bool has_state = false;
+  g_autoptr (GError) failure = NULL;
+  if (!node_state_read (fd, found->kind, &found->state, &has_state, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s: ", found->path);
+    return false;
+  }
+  if (has_state) {
+    walk->highest = MAX (walk->highest, found->state.number);
+    return settle_number (walk, found, error);
+  }
+  tell (walk, STORE_PROBLEM_BAD_STATE, 0, found->path,
+        failure != NULL ? failure->message : "the directory has no state");
+  return true;
+}
+
+static bool
+add_children (Walk *walk, guint parent, GError **error)
+{
+  const Found *above = parent > 0 ? walk->found->pdata[parent - 1] : NULL;
+  StoreNodeKind kind = above != NULL ? above->kind : STORE_NODE_ROOT;
+  if (above != NULL && above->depth >= DEPTH_MAX) {
+    tell (walk, STORE_PROBLEM_STRAY, 0, above->path, "lies too deep to be looked into");
+    return true;
+  }
+  g_autoptr (GPtrArray) names = child_names (walk, above ? above->path : "", above == NULL, error);
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    const char *name = names->pdata[i];
+    g_autofree char *path =
+        above != NULL ? g_strdup_printf ("%s/%s", above->path, name) : g_strdup (name);
+    StoreNodeKind child_kind = node_child_kind (kind, name);
+    if (child_kind == STORE_NODE_ROOT || !g_utf8_validate (name, -1, NULL)) {
+      tell (walk, STORE_PROBLEM_STRAY, 0, path, "no part of a mail store");
+      continue;
+    }
+    Found *found = g_new0 (Found, 1);
+    *found = (Found){.parent = parent,
+                     .depth = above != NULL ? above->depth + 1 : 1,
+                     .kind = child_kind,
+                     .name = g_strdup (name),
+                     .path = g_steal_pointer (&path)};
+    g_ptr_array_add (walk->found, found);
+    if (!read_found (walk, found, error))
+      return false;
+  }
+  return names != NULL;
+}
+
+/* ---- numbers
+ * ----------------------------------------------------------------------------------------- */
+
+static bool
+write_state (Walk *walk, Found *found, uint32_t uidvalidity, GError **error)
+{
+  auto_fd fd = layout_open (walk->store->mail_fd, found->path, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0)
+    return fail_errno (error, "open directory '%s'", found->path);
+  if (found->kind == STORE_NODE_MAILBOX && found->state.uidvalidity == 0) {
+    g_autoptr (GArray) uids = layout_uids (fd, "", NULL, error);
+    if (uids == NULL)
+      return false;
+    found->state.uidvalidity = uidvalidity;
+    found->state.uidnext = uids->len > 0 ? g_array_index (uids, uint32_t, uids->len - 1) + 1 : 1;
+  }
+  if (!node_state_write (walk->store, fd, found->kind, &found->state, error))
+    return fail_prefix (error, "%s", found->path);
+  return fsync (fd) == 0 || fail_errno (error, "sync '%s'", found->path);
+}
+
+/* Gives a number to every directory that has none. Where nothing may be written the numbers are
+ * made up from the top and last as long as the list. */
+static bool
+give_numbers (Walk *walk, GError **error)
+{
+  guint missing = 0;
+  for (guint i = 0; i < walk->found->len; i++)
+    missing += ((Found *)walk->found->pdata[i])->state.number == 0;
+  if (missing == 0)
+    return true;
+  uint32_t first = STORE_NUMBER_MAX - missing + 1, uidvalidity = 1;
+  if (!walk->dry_run &&
+      !store_numbers_take (walk->store, missing, walk->highest + 1, &first, &uidvalidity, error))
+    return false;
+  for (guint i = 0; i < walk->found->len; i++) {
+    Found *found = walk->found->pdata[i];
+    if (found->state.number != 0)
+      continue;
+    found->state.number = first++;
+    if (!walk->dry_run && !write_state (walk, found, uidvalidity, error))
+      return false;
+  }
+  return true;
+}
+
+/* ---- the list
+ * ---------------------------------------------------------------------------------------- */
+
+static bool
+is_listed (List *list, const ListNode *node, bool *out_listed, GError **error)
+{
+  g_auto (ListNode) row = {0};
+  if (!list_get (list, node->number, &row, out_listed, error))
+    return false;
+  *out_listed = *out_listed && row.parent == node->parent && row.owner == node->owner &&
+                row.kind == node->kind && row.subscribed == node->subscribed &&
+                g_strcmp0 (row.name, node->name) == 0 &&
+                g_strcmp0 (row.full_name, node->full_name) == 0 &&
+                g_strcmp0 (row.special_use, node->special_use) == 0;
+  return true;
+}
+
+static uint32_t
+owner_of (const Walk *walk, const Found *found)
+{
+  while (found->kind == STORE_NODE_MAILBOX)
+    found = walk->found->pdata[found->parent - 1];
+  bool owns = found->kind == STORE_NODE_USER || found->kind == STORE_NODE_SHARED;
+  return owns ? found->state.number : 0;
+}
+
+static ListNode
+row_of (const Walk *walk, const Found *found)
+{
+  const Found *parent = found->parent > 0 ? walk->found->pdata[found->parent - 1] : NULL;
+  return (ListNode){.number = found->state.number,
+                    .parent = parent != NULL ? parent->state.number : STORE_ROOT,
+                    .owner = owner_of (walk, found),
+                    .kind = (ListKind)found->kind,
+                    .subscribed = found->state.subscribed,
+                    .name = found->name,
+                    .full_name = found->state.full_name,
+                    .special_use = found->state.special_use};
+}
+
+/* Rows of `parent` whose directory is gone: their numbers. */
+static bool
+collect_gone (const Walk *walk, List *list, uint32_t parent, GArray *gone, GError **error)
+{
+  ListNode page[64];
+  g_autofree char *after = NULL;
+  for (size_t count = 1; count > 0;) {
+    if (!list_children (list, parent, after, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    bool going = true;
+    for (size_t i = 0; i < count && going; i++) {
+      if (!g_hash_table_contains (walk->numbers, GUINT_TO_POINTER (page[i].number)))
+        g_array_append_val (gone, page[i].number);
+      else
+        going = collect_gone (walk, list, page[i].number, gone, error);
+    }
+    g_free (after);
+    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    list_nodes_clear (page, count);
+    if (!going)
+      return false;
+  }
+  return true;
+}
+
+static bool
+tell_gone (const Walk *walk, List *list, const GArray *gone, GError **error)
+{
+  for (guint i = 0; i < gone->len; i++) {
+    uint32_t number = g_array_index (gone, uint32_t, i);
+    g_autofree char *path = NULL;
+    if (!list_node_path (list, number, &path, error))
+      return false;
+    tell (walk, STORE_PROBLEM_NO_DIRECTORY, number, path, "the directory is gone");
+  }
+  return true;
+}
+
+/* How many directories the list does not know as they are. */
+static bool
+count_unlisted (const Walk *walk, List *list, guint *out_count, GError **error)
+{
+  *out_count = 0;
+  for (guint i = 0; i < walk->found->len; i++) {
+    const Found *found = walk->found->pdata[i];
+    ListNode row = row_of (walk, found);
+    bool listed;
+    if (!is_listed (list, &row, &listed, error))
+      return false;
+    if (listed)
+      continue;
+    ++*out_count;
+    tell (walk, STORE_PROBLEM_NO_LIST_ENTRY, row.number, found->path,
+          "the mailbox list does not know it");
+  }
+  return true;
+}
+
+/* All rows are made anew, from the top down, so that names that changed places do not get in each
+ * other's way. */
+static bool
+write_list (const Walk *walk, List *list, GError **error)
+{
+  g_autoptr (ListWrite) write = list_write_begin (list, error);
+  if (write == NULL || !list_write_clear (write, error))
+    return false;
+  for (guint i = 0; i < walk->found->len; i++) {
+    ListNode row = row_of (walk, walk->found->pdata[i]);
+    if (!list_write_node (write, &row, error))
+      return false;
+  }
+  return list_write_commit (write, error);
+}
+
+/* Brings the list in line. Nothing is written when nothing differs. */
+static bool
+update_list (const Walk *walk, GError **error)
+{
+  uint64_t domains = 0;
+  if (!list_count (walk->list, LIST_DOMAIN, &domains, error))
+    return false;
+  if (domains == 0)
+    return walk->found->len == 0 || write_list (walk, walk->list, error);
+  g_autoptr (GArray) gone = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  guint unlisted;
+  if (!collect_gone (walk, walk->list, STORE_ROOT, gone, error) ||
+      !tell_gone (walk, walk->list, gone, error) ||
+      !count_unlisted (walk, walk->list, &unlisted, error))
+    return false;
+  if (walk->dry_run || gone->len + unlisted == 0)
+    return true;
+  return write_list (walk, walk->list, error);
+}
+
+bool
+relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error)
+{
+  g_autoptr (GPtrArray) directories = g_ptr_array_new_with_free_func (found_free);
+  g_autoptr (GHashTable) numbers = g_hash_table_new (NULL, NULL);
+  Walk walk = {.store = store,
+               .list = list,
+               .dry_run = dry_run,
+               .found = directories,
+               .numbers = numbers,
+               .report = found,
+               .data = data};
+  for (guint i = 0; i <= directories->len; i++) {
+    if (!add_children (&walk, i, error))
+      return false;
+  }
+  return give_numbers (&walk, error) && update_list (&walk, error);
+}
+
+List *
+relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error)
+{
+  auto_fd lock = lock_store (store, error);
+  if (lock < 0)
+    return NULL;
+  /* Another process may have done it while this one waited. */
+  List *other = list_open (path, 0, NULL);
+  if (other != NULL)
+    return other;
+  g_autofree char *fresh = g_strdup_printf ("%s.new", path);
+  unlink (fresh);
+  g_autoptr (List) list = list_open (fresh, INDEX_CREATE, error);
+  if (list == NULL || !layout_own_path (store, fresh, error) ||
+      !relist (store, list, false, found, data, error) || !layout_keep_damaged (path, error))
+    return NULL;
+  g_clear_pointer (&list, list_close);
+  if (rename (fresh, path) < 0 || fsync (store->fd) < 0) {
+    fail_errno (error, "put %s into place", path);
+    return NULL;
+  }
+  return list_open (path, 0, error);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a scan found, in words. */
+#include "store/internal.h"
+
+/* Damage of the bytes themselves; no rebuild can put it right. */
+static void
+report_damage (const ScanItem *item, StoreJob *job)
+{
+  uint32_t number = item->mailbox->number;
+  const char *path = item->mailbox->path;
+  if (item->damage & INDEX_DAMAGE_UNREADABLE)
+    job_found (job, STORE_PROBLEM_UNREADABLE, false, number, item->uid, path, "%s",
+               item->failure != NULL ? item->failure->message : "cannot be read");
+  if (item->damage & INDEX_DAMAGE_SIZE)
+    job_found (job, STORE_PROBLEM_SIZE, false, number, item->uid, path,
+               "%" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " were delivered",
+               (uint64_t)item->st.st_size, item->row.size);
+  if (item->damage & INDEX_DAMAGE_DIGEST)
+    job_found (job, STORE_PROBLEM_DIGEST, false, number, item->uid, path,
+               "not the bytes that were delivered");
+}
+
+static bool
+same_state (const ScanItem *item)
+{
+  return item->has_state && item->state.modseq == item->row.modseq &&
+         item->state.flags == item->row.flags &&
+         g_strcmp0 (item->state.keywords, item->row.keywords) == 0;
+}
+
+static void
+report_change (const ScanItem *item, StoreJob *job, bool fixed)
+{
+  uint32_t number = item->mailbox->number;
+  const char *path = item->mailbox->path;
+  if (item->row.internal_s != item->st.st_mtim.tv_sec)
+    job_found (job, STORE_PROBLEM_CHANGED, false, number, item->uid, path,
+               "the file's date is not the internal date");
+  else if ((item->row.expunged != 0) != item->expunged)
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path, "%s",
+               item->expunged ? "was expunged" : "its expunge was undone");
+  else if (!same_state (item))
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
+               "flags of file and index differ");
+  else if (item->row.changed_ns != stat_ctime_ns (&item->st))
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
+               "the file was touched since it was indexed");
+}
+
+void
+scan_report (const ScanItem *item, StoreJob *job, bool fixed)
+{
+  uint32_t number = item->mailbox->number;
+  const char *path = item->mailbox->path;
+  bool damaged = (item->damage & ~item->summary.damage) != 0;
+  if (item->verdict == SCAN_GONE)
+    job_found (job, STORE_PROBLEM_NO_FILE, fixed, number, item->uid, path,
+               "the message file is gone");
+  else if (item->verdict == SCAN_NEW && !damaged && item->mailbox_known)
+    job_found (job, STORE_PROBLEM_NO_ROW, fixed, number, item->uid, path,
+               "the index does not know it");
+  else if (item->verdict == SCAN_CHANGED && !damaged)
+    report_change (item, job, fixed);
+  report_damage (item, job);
+  if (item->verdict != SCAN_GONE && !damaged && item->failure != NULL)
+    job_found (job, STORE_PROBLEM_BAD_STATE, fixed, number, item->uid, path, "%s",
+               item->failure->message);
+  if (job_has (job, STORE_WORD_FULL) && (item->damage & INDEX_DAMAGE_NUL))
+    job_found (job, STORE_PROBLEM_NUL, false, number, item->uid, path, "has NUL bytes");
+}
+
+void
+scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed)
+{
+  const StoreMailbox *mailbox = scanned->mailbox;
+  if (!scanned->has_state)
+    job_found (job, STORE_PROBLEM_BAD_STATE, fixed, mailbox->number, 0, mailbox->path,
+               "the mailbox has no valid state");
+  else if (scanned->state.uidnext <= scanned->highest_uid)
+    job_found (job, STORE_PROBLEM_UIDNEXT, fixed, mailbox->number, 0, mailbox->path,
+               "the next UID is %u, but there is a message %u", scanned->state.uidnext,
+               scanned->highest_uid);
+  if (scanned->row.number == 0)
+    job_found (job, STORE_PROBLEM_NO_ROW, fixed, mailbox->number, 0, mailbox->path,
+               "the index does not know the mailbox");
+  else if (scanned->has_state && scanned->row.uidvalidity != scanned->state.uidvalidity)
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, mailbox->number, 0, mailbox->path,
+               "UIDVALIDITY is %u, the index says %u", scanned->state.uidvalidity,
+               scanned->row.uidvalidity);
+  else if (scanned->row.directory_ns != scanned->directory_ns && scanned->differences == 0)
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, mailbox->number, 0, mailbox->path,
+               "the directory was changed since it was indexed");
+}

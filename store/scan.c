@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files against rows. The calling thread reads names and rows, both in order of UID, and compares
+ * size and times; only files that are new or look different are opened, by threads of the scan's
+ * own, and come back through a queue of bounded length. Nothing is locked and nothing is written:
+ * what a scan found may be out of date by the time it is consumed, and the consumer looks again.
+ */
+#include "store/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* How many items may be under way. */
+#define UNDER_WAY_MAX 256u
+
+/* Files up to this size are parsed from memory. */
+#define MEMORY_MAX (4u << 20)
+
+#define ROWS_PAGE 256u
+
+struct Scan {
+  StoreJob *job; /* NULL: nobody to tell about progress */
+  ScanFlags flags;
+  ScanFunc consume;
+  void *data;
+  GThreadPool *pool;
+  GAsyncQueue *read; /* items that the threads are done with */
+  unsigned under_way;
+};
+
+/* A message file that was found. */
+typedef struct {
+  uint32_t uid;
+  bool expunged;
+} Name;
+
+void
+scan_item_free (ScanItem *item)
+{
+  if (item == NULL)
+    return;
+  store_mailbox_unref (item->mailbox);
+  index_message_clear (&item->row);
+  message_state_clear (&item->state);
+  store_summary_clear (&item->summary);
+  g_clear_error (&item->failure);
+  g_free (item);
+}
+
+void
+scan_mailbox_free (ScanMailbox *mailbox)
+{
+  if (mailbox == NULL)
+    return;
+  store_mailbox_unref (mailbox->mailbox);
+  node_state_clear (&mailbox->state);
+  g_free (mailbox);
+}
+
+/* ---- reading one file
+ * ---------------------------------------------------------------------------------- */
+
+static void
+free_buffer (gpointer buffer)
+{
+  g_free (buffer);
+}
+
+/* One buffer a thread; it grows to the largest small message seen. */
+typedef struct {
+  size_t size;
+  uint8_t bytes[];
+} Buffer;
+
+static GPrivate thread_buffer = G_PRIVATE_INIT (free_buffer);
+
+static uint8_t *
+get_buffer (size_t size)
+{
+  Buffer *buffer = g_private_get (&thread_buffer);
+  if (buffer == NULL || buffer->size < size) {
+    size_t rounded = MAX ((size + 65535) & ~(size_t)65535, 262144);
+    buffer = g_malloc (sizeof *buffer + rounded);
+    buffer->size = rounded;
+    g_private_replace (&thread_buffer, buffer);
+  }
+  return buffer->bytes;
+}
+
+static void
+item_path (const ScanItem *item, char out[32])
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (item->uid, name);
+  g_snprintf (out, 32, "%s%s", item->expunged ? LAYOUT_EXPUNGED "/" : "", name);
+}
+
+static bool
+parse_item (ScanItem *item, int fd, GError **error)
+{
+  uint64_t size = (uint64_t)item->st.st_size, parsed = 0;
+  if (size > MEMORY_MAX)
+    return parse_file (fd, size, &item->summary, &parsed, error);
+  uint8_t *buffer = get_buffer ((size_t)size);
+  while (parsed < size) {
+    ssize_t got = pread (fd, buffer + parsed, (size_t)(size - parsed), (off_t)parsed);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return fail_errno (error, "read");
+    if (got == 0)
+      break;
+    parsed += (uint64_t)got;
+  }
+  parse_bytes (buffer, (size_t)parsed, &item->summary);
+  return true;
+}
+
+/* Holds what was read against what was delivered. */
+static uint32_t
+compare_with_row (const ScanItem *item)
+{
+  if (item->verdict != SCAN_CHANGED)
+    return 0;
+  if (item->row.size != (uint64_t)item->st.st_size)
+    return INDEX_DAMAGE_SIZE;
+  uint64_t size;
+  uint8_t sha256[32];
+  bool found = false;
+  g_autoptr (Handle) handle = cache_index (item->mailbox->store, item->mailbox->owner, false, NULL);
+  if (handle == NULL ||
+      !index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
+                         NULL) ||
+      !found)
+    return 0;
+  return memcmp (sha256, item->summary.sha256, sizeof sha256) != 0 ? INDEX_DAMAGE_DIGEST : 0;
+}
+
+void
+scan_read (ScanItem *item)
+{
+  char path[32];
+  item_path (item, path);
+  auto_fd fd = layout_open_message (item->mailbox->fd, path);
+  if (fd < 0 || fstat (fd, &item->st) < 0) {
+    item->damage = INDEX_DAMAGE_UNREADABLE;
+    fail_errno (&item->failure, "open");
+    return;
+  }
+  if (!message_state_read (item->mailbox->fd, fd, item->uid, &item->state, &item->has_state,
+                           &item->failure))
+    item->has_state = false;
+  g_autoptr (GError) failure = NULL;
+  if (!parse_item (item, fd, &failure)) {
+    item->damage = INDEX_DAMAGE_UNREADABLE;
+    g_clear_error (&item->failure);
+    item->failure = g_steal_pointer (&failure);
+    return;
+  }
+  item->has_summary = true;
+  item->damage = item->summary.damage | compare_with_row (item);
+}
+
+static void
+read_in_thread (gpointer item, gpointer data)
+{
+  Scan *scan = data;
+  if (scan->job == NULL || g_atomic_int_get (&scan->job->cancelled) == 0)
+    scan_read (item);
+  g_async_queue_push (scan->read, item);
+}
+
+/* ---- the flow of items
+ * ----------------------------------------------------------------------------------- */
+
+Scan *
+scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data)
+{
+  Scan *self = g_new0 (Scan, 1);
+  self->job = job;
+  self->flags = flags;
+  self->consume = consume;
+  self->data = data;
+  self->read = g_async_queue_new_full ((GDestroyNotify)scan_item_free);
+  self->pool =
+      g_thread_pool_new (read_in_thread, self, (int)MIN (g_get_num_processors (), 8), FALSE, NULL);
+  return self;
+}
+
+void
+scan_free (Scan *self)
+{
+  if (self == NULL)
+    return;
+  g_thread_pool_free (self->pool, FALSE, TRUE);
+  g_async_queue_unref (self->read);
+  g_free (self);
+}
+
+static bool
+consume (Scan *self, ScanItem *item, GError **error)
+{
+  if (self->job != NULL) {
+    job_step (self->job, 1, 0);
+    if (item->verdict != SCAN_GONE)
+      job_looked_at (self->job, 0, 1, (uint64_t)item->st.st_size);
+    if (!job_go_on (self->job, error)) {
+      scan_item_free (item);
+      return false;
+    }
+  }
+  return self->consume (item, self->data, error);
+}
+
+static bool
+consume_one (Scan *self, GError **error)
+{
+  ScanItem *item = g_async_queue_pop (self->read);
+  self->under_way--;
+  return consume (self, item, error);
+}
+
+bool
+scan_drain (Scan *self, GError **error)
+{
+  while (self->under_way > 0) {
+    if (!consume_one (self, error))
+      return false;
+  }
+  return true;
+}
+
+/* Takes the row over. */
+static bool
+emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexMessage *row,
+      const struct stat *st, GError **error)
+{
+  ScanItem *item = g_new0 (ScanItem, 1);
+  item->mailbox = store_mailbox_ref (in->mailbox);
+  item->verdict = verdict;
+  item->uid = name != NULL ? name->uid : row->uid;
+  item->expunged = name != NULL && name->expunged;
+  item->mailbox_known = in->row.number != 0;
+  if (row != NULL) {
+    item->row = *row;
+    *row = (IndexMessage){0};
+  }
+  if (st != NULL)
+    item->st = *st;
+  in->differences++;
+  char path[32];
+  item_path (item, path);
+  bool unread = verdict == SCAN_NEW && (self->flags & SCAN_SKIP_NEW);
+  if (unread && fstatat (in->mailbox->fd, path, &item->st, AT_SYMLINK_NOFOLLOW) < 0)
+    item->st = (struct stat){0};
+  if (unread || verdict == SCAN_GONE)
+    return consume (self, item, error);
+  g_thread_pool_push (self->pool, item, NULL);
+  self->under_way++;
+  return self->under_way < UNDER_WAY_MAX || consume_one (self, error);
+}
+
+/* ---- names
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static gint
+compare_names (gconstpointer a, gconstpointer b)
+{
+  const Name *first = a, *second = b;
+  if (first->uid != second->uid)
+    return first->uid < second->uid ? -1 : 1;
+  return first->expunged - second->expunged;
+}
+
+static void
+append_names (GArray *names, const GArray *uids, bool expunged)
+{
+  for (guint i = 0; i < uids->len; i++) {
+    Name name = {g_array_index (uids, uint32_t, i), expunged};
+    g_array_append_val (names, name);
+  }
+}
+
+/* All message files of the mailbox, expunged ones too. A UID that is in both places is live; the
+ * other copy is left alone. */
+static GArray *
+read_names (Scan *self, ScanMailbox *in, GError **error)
+{
+  g_autoptr (GPtrArray) strays = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GArray) live = layout_uids (in->mailbox->fd, "", strays, error);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GArray) gone = layout_uids (in->mailbox->fd, LAYOUT_EXPUNGED, strays, &failure);
+  if (live == NULL || (gone == NULL && failure->code != ENOENT)) {
+    if (live != NULL)
+      g_propagate_error (error, g_steal_pointer (&failure));
+    return NULL;
+  }
+  for (guint i = 0; self->job != NULL && i < strays->len; i++) {
+    g_autofree char *path = g_strdup_printf ("%s/%s", in->mailbox->path, (char *)strays->pdata[i]);
+    job_found (self->job, STORE_PROBLEM_STRAY, false, in->mailbox->number, 0, path, "no message");
+  }
+  GArray *names = g_array_sized_new (FALSE, FALSE, sizeof (Name), live->len);
+  append_names (names, live, false);
+  if (gone != NULL && gone->len > 0) {
+    append_names (names, gone, true);
+    g_array_sort (names, compare_names);
+  }
+  if (names->len > 0)
+    in->highest_uid = g_array_index (names, Name, names->len - 1).uid;
+  return names;
+}
+
+/* ---- merging
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Rows in order, a page at a time. */
+typedef struct {
+  Index *index; /* NULL: no rows */
+  uint32_t mailbox, after;
+  IndexMessage page[ROWS_PAGE];
+  size_t count, next;
+} Rows;
+
+/* The next row, or NULL at the end. A damaged index ends early; the caller has said so already. */
+static IndexMessage *
+peek_row (Rows *rows)
+{
+  if (rows->next < rows->count)
+    return &rows->page[rows->next];
+  index_messages_clear (rows->page, rows->count);
+  rows->next = rows->count = 0;
+  if (rows->index == NULL ||
+      !index_message_page (rows->index, rows->mailbox, rows->after, INDEX_LIVE | INDEX_EXPUNGED,
+                           rows->page, ROWS_PAGE, &rows->count, NULL) ||
+      rows->count == 0) {
+    rows->index = NULL;
+    rows->count = 0;
+    return NULL;
+  }
+  rows->after = rows->page[rows->count - 1].uid;
+  return &rows->page[0];
+}
+
+static bool
+looks_same (const Name *name, const IndexMessage *row, const struct stat *st)
+{
+  return (row->expunged != 0) == name->expunged && row->size == (uint64_t)st->st_size &&
+         row->internal_s == st->st_mtim.tv_sec && row->changed_ns == stat_ctime_ns (st) &&
+         (row->damage & ~(INDEX_DAMAGE_NUL | INDEX_DAMAGE_LIMIT)) == 0;
+}
+
+/* A file with its row: compared, and emitted when they differ. */
+static bool
+compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, GError **error)
+{
+  struct stat st;
+  char path[32];
+  ScanItem probe = {.uid = name->uid, .expunged = name->expunged};
+  item_path (&probe, path);
+  bool names_only = (self->flags & SCAN_NAMES) && (row->expunged != 0) == name->expunged;
+  if (!names_only) {
+    if (fstatat (in->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+      return errno == ENOENT ? emit (self, in, SCAN_GONE, NULL, row, NULL, error)
+                             : fail_errno (error, "stat '%s/%s'", in->mailbox->path, path);
+    if ((self->flags & SCAN_READ_ALL) || !looks_same (name, row, &st))
+      return emit (self, in, SCAN_CHANGED, name, row, &st, error);
+  }
+  if (self->job != NULL)
+    job_looked_at (self->job, 0, 1, row->size);
+  return true;
+}
+
+static bool
+merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **error)
+{
+  guint i = 0;
+  uint64_t stepped = 0;
+  while (true) {
+    const Name *name = i < names->len ? &g_array_index (names, Name, i) : NULL;
+    IndexMessage *row = peek_row (rows);
+    bool good = true;
+    if (name == NULL && row == NULL)
+      break;
+    if (name != NULL && i > 0 && g_array_index (names, Name, i - 1).uid == name->uid) {
+      i++;
+      continue;
+    }
+    if (row == NULL || (name != NULL && name->uid < row->uid)) {
+      good = emit (self, in, SCAN_NEW, name, NULL, NULL, error);
+      i++;
+    } else if (name == NULL || row->uid < name->uid) {
+      good = emit (self, in, SCAN_GONE, NULL, row, NULL, error);
+      rows->next++;
+    } else {
+      uint64_t before = in->differences;
+      good = compare_pair (self, in, name, row, error);
+      stepped += in->differences == before;
+      rows->next++;
+      i++;
+    }
+    if (!good || (self->job != NULL && !job_go_on (self->job, error)))
+      return false;
+    if (self->job != NULL && stepped >= 1000) {
+      job_step (self->job, stepped, 0);
+      stepped = 0;
+    }
+  }
+  if (self->job != NULL)
+    job_step (self->job, stepped, 0);
+  return true;
+}
+
+/* What stands on the directory and in the mailbox's own row. */
+static bool
+read_mailbox (ScanMailbox *in, Handle *handle, GError **error)
+{
+  StoreMailbox *mailbox = in->mailbox;
+  struct stat st;
+  if (fstat (mailbox->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", mailbox->path);
+  in->directory_ns = stat_mtime_ns (&st);
+  bool found = false;
+  if (handle != NULL &&
+      !index_mailbox_get (handle->index, mailbox->number, &in->row, &found, error))
+    return false;
+  if (!found)
+    in->row = (IndexMailbox){0};
+  g_autoptr (GError) failure = NULL;
+  if (!node_state_read (mailbox->fd, mailbox->kind, &in->state, &in->has_state, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s: ", mailbox->path);
+    return false;
+  }
+  return true;
+}
+
+ScanMailbox *
+scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error)
+{
+  ScanMailbox *in = g_new0 (ScanMailbox, 1);
+  in->mailbox = store_mailbox_ref (mailbox);
+  g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  g_autoptr (GArray) names = NULL;
+  bool good = read_mailbox (in, handle, error) && (names = read_names (self, in, error)) != NULL;
+  if (good) {
+    if (self->job != NULL) {
+      job_looked_at (self->job, 1, 0, 0);
+      job_step (self->job, 0, names->len);
+    }
+    g_autofree Rows *rows = g_new0 (Rows, 1);
+    rows->index = handle != NULL ? handle->index : NULL;
+    rows->mailbox = mailbox->number;
+    good = merge (self, in, names, rows, error);
+    index_messages_clear (rows->page, rows->count);
+  }
+  if (!good)
+    g_clear_pointer (&in, scan_mailbox_free);
+  return in;
+}

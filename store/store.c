@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store as a whole: making, opening, counting. */
+#include "store/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define CONFIG "mailfs.conf"
+
+static const char *const directories[] = {"mail", "index", "tmp", "quarantine"};
+
+void
+store_close_fd (const int *fd)
+{
+  int code = errno;
+  if (*fd >= 0)
+    close (*fd);
+  errno = code;
+}
+
+/* ---- making one
+ * ---------------------------------------------------------------------------------- */
+
+static bool
+is_empty (const char *path)
+{
+  g_autoptr (GDir) directory = g_dir_open (path, 0, NULL);
+  const char *name;
+  while (directory != NULL && (name = g_dir_read_name (directory)) != NULL) {
+    if (strcmp (name, "lost+found") != 0)
+      return false;
+  }
+  return true;
+}
+
+static bool
+write_config (int fd, GError **error)
+{
+  g_autofree char *uuid = g_uuid_string_random ();
+  g_autofree char *text = g_strdup_printf ("# mailfs.conf - see mailfs-store(5)\n"
+                                           "[store]\nformat=%d\nuuid=%s\n",
+                                           STORE_FORMAT_VERSION, uuid);
+  auto_fd file = layout_open (fd, CONFIG ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
+  if (file < 0 || write (file, text, strlen (text)) != (ssize_t)strlen (text) || fsync (file) < 0)
+    return fail_errno (error, "write " CONFIG);
+  if (renameat (fd, CONFIG ".new", fd, CONFIG) < 0 || fsync (fd) < 0)
+    return fail_errno (error, "put " CONFIG " into place");
+  return true;
+}
+
+/* mailfs.conf comes last: a directory is a store from then on. */
+bool
+store_create (const char *path, GError **error)
+{
+  g_autofree char *config = g_build_filename (path, CONFIG, NULL);
+  if (g_file_test (config, G_FILE_TEST_EXISTS))
+    return fail (error, EEXIST, "%s is a mail store already", path);
+  if (g_mkdir_with_parents (path, 0750) < 0)
+    return fail_errno (error, "make directory %s", path);
+  auto_fd fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return fail_errno (error, "open %s", path);
+  for (size_t i = 0; i < G_N_ELEMENTS (directories); i++) {
+    /* What an interrupted attempt left is taken over; anything else is not ours to fill. */
+    g_autofree char *child = g_build_filename (path, directories[i], NULL);
+    bool ours = g_file_test (child, G_FILE_TEST_IS_DIR) && is_empty (child);
+    if (i == 0 && !ours && !is_empty (path))
+      return fail (error, ENOTEMPTY, "%s is not empty", path);
+    if (mkdirat (fd, directories[i], 0750) < 0 && !(errno == EEXIST && ours))
+      return fail_errno (error, "make directory %s/%s", path, directories[i]);
+  }
+  return write_config (fd, error) || fail_prefix (error, "%s", path);
+}
+
+/* ---- opening
+ * ------------------------------------------------------------------------------------- */
+
+static bool
+read_config (Store *self, GError **error)
+{
+  g_autofree char *path = g_build_filename (self->path, CONFIG, NULL);
+  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autoptr (GError) failure = NULL;
+  if (!g_key_file_load_from_file (file, path, G_KEY_FILE_NONE, &failure)) {
+    if (g_error_matches (failure, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+      return fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", self->path);
+    bool denied = g_error_matches (failure, G_FILE_ERROR, G_FILE_ERROR_ACCES);
+    return fail (error, denied ? EACCES : EINVAL, "read %s: %s", path, failure->message);
+  }
+  int format = g_key_file_get_integer (file, "store", "format", &failure);
+  if (failure != NULL)
+    return fail (error, EINVAL, "read %s: %s", path, failure->message);
+  if (format > STORE_FORMAT_VERSION)
+    return fail (error, EPROTONOSUPPORT,
+                 "%s has format %d, which is newer than this program's format %d", self->path,
+                 format, STORE_FORMAT_VERSION);
+  if (format < 1)
+    return fail (error, EINVAL, "read %s: format %d makes no sense", path, format);
+  self->uuid = g_key_file_get_string (file, "store", "uuid", NULL);
+  return self->uuid != NULL || fail (error, EINVAL, "read %s: no uuid", path);
+}
+
+static bool
+open_directories (Store *self, GError **error)
+{
+  self->fd = open (self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (self->fd < 0)
+    return fail_errno (error, "open %s", self->path);
+  self->mail_fd = layout_open (self->fd, "mail", O_RDONLY | O_DIRECTORY, 0);
+  struct stat st;
+  if (self->mail_fd < 0 || fstat (self->mail_fd, &st) < 0)
+    return fail_errno (error, "open %s/mail", self->path);
+  self->owner_uid = st.st_uid;
+  self->owner_gid = st.st_gid;
+  if (self->flags & STORE_READ_ONLY)
+    return true;
+  /* The index may be deleted at any time, the directory with it. */
+  if (mkdirat (self->fd, "index", 0750) < 0 && errno != EEXIST)
+    return fail_errno (error, "make %s/index", self->path);
+  return true;
+}
+
+Store *
+store_open (const char *path, StoreOpenFlags flags, GError **error)
+{
+  char *real = realpath (path, NULL);
+  if (real == NULL) {
+    fail_errno (error, "open store %s", path);
+    return NULL;
+  }
+  g_autoptr (Store) self = g_new0 (Store, 1);
+  self->path = g_strdup (real);
+  free (real);
+  self->flags = flags;
+  self->fd = self->mail_fd = self->tmp_fd = -1;
+  cache_init (self);
+  parse_init ();
+  if (!read_config (self, error) || !open_directories (self, error))
+    return NULL;
+  g_autoptr (Handle) list = cache_list (self, error);
+  return list != NULL ? g_steal_pointer (&self) : NULL;
+}
+
+void
+store_close (Store *self)
+{
+  if (self == NULL)
+    return;
+  cache_clear (self);
+  layout_tmp_close (self);
+  g_clear_pointer (&self->ring, ring_free);
+  store_close_fd (&self->mail_fd);
+  store_close_fd (&self->fd);
+  g_mutex_clear (&self->mutex);
+  g_free (self->uuid);
+  g_free (self->path);
+  g_free (self);
+}
+
+/* ---- facts about it
+ * ------------------------------------------------------------------------------ */
+
+const char *
+store_path (const Store *self)
+{
+  return self->path;
+}
+
+const char *
+store_uuid (const Store *self)
+{
+  return self->uuid;
+}
+
+bool
+store_is_read_only (const Store *self)
+{
+  return self->flags & STORE_READ_ONLY;
+}
+
+bool
+store_statvfs (Store *self, struct statvfs *out, GError **error)
+{
+  return fstatvfs (self->mail_fd, out) == 0 || fail_errno (error, "stat %s/mail", self->path);
+}
+
+/* Adds what the mailboxes of `owner` hold, looking at the files where the index does not say. */
+static bool
+count_owner (Store *self, uint32_t owner, StoreStatus *status, GError **error)
+{
+  g_autoptr (Handle) handle = cache_index (self, owner, false, NULL);
+  IndexMailbox totals = {0};
+  if (handle == NULL || !index_totals (handle->index, &totals, NULL)) {
+    status->users_without_index++;
+    return true;
+  }
+  status->messages += totals.messages;
+  status->unseen += totals.unseen;
+  status->expunged += totals.expunged;
+  status->bytes += totals.bytes;
+  return true;
+}
+
+static bool
+count_children (Store *self, uint32_t parent, StoreStatus *status, GError **error)
+{
+  StoreNode page[64];
+  g_autofree char *after = NULL;
+  for (size_t count = 1; count > 0;) {
+    if (!store_node_children (self, parent, after, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    bool counted = true;
+    for (size_t i = 0; i < count && counted; i++) {
+      StoreNodeKind kind = page[i].kind;
+      status->domains += kind == STORE_NODE_DOMAIN;
+      status->users += kind == STORE_NODE_USER;
+      if (kind == STORE_NODE_DOMAIN || kind == STORE_NODE_USERS)
+        counted = count_children (self, page[i].number, status, error);
+      else
+        counted = count_owner (self, page[i].number, status, error);
+    }
+    g_free (after);
+    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    store_nodes_clear (page, count);
+    if (!counted)
+      return false;
+  }
+  return true;
+}
+
+bool
+store_status (Store *self, StoreStatus *out, GError **error)
+{
+  StoreStatus status = {0};
+  g_autoptr (Handle) list = cache_list (self, error);
+  if (list == NULL || !list_count (list->list, LIST_MAILBOX, &status.mailboxes, error) ||
+      !count_children (self, STORE_ROOT, &status, error))
+    return false;
+  status.list_in_memory = self->list_in_memory;
+  *out = status;
+  return true;
+}

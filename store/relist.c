@@ -390,6 +390,8 @@ relist_replace (Store *store, const char *path, RelistFunc found, void *data, GE
       !relist (store, list, false, found, data, error) || !layout_keep_damaged (path, error))
     return NULL;
   g_clear_pointer (&list, list_close);
+  g_autofree char *journal = g_strconcat (fresh, "-journal", NULL);
+  unlink (journal);
   if (rename (fresh, path) < 0 || fsync (store->fd) < 0) {
     fail_errno (error, "put %s into place", path);
     return NULL;

@@ -91,14 +91,16 @@ connection_configure (Connection *self, GError **error)
   sqlite3_db_config (self->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
   sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
   sqlite3_db_config (self->handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-  return connection_execute (self,
-                             "PRAGMA cell_size_check = ON;"
-                             "PRAGMA mmap_size = 0;" /* a read error shall not be a SIGBUS */
-                             "PRAGMA journal_mode = TRUNCATE;"
-                             "PRAGMA synchronous = FULL;"
-                             "PRAGMA cache_spill = OFF;" /* spilling would lock the readers out */
-                             "PRAGMA temp_store = MEMORY;",
-                             error);
+  return connection_execute (
+      self,
+      "PRAGMA cell_size_check = ON;"
+      "PRAGMA mmap_size = 0;" /* a read error shall not be a SIGBUS */
+      "PRAGMA journal_mode = TRUNCATE;"
+      "PRAGMA synchronous = FULL;"
+      "PRAGMA cache_spill = OFF;" /* spilling would lock the readers out */
+      "PRAGMA cache_size = -256;" /* KiB: hundreds may be open, and the kernel caches too */
+      "PRAGMA temp_store = MEMORY;",
+      error);
 }
 
 void
@@ -109,6 +111,19 @@ connection_close (Connection *self)
   memset (self->prepared, 0, sizeof self->prepared);
   sqlite3_close (self->handle);
   self->handle = NULL;
+}
+
+Connection *
+connection_acquire (Connection *self)
+{
+  g_rec_mutex_lock (&self->mutex);
+  return self;
+}
+
+void
+connection_release (Connection *const *self)
+{
+  g_rec_mutex_unlock (&(*self)->mutex);
 }
 
 sqlite3_stmt *

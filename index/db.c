@@ -2,7 +2,19 @@
 /* One database file: opening or making it, its transactions, and whether it is still there. */
 #include "index/internal.h"
 
+#include <string.h>
 #include <sys/stat.h>
+
+/* The path must be one that SQLite can use, with "-journal" behind it. */
+static bool
+check_path (const char *path, GError **error)
+{
+  if (!g_path_is_absolute (path))
+    return fail (error, EINVAL, "%s: not an absolute path", path);
+  if (strlen (path) + strlen ("-journal") > (size_t)sqlite3_vfs_find (NULL)->mxPathname)
+    return fail (error, ENAMETOOLONG, "%s: %s", path, g_strerror (ENAMETOOLONG));
+  return true;
+}
 
 /* Makes an empty file when there is none, and remembers which file is there. */
 static bool
@@ -46,6 +58,17 @@ open_connection (Db *self, Connection *connection, GError **error)
   return fail (error, ESTALE, "%s: removed or replaced", self->path);
 }
 
+/* SQLite would make files beside a database that has a write-ahead log. We never write one. */
+static bool
+check_no_log (const Db *self, GError **error)
+{
+  g_autofree char *log = g_strconcat (self->path, "-wal", NULL);
+  struct stat status;
+  if (lstat (log, &status) == 0)
+    return fail (error, EUCLEAN, "%s: the log of another program lies beside it", self->path);
+  return true;
+}
+
 /* Makes sure that the file holds our tables; those of an empty one are made when `create` is set.
  */
 static bool
@@ -53,16 +76,17 @@ check_schema (Db *self, bool create, GError **error)
 {
   bool fresh = true;
   if ((self->path != NULL && !schema_check_header (self->schema, self->reading, &fresh, error)) ||
-      !connection_configure (self->reading, error))
+      (self->read_only && !check_no_log (self, error)))
     return false;
-  /* Another process that died while it made the tables left a journal; reading them takes that
-   * back, and a file that was not fresh a moment ago may be so now. */
-  if (!fresh && !schema_check_tables (self->schema, self->reading, &fresh, error))
+  /* There is nothing to read in an empty file, and SQLite would remove what lies beside it. The
+   * other way round, reading takes back what a process did that died while it made the tables. */
+  if ((create || !fresh) && !(connection_configure (self->reading, error) &&
+                              schema_check_tables (self->schema, self->reading, &fresh, error)))
     return false;
   if (!fresh)
     return true;
   if (!create)
-    return fail (error, ENOENT, "%s: the file is empty", self->path);
+    return fail (error, ENOENT, "%s: nothing is in it", self->path);
   return schema_create (self->schema, self->reading, error);
 }
 
@@ -78,9 +102,7 @@ db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags,
   g_rec_mutex_init (&self->connections[1].mutex);
 
   bool create = path == NULL || (flags & INDEX_CREATE && !self->read_only);
-  if (path != NULL && !g_path_is_absolute (path))
-    return fail (error, EINVAL, "%s: not an absolute path", path);
-  return (path == NULL || find_file (self, create, error)) &&
+  return (path == NULL || (check_path (path, error) && find_file (self, create, error))) &&
          open_connection (self, self->reading, error) && check_schema (self, create, error);
 }
 
@@ -97,10 +119,10 @@ db_close (Db *self)
 bool
 db_data_version (Db *self, uint32_t *out_version, GError **error)
 {
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&self->reading->mutex);
-  auto_statement select = connection_prepare (self->reading, "PRAGMA data_version", error);
+  auto_connection reading = connection_acquire (self->reading);
+  auto_statement select = connection_prepare (reading, "PRAGMA data_version", error);
   bool row;
-  if (select == NULL || !connection_step (self->reading, select, &row, error))
+  if (select == NULL || !connection_step (reading, select, &row, error))
     return false;
   *out_version = (uint32_t)sqlite3_column_int64 (select, 0);
   return true;
@@ -109,14 +131,14 @@ db_data_version (Db *self, uint32_t *out_version, GError **error)
 bool
 db_verify (Db *self, GError **error)
 {
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&self->reading->mutex);
-  auto_statement check = connection_prepare (self->reading, "PRAGMA integrity_check (1)", error);
+  auto_connection reading = connection_acquire (self->reading);
+  auto_statement check = connection_prepare (reading, "PRAGMA integrity_check (1)", error);
   bool row;
-  if (check == NULL || !connection_step (self->reading, check, &row, error))
+  if (check == NULL || !connection_step (reading, check, &row, error))
     return false;
   g_autofree char *finding = statement_text (check, 0);
   if (g_strcmp0 (finding, "ok") != 0)
-    return fail (error, EUCLEAN, "%s: %s", self->reading->name, finding);
+    return fail (error, EUCLEAN, "%s: %s", reading->name, finding);
   return true;
 }
 
@@ -141,7 +163,7 @@ db_begin (Db *self, GError **error)
 {
   if (self->read_only)
     return fail (error, EROFS, "%s: opened read-only", self->path);
-  g_rec_mutex_lock (&self->writing->mutex);
+  connection_acquire (self->writing);
   if (open_writing (self, error)) {
     g_assert (sqlite3_get_autocommit (self->writing->handle)); /* no transaction in a transaction */
     if (connection_execute (self->writing, "BEGIN IMMEDIATE", error)) {
@@ -149,45 +171,56 @@ db_begin (Db *self, GError **error)
       return true;
     }
   }
-  g_rec_mutex_unlock (&self->writing->mutex);
+  connection_release (&self->writing);
   return false;
+}
+
+/* Passes an error on, and remembers it when it left a change half done. */
+static bool
+note_failure (Db *self, GError *cause, GError **error)
+{
+  if (cause->code != EEXIST && cause->code != EBUSY)
+    self->failed = cause->code;
+  g_propagate_error (error, cause);
+  return false;
+}
+
+/* After some errors SQLite has rolled back already; what came now would be committed by itself. */
+static bool
+check_failed (const Db *self, GError **error)
+{
+  return self->failed == 0 ||
+         fail (error, self->failed, "%s: an earlier change failed", self->writing->name);
 }
 
 bool
 db_write (Db *self, sqlite3_stmt *statement, GError **error)
 {
-  g_autoptr (GError) cause = NULL;
+  GError *cause = NULL;
   bool row;
-  if (connection_step (self->writing, statement, &row, &cause))
-    return true;
-  if (cause->code != EEXIST)
-    self->failed = cause->code;
-  g_propagate_error (error, g_steal_pointer (&cause));
-  return false;
+  return check_failed (self, error) && (connection_step (self->writing, statement, &row, &cause) ||
+                                        note_failure (self, cause, error));
 }
 
 bool
 db_commit (Db *self, GError **error)
 {
-  if (self->failed != 0)
-    return fail (error, self->failed, "%s: a change before this commit failed",
-                 self->writing->name);
-  if (!connection_execute (self->writing, "COMMIT", error)) {
-    self->failed = EIO;
+  GError *cause = NULL;
+  if (!check_failed (self, error))
     return false;
-  }
-  g_rec_mutex_unlock (&self->writing->mutex);
+  if (!connection_execute (self->writing, "COMMIT", &cause))
+    return note_failure (self, cause, error);
+  connection_release (&self->writing);
   return true;
 }
 
 void
 db_rollback (Db *self)
 {
-  /* After some errors SQLite has rolled back already. */
   if (!sqlite3_get_autocommit (self->writing->handle))
     connection_execute (self->writing, "ROLLBACK", NULL);
   /* What a failed write or sync left in the caches is not to be trusted. */
   if (self->failed != 0 && self->path != NULL)
     connection_close (self->writing);
-  g_rec_mutex_unlock (&self->writing->mutex);
+  connection_release (&self->writing);
 }

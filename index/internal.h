@@ -4,16 +4,16 @@
  *
  * Every read of a database runs on its reading connection, every transaction on its writing one.
  * Both use a rollback journal, where a reader that holds its lock keeps the committer out. So a
- * statement is reset as soon as its function returns, and no lock on the file outlives a call.
- * `auto_statement` sees to it; declare it after the mutex locker, so that it is reset first:
+ * statement is reset as soon as its function returns, and no lock on the file outlives a call. The
+ * two `auto_` types see to it, if they are declared in this order:
  *
- *   g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&connection->mutex);
- *   auto_statement select = connection_prepare (connection, "SELECT ... WHERE id = ?1", error);
+ *   auto_connection reading = connection_acquire (self->db.reading);
+ *   auto_statement select = connection_prepare (reading, "SELECT ... WHERE id = ?1", error);
  *   if (select == NULL)
  *     return false;
  *   sqlite3_bind_int64 (select, 1, id);
  *   bool row;
- *   if (!connection_step (connection, select, &row, error))
+ *   if (!connection_step (reading, select, &row, error))
  *     return false;
  */
 #pragma once
@@ -43,6 +43,13 @@ bool connection_open (Connection *self, const char *path, bool read_only, GError
 /* Sets what each connection needs: durability, caches, distrust. The first that reads the file. */
 bool connection_configure (Connection *self, GError **error);
 void connection_close (Connection *self);
+
+/* Waits until no other thread uses the connection. It is released when the variable leaves scope.
+ */
+#define auto_connection __attribute__ ((cleanup (connection_release))) AutoConnection
+typedef Connection *AutoConnection;
+Connection *connection_acquire (Connection *self);
+void connection_release (Connection *const *self);
 
 /* The statement of a string literal, prepared at its first use; it stays the connection's. */
 sqlite3_stmt *connection_prepare (Connection *self, const char *sql, GError **error);
@@ -109,8 +116,9 @@ bool db_data_version (Db *self, uint32_t *out_version, GError **error);
 bool db_verify (Db *self, GError **error);
 
 /* A transaction of the calling thread: from begin to the commit that succeeds, or to the rollback,
- * it holds the writing connection's mutex. After db_write() failed, other than by EEXIST,
- * db_commit() fails too: half a change is never committed. */
+ * it holds the writing connection's mutex. After db_write() failed, other than by EEXIST, every
+ * db_write() and db_commit() fails: half a change is never committed. A commit that failed by EBUSY
+ * may be tried again. */
 bool db_begin (Db *self, GError **error);
 bool db_write (Db *self, sqlite3_stmt *statement, GError **error);
 bool db_commit (Db *self, GError **error);

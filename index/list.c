@@ -63,8 +63,7 @@ list_verify (List *self, GError **error)
   return db_verify (&self->db, error);
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 /* All statements that read nodes select these, in the order that step_node() knows. */
 #define NODE_COLUMNS "number, parent, owner, kind, subscribed, name, full_name, special_use"
@@ -97,8 +96,7 @@ step_node (Connection *connection, sqlite3_stmt *select, ListNode *out, bool *ou
 bool
 list_get (List *self, uint32_t number, ListNode *out, bool *out_found, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select =
       connection_prepare (reading, "SELECT " NODE_COLUMNS " FROM node WHERE number = ?1", error);
   if (select == NULL)
@@ -111,8 +109,7 @@ bool
 list_find (List *self, uint32_t parent, const char *name, ListNode *out, bool *out_found,
            GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (
       reading, "SELECT " NODE_COLUMNS " FROM node WHERE parent = ?1 AND name = ?2", error);
   if (select == NULL)
@@ -126,8 +123,7 @@ bool
 list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
                size_t *out_count, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (reading,
                                               "SELECT " NODE_COLUMNS " FROM node"
                                               " WHERE parent = ?1 AND name > ?2"
@@ -160,8 +156,7 @@ list_children (List *self, uint32_t parent, const char *after, ListNode *out, si
 bool
 list_count (List *self, ListKind kind, uint64_t *out_count, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select =
       connection_prepare (reading, "SELECT count (*) FROM node WHERE kind = ?1", error);
   if (select == NULL)
@@ -174,8 +169,7 @@ list_count (List *self, ListKind kind, uint64_t *out_count, GError **error)
   return true;
 }
 
-/* ---- writing -----------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 ListWrite *
 list_write_begin (List *self, GError **error)

@@ -9,7 +9,7 @@ mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *
   auto_statement select =
       connection_prepare (connection,
                           "SELECT uidvalidity, uidnext, highestmodseq, directory_ns,"
-                          "       last_repair_s, messages, unseen, expunged, bytes"
+                          "       last_repair_s, messages, unseen, expunged, damaged, bytes"
                           "  FROM mailbox WHERE number = ?1",
                           error);
   if (select == NULL)
@@ -29,7 +29,8 @@ mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *
         .messages = (uint32_t)sqlite3_column_int64 (select, 5),
         .unseen = (uint32_t)sqlite3_column_int64 (select, 6),
         .expunged = (uint32_t)sqlite3_column_int64 (select, 7),
-        .bytes = (uint64_t)sqlite3_column_int64 (select, 8),
+        .damaged = (uint32_t)sqlite3_column_int64 (select, 8),
+        .bytes = (uint64_t)sqlite3_column_int64 (select, 9),
     };
   *out_found = row;
   return true;
@@ -38,16 +39,14 @@ mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *
 bool
 index_mailbox_get (Index *self, uint32_t number, IndexMailbox *out, bool *out_found, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   return mailbox_read (reading, number, out, out_found, error);
 }
 
 GArray *
 index_mailbox_numbers (Index *self, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select =
       connection_prepare (reading, "SELECT number FROM mailbox ORDER BY number", error);
   if (select == NULL)
@@ -66,13 +65,12 @@ index_mailbox_numbers (Index *self, GError **error)
 bool
 index_totals (Index *self, IndexMailbox *out, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
-  auto_statement select =
-      connection_prepare (reading,
-                          "SELECT sum (messages), sum (unseen), sum (expunged), sum (bytes)"
-                          "  FROM mailbox",
-                          error);
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (
+      reading,
+      "SELECT sum (messages), sum (unseen), sum (expunged), sum (damaged), sum (bytes)"
+      "  FROM mailbox",
+      error);
   bool row;
   if (select == NULL || !connection_step (reading, select, &row, error))
     return false;
@@ -80,7 +78,8 @@ index_totals (Index *self, IndexMailbox *out, GError **error)
       .messages = (uint32_t)sqlite3_column_int64 (select, 0),
       .unseen = (uint32_t)sqlite3_column_int64 (select, 1),
       .expunged = (uint32_t)sqlite3_column_int64 (select, 2),
-      .bytes = (uint64_t)sqlite3_column_int64 (select, 3),
+      .damaged = (uint32_t)sqlite3_column_int64 (select, 3),
+      .bytes = (uint64_t)sqlite3_column_int64 (select, 4),
   };
   return true;
 }

@@ -69,8 +69,7 @@ bool
 index_message_get (Index *self, uint32_t mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
                    GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   return message_read (reading, mailbox, uid, out, out_found, error);
 }
 
@@ -95,8 +94,7 @@ bool
 index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich which,
                     IndexMessage *out, size_t capacity, size_t *out_count, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (reading,
                                               "SELECT " MESSAGE_COLUMNS "  FROM message"
                                               " WHERE id > ?1 AND id <= ?2"
@@ -141,8 +139,7 @@ bool
 index_summary_get (Index *self, uint32_t mailbox, uint32_t uid, IndexSummary *out, bool *out_found,
                    GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (
       reading, "SELECT sha256, sent_s, envelope, bodystructure FROM summary WHERE id = ?1", error);
   if (select == NULL)
@@ -172,8 +169,7 @@ bool
 index_digest_get (Index *self, uint32_t mailbox, uint32_t uid, uint64_t *out_size,
                   uint8_t out_sha256[32], bool *out_found, GError **error)
 {
-  Connection *reading = self->db.reading;
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select =
       connection_prepare (reading,
                           "SELECT size, sha256 FROM message JOIN summary USING (id)"
@@ -198,10 +194,10 @@ typedef struct {
 } Digest;
 
 static bool
-read_digests (Connection *reading, uint32_t mailbox, uint32_t after, Digest *out, size_t capacity,
+read_digests (Index *self, uint32_t mailbox, uint32_t after, Digest *out, size_t capacity,
               size_t *out_count, GError **error)
 {
-  g_autoptr (GRecMutexLocker) locker = g_rec_mutex_locker_new (&reading->mutex);
+  auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (reading,
                                               "SELECT id, sha256 FROM summary"
                                               " WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
@@ -232,7 +228,7 @@ index_digests (Index *self, uint32_t mailbox, IndexDigestFunc each, void *user_d
   Digest page[256];
   size_t count;
   for (uint32_t after = 0;; after = page[count - 1].uid) {
-    if (!read_digests (self->db.reading, mailbox, after, page, G_N_ELEMENTS (page), &count, error))
+    if (!read_digests (self, mailbox, after, page, G_N_ELEMENTS (page), &count, error))
       return false;
     if (count == 0)
       return true;

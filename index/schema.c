@@ -18,6 +18,7 @@ static const char index_sql[] = //
     "  messages INTEGER NOT NULL,        -- live ones\n"
     "  unseen INTEGER NOT NULL,          -- live ones without \\Seen\n"
     "  expunged INTEGER NOT NULL,\n"
+    "  damaged INTEGER NOT NULL,         -- live ones with damage other than NUL and limit\n"
     "  bytes INTEGER NOT NULL            -- of the live ones\n"
     ") STRICT;\n"
     "CREATE TABLE message (\n"

@@ -45,8 +45,7 @@ index_write_free (IndexWrite *self)
   g_free (self);
 }
 
-/* ---- mailboxes ---------------------------------------------------------------------------------
- */
+/* ---- mailboxes ----------------------------------------------------------------------------- */
 
 static Mailbox *
 load_mailbox (IndexWrite *self, uint32_t number, GError **error)
@@ -88,6 +87,7 @@ index_write_mailbox (IndexWrite *self, const IndexMailbox *mailbox, GError **err
   row.messages = kept->row.messages;
   row.unseen = kept->row.unseen;
   row.expunged = kept->row.expunged;
+  row.damaged = kept->row.damaged;
   row.bytes = kept->row.bytes;
   *kept = (Mailbox){.row = row, .exists = true, .changed = true};
   return true;
@@ -125,8 +125,8 @@ static bool
 store_mailbox (IndexWrite *self, const IndexMailbox *row, GError **error)
 {
   auto_statement replace = connection_prepare (
-      self->db->writing, "REPLACE INTO mailbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-      error);
+      self->db->writing,
+      "REPLACE INTO mailbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", error);
   if (replace == NULL)
     return false;
   sqlite3_bind_int64 (replace, 1, row->number);
@@ -138,7 +138,8 @@ store_mailbox (IndexWrite *self, const IndexMailbox *row, GError **error)
   sqlite3_bind_int64 (replace, 7, row->messages);
   sqlite3_bind_int64 (replace, 8, row->unseen);
   sqlite3_bind_int64 (replace, 9, row->expunged);
-  sqlite3_bind_int64 (replace, 10, (int64_t)row->bytes);
+  sqlite3_bind_int64 (replace, 10, row->damaged);
+  sqlite3_bind_int64 (replace, 11, (int64_t)row->bytes);
   return db_write (self->db, replace, error);
 }
 
@@ -172,32 +173,43 @@ index_write_commit (IndexWrite *self, GError **error)
   return true;
 }
 
-/* ---- messages ----------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------ */
 
-/* What a mailbox counts of a message. */
+/* What a message adds to the counts of its mailbox. */
 typedef struct {
-  bool exists, live, unseen;
+  bool exists, live, unseen, damaged;
   uint64_t bytes;
 } Share;
+
+static Share
+make_share (uint32_t flags, uint32_t damage, uint32_t expunged, uint64_t size)
+{
+  bool live = expunged == 0;
+  return (Share){
+      .exists = true,
+      .live = live,
+      .unseen = live && (flags & INDEX_FLAG_SEEN) == 0,
+      .damaged = live && (damage & ~(INDEX_DAMAGE_NUL | INDEX_DAMAGE_LIMIT)) != 0,
+      .bytes = live ? size : 0,
+  };
+}
 
 static bool
 read_share (IndexWrite *self, int64_t id, Share *out, GError **error)
 {
   auto_statement select = connection_prepare (
-      self->db->writing, "SELECT flags, expunged, size FROM message WHERE id = ?1", error);
+      self->db->writing, "SELECT flags, damage, expunged, size FROM message WHERE id = ?1", error);
   if (select == NULL)
     return false;
   sqlite3_bind_int64 (select, 1, id);
   bool row;
   if (!connection_step (self->db->writing, select, &row, error))
     return false;
-  *out = (Share){.exists = row};
-  if (row && sqlite3_column_int64 (select, 1) == 0) {
-    out->live = true;
-    out->unseen = (sqlite3_column_int64 (select, 0) & INDEX_FLAG_SEEN) == 0;
-    out->bytes = (uint64_t)sqlite3_column_int64 (select, 2);
-  }
+  *out = (Share){0};
+  if (row)
+    *out = make_share (
+        (uint32_t)sqlite3_column_int64 (select, 0), (uint32_t)sqlite3_column_int64 (select, 1),
+        (uint32_t)sqlite3_column_int64 (select, 2), (uint64_t)sqlite3_column_int64 (select, 3));
   return true;
 }
 
@@ -207,6 +219,7 @@ add_share (IndexMailbox *row, const Share *share)
   row->messages += share->live;
   row->unseen += share->unseen;
   row->expunged += share->exists && !share->live;
+  row->damaged += share->damaged;
   row->bytes += share->bytes;
 }
 
@@ -216,6 +229,7 @@ subtract_share (IndexMailbox *row, const Share *share)
   row->messages -= share->live;
   row->unseen -= share->unseen;
   row->expunged -= share->exists && !share->live;
+  row->damaged -= share->damaged;
   row->bytes -= share->bytes;
 }
 
@@ -276,13 +290,8 @@ index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *mes
     return fail (error, EINVAL, "%s: no message can have the UID 0", self->db->path);
 
   int64_t id = message_id (mailbox, message->uid);
-  bool live = message->expunged == 0;
-  Share before, after = {
-                    .exists = true,
-                    .live = live,
-                    .unseen = live && (message->flags & INDEX_FLAG_SEEN) == 0,
-                    .bytes = live ? message->size : 0,
-                };
+  Share before, after;
+  after = make_share (message->flags, message->damage, message->expunged, message->size);
   if (!read_share (self, id, &before, error) || !store_message (self, id, message, error) ||
       (summary != NULL && !store_summary (self, id, summary, error)))
     return false;

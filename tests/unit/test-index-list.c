@@ -264,7 +264,7 @@ static void
 test_not_an_index (Fixture *fixture, const void *data)
 {
   g_autoptr (GError) error = NULL;
-  g_autoptr (List) list = open_list (fixture->path);
+  list_close (open_list (fixture->path));
   g_assert_null (index_open (fixture->path, INDEX_CREATE, &error));
   g_assert_error (error, MAILFS_ERROR, EUCLEAN);
 }

@@ -16,7 +16,8 @@ test_round_trip (Fixture *fixture, const void *data)
       .messages = 1, /* these are ignored */
       .unseen = 2,
       .expunged = 3,
-      .bytes = 4,
+      .damaged = 4,
+      .bytes = 5,
   };
   g_autoptr (IndexWrite) write = begin (index);
   g_assert_true (index_write_mailbox (write, &given, &error));
@@ -29,7 +30,7 @@ test_round_trip (Fixture *fixture, const void *data)
   g_assert_cmpuint (got.highestmodseq, ==, given.highestmodseq);
   g_assert_cmpint (got.directory_ns, ==, given.directory_ns);
   g_assert_cmpint (got.last_repair_s, ==, given.last_repair_s);
-  assert_counts (got, 0, 0, 0, 0);
+  assert_counts (got, 0, 0, 0, 0, 0);
 }
 
 static void
@@ -64,7 +65,7 @@ test_numbers_and_totals (Fixture *fixture, const void *data)
   IndexMailbox totals = {.number = 99};
   g_assert_true (index_totals (index, &totals, &error));
   g_assert_cmpuint (totals.number, ==, 0);
-  assert_counts (totals, 0, 0, 0, 0);
+  assert_counts (totals, 0, 0, 0, 0, 0);
 
   g_autoptr (IndexWrite) write = begin (index);
   const uint32_t numbers[] = {900, 3, 77};
@@ -73,6 +74,7 @@ test_numbers_and_totals (Fixture *fixture, const void *data)
     for (uint32_t uid = 1; uid <= 4; uid++) {
       IndexMessage message = make_message (uid);
       message.expunged = uid == 4 ? 1 : 0;
+      message.damage = uid >= 3 ? INDEX_DAMAGE_DIGEST : INDEX_DAMAGE_NUL | INDEX_DAMAGE_LIMIT;
       put_message (write, numbers[i], &message);
     }
   }
@@ -85,7 +87,7 @@ test_numbers_and_totals (Fixture *fixture, const void *data)
   g_assert_cmpuint (g_array_index (got, uint32_t, 1), ==, 77);
   g_assert_cmpuint (g_array_index (got, uint32_t, 2), ==, 900);
   g_assert_true (index_totals (index, &totals, &error));
-  assert_counts (totals, 9, 3, 3, 3 * (1001 + 1002 + 1003));
+  assert_counts (totals, 9, 3, 3, 3, 3 * (1001 + 1002 + 1003));
 }
 
 /* The counts as the rows of messages give them. */
@@ -108,6 +110,7 @@ count_messages (Index *index, uint32_t mailbox)
       continue;
     }
     counted.messages++;
+    counted.damaged += (message.damage & ~(INDEX_DAMAGE_NUL | INDEX_DAMAGE_LIMIT)) != 0;
     counted.bytes += message.size;
     counted.unseen += (message.flags & INDEX_FLAG_SEEN) == 0;
   }
@@ -127,6 +130,7 @@ test_counts_follow (Fixture *fixture, const void *data)
       uint32_t uid = (uint32_t)g_test_rand_int_range (1, 60);
       IndexMessage message = make_message (uid);
       message.flags = (uint32_t)g_test_rand_int_range (0, 32);
+      message.damage = (uint32_t)g_test_rand_int_range (0, 32);
       message.expunged = g_test_rand_int_range (0, 3) == 0;
       message.size = (uint64_t)g_test_rand_int_range (0, 10000);
       if (g_test_rand_int_range (0, 4) > 0)
@@ -141,9 +145,11 @@ test_counts_follow (Fixture *fixture, const void *data)
     else
       g_clear_pointer (&write, index_write_free);
     IndexMailbox counted = count_messages (index, 1), kept = get_mailbox (index, 1);
-    assert_counts (kept, counted.messages, counted.unseen, counted.expunged, counted.bytes);
+    assert_counts (kept, counted.messages, counted.unseen, counted.expunged, counted.damaged,
+                   counted.bytes);
     if (keep)
-      assert_counts (during, counted.messages, counted.unseen, counted.expunged, counted.bytes);
+      assert_counts (during, counted.messages, counted.unseen, counted.expunged, counted.damaged,
+                     counted.bytes);
   }
 }
 
@@ -197,7 +203,7 @@ test_replace_and_remove (Fixture *fixture, const void *data)
   commit (write);
 
   IndexMailbox row = get_mailbox (index, 1);
-  assert_counts (row, 1, 0, 0, 1001);
+  assert_counts (row, 1, 0, 0, 0, 1001);
   g_assert_cmpuint (count_messages (index, 1).messages, ==, 1);
   g_assert_cmpuint (count_messages (index, 2).messages, ==, 0);
   g_assert_true (index_mailbox_get (index, 2, &mailbox, &found, &error));

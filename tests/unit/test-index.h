@@ -134,11 +134,12 @@ get_mailbox (Index *index, uint32_t number)
   return mailbox;
 }
 
-#define assert_counts(row, live, without_seen, gone, size)                                         \
+#define assert_counts(row, live, without_seen, gone, bad, size)                                    \
   do {                                                                                             \
     g_assert_cmpuint ((row).messages, ==, live);                                                   \
     g_assert_cmpuint ((row).unseen, ==, without_seen);                                             \
     g_assert_cmpuint ((row).expunged, ==, gone);                                                   \
+    g_assert_cmpuint ((row).damaged, ==, bad);                                                     \
     g_assert_cmpuint ((row).bytes, ==, size);                                                      \
   } while (0)
 
@@ -148,6 +149,7 @@ run_sql (const char *path, const char *sql)
 {
   sqlite3 *handle;
   g_assert_cmpint (sqlite3_open (path, &handle), ==, SQLITE_OK);
-  g_assert_cmpint (sqlite3_exec (handle, sql, NULL, NULL, NULL), ==, SQLITE_OK);
+  if (sqlite3_exec (handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+    g_error ("%s: %s", sql, sqlite3_errmsg (handle));
   g_assert_cmpint (sqlite3_close (handle), ==, SQLITE_OK);
 }

@@ -77,7 +77,7 @@ skip_member (const char **at)
   } while (depth > 0 && *at != before);
 }
 
-/* ---- putting it for people ----------------------------------------------------------------------
+/* ---- putting it for people ---------------------------------------------------------------------
  */
 
 /* Takes `text` over; returns it as valid UTF-8 without control characters. */
@@ -94,12 +94,18 @@ clean_text (char *text)
   return g_string_free (out, FALSE);
 }
 
-/* A display name, quoted when it would be read as something else. */
-static void
-put_name (GString *out, const char *name)
+/* Takes bytes that are not UTF-8 for Latin-1. */
+static char *
+decode_text (const char *text)
 {
-  g_autofree char *text = clean_text (g_mime_utils_header_decode_phrase (NULL, name));
-  if (strpbrk (text, "()<>[]:;@\\,\"") == NULL) {
+  return clean_text (g_mime_utils_header_decode_text (NULL, text));
+}
+
+/* Appends a word, quoted when it would be read as something else. */
+static void
+put_word (GString *out, const char *text, const char *specials)
+{
+  if (strpbrk (text, specials) == NULL) {
     g_string_append (out, text);
     return;
   }
@@ -113,11 +119,20 @@ put_name (GString *out, const char *name)
 }
 
 static void
+put_name (GString *out, const char *name)
+{
+  g_autofree char *text = decode_text (name);
+  put_word (out, text, "()<>[]:;@\\,\"");
+}
+
+static void
 put_mailbox (GString *out, const char *mailbox, const char *host)
 {
-  g_autofree char *address = g_strconcat (mailbox, *host == '\0' ? NULL : "@", host, NULL);
-  g_autofree char *text = clean_text (g_steal_pointer (&address));
-  g_string_append (out, text);
+  g_autofree char *local = clean_text (g_strdup (mailbox == NULL ? "" : mailbox));
+  g_autofree char *domain = clean_text (g_strdup (host));
+  put_word (out, local, "()<>[]:;@\\,\" ");
+  if (*domain != '\0')
+    g_string_append_printf (out, "@%s", domain);
 }
 
 /* Takes one (name route mailbox host). Returns false when there is none. */
@@ -141,11 +156,11 @@ take_address (const char **at, GString *out)
     put_name (out, mailbox);
     g_string_append (out, ": ");
   } else if (name == NULL) {
-    put_mailbox (out, mailbox == NULL ? "" : mailbox, host);
+    put_mailbox (out, mailbox, host);
   } else {
     put_name (out, name);
     g_string_append (out, " <");
-    put_mailbox (out, mailbox == NULL ? "" : mailbox, host);
+    put_mailbox (out, mailbox, host);
     g_string_append_c (out, '>');
   }
   return take_char (at, ')');
@@ -165,9 +180,10 @@ take_addresses (const char **at)
 char *
 store_summary_field (const StoreSummary *summary, const char *field)
 {
+  enum Kind { PLAIN, TEXT, ADDRESSES };
   static const struct {
     const char *name;
-    enum { PLAIN, TEXT, ADDRESSES } kind;
+    enum Kind kind;
   } members[] = {
       {"date", PLAIN},         {"subject", TEXT},     {"from", ADDRESSES}, {"sender", ADDRESSES},
       {"reply-to", ADDRESSES}, {"to", ADDRESSES},     {"cc", ADDRESSES},   {"bcc", ADDRESSES},
@@ -189,6 +205,6 @@ store_summary_field (const StoreSummary *summary, const char *field)
   if (text == NULL)
     return NULL;
   if (members[i].kind == TEXT)
-    return clean_text (g_mime_utils_header_decode_text (NULL, text));
+    return decode_text (text);
   return clean_text (g_steal_pointer (&text));
 }

@@ -56,19 +56,27 @@ is_unmoved (const ScanMailbox *scanned)
          (!found || row.directory_ns == scanned->row.directory_ns);
 }
 
+static void
+report_index (StoreJob *job, uint32_t owner, const char *path, const GError *failure)
+{
+  bool missing = error_code (failure) == ENOENT;
+  job_found (job, missing ? STORE_PROBLEM_NO_INDEX : STORE_PROBLEM_BAD_INDEX, false, owner, 0, path,
+             "%s", missing ? "there is no index" : failure->message);
+}
+
+/* Reports an index that is missing or damaged; false: there is nothing to compare files with. */
 static bool
 check_index (StoreJob *job, uint32_t owner, const char *path)
 {
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
-  bool good =
-      handle != NULL && (!job_has (job, STORE_WORD_FULL) || index_verify (handle->index, &failure));
-  if (good)
-    return true;
-  bool missing = error_code (failure) == ENOENT;
-  job_found (job, missing ? STORE_PROBLEM_NO_INDEX : STORE_PROBLEM_BAD_INDEX, false, owner, 0, path,
-             "%s", missing ? "there is no index" : failure->message);
-  return handle != NULL;
+  IndexMailbox totals;
+  bool good = handle != NULL &&
+              (job_has (job, STORE_WORD_FULL) ? index_verify (handle->index, &failure)
+                                              : index_totals (handle->index, &totals, &failure));
+  if (!good)
+    report_index (job, owner, path, failure);
+  return good;
 }
 
 /* Mail can be kept without user attributes, but then flags depend on .state alone. */
@@ -104,23 +112,23 @@ check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, G
 }
 
 static bool
-check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+scan_owner (StoreJob *job, const GArray *mailboxes, GPtrArray *items, GPtrArray *scanned,
+            GError **error)
 {
-  g_autofree char *path = store_node_path (job->store, owner, error);
-  if (path == NULL)
-    return false;
-  bool has_index = mailboxes->len == 0 || check_index (job, owner, path);
-  g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
-  g_autoptr (GPtrArray) scanned =
-      g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   bool full = job_has (job, STORE_WORD_FULL);
   g_autoptr (Scan) scan = scan_new (job, full ? SCAN_READ_ALL : SCAN_SKIP_NEW, collect, items);
   for (guint i = 0; i < mailboxes->len; i++) {
     if (!check_mailbox (job, scan, g_array_index (mailboxes, uint32_t, i), scanned, error))
       return false;
   }
-  if (!scan_drain (scan, error))
-    return false;
+  return scan_drain (scan, error);
+}
+
+/* Reports what is still so with the user lock held. */
+static bool
+report_lasting (StoreJob *job, uint32_t owner, const GPtrArray *items, const GPtrArray *scanned,
+                GError **error)
+{
   auto_fd lock = -1;
   if (!store_is_read_only (job->store) && (lock = lock_user (job->store, owner, error)) < 0)
     return false;
@@ -128,10 +136,33 @@ check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
     if (is_lasting (items->pdata[i]))
       scan_report (items->pdata[i], job, false);
   }
-  for (guint i = 0; has_index && i < scanned->len; i++) {
+  for (guint i = 0; i < scanned->len; i++) {
     if (is_unmoved (scanned->pdata[i]))
       scan_report_mailbox (scanned->pdata[i], job, false);
   }
+  return true;
+}
+
+static bool
+check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+{
+  g_autofree char *path = store_node_path (job->store, owner, error);
+  if (path == NULL)
+    return false;
+  /* Without an index every mailbox differs from it; one finding says so. */
+  if (mailboxes->len == 0 || !check_index (job, owner, path))
+    return true;
+  g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
+  g_autoptr (GPtrArray) scanned =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
+  g_autoptr (GError) failure = NULL;
+  if (scan_owner (job, mailboxes, items, scanned, &failure))
+    return report_lasting (job, owner, items, scanned, error);
+  if (error_code (failure) != EUCLEAN) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  report_index (job, owner, path, failure);
   return true;
 }
 

@@ -28,7 +28,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-/* ---- the store object ------------------------------------------------------------------------ */
+/* ---- the store object ---------------------------------------------------------------------- */
 
 typedef struct Ring Ring;
 
@@ -75,7 +75,7 @@ struct StoreMailbox {
   int64_t uids_ns; /* the directory's mtime then */
 };
 
-/* ---- layout.c: where things are on disk ------------------------------------------------------ */
+/* ---- layout.c: where things are on disk ---------------------------------------------------- */
 
 #define LAYOUT_EXPUNGED ".expunged"
 #define LAYOUT_STATE    ".state"
@@ -128,7 +128,7 @@ GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error
 int64_t stat_mtime_ns (const struct stat *st);
 int64_t stat_ctime_ns (const struct stat *st);
 
-/* ---- state.c: facts kept on files ------------------------------------------------------------ */
+/* ---- state.c: facts kept on files ---------------------------------------------------------- */
 
 /* What user.mailfs.state on a message says. */
 typedef struct {
@@ -173,12 +173,12 @@ bool node_state_write (Store *store, int fd, StoreNodeKind kind, const NodeState
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
 
-/* ---- flags.c --------------------------------------------------------------------------------- */
+/* ---- flags.c ------------------------------------------------------------------------------- */
 
 /* The keywords that come of changing `old` by `given`: sorted, owned; NULL when there are none. */
 char *keywords_change (const char *old, const char *given, StoreFlagsChange change);
 
-/* ---- lock.c ---------------------------------------------------------------------------------- */
+/* ---- lock.c -------------------------------------------------------------------------------- */
 
 /* Waits for the user lock of the node `owner`, or the store lock; closing the descriptor gives it
  * back. -1 with an error. */
@@ -193,7 +193,7 @@ bool store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t 
 /* The epoch that changes made now belong to. */
 uint32_t store_epoch (Store *store);
 
-/* ---- node.c ---------------------------------------------------------------------------------- */
+/* ---- node.c -------------------------------------------------------------------------------- */
 
 /* What a directory `name` in a `parent` of that kind is; STORE_NODE_ROOT when it is nothing of
  * ours. */
@@ -201,7 +201,7 @@ StoreNodeKind node_child_kind (StoreNodeKind parent, const char *name);
 
 bool list_node_path (List *list, uint32_t number, char **out_path, GError **error);
 
-/* ---- relist.c: the mailbox list from the directories ----------------------------------------- */
+/* ---- relist.c: the mailbox list from the directories --------------------------------------- */
 
 /* Fills an empty or outdated list with what lies below mail/. Directories without a valid state get
  * one, unless the store is read only or `dry_run`. `found` is called for each difference; it may be
@@ -214,13 +214,13 @@ bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *dat
  * another name. Returns the new one, opened. */
 List *relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error);
 
-/* ---- change.c -------------------------------------------------------------------------------- */
+/* ---- change.c ------------------------------------------------------------------------------ */
 
 /* Notes a change for every process that watches the store. Never fails: it is a hint. */
 void change_note (Store *store, uint32_t number, uint32_t uid);
 void ring_free (Ring *ring);
 
-/* ---- cache.c: what is kept open -------------------------------------------------------------- */
+/* ---- cache.c: what is kept open ------------------------------------------------------------ */
 
 void cache_init (Store *store);
 void cache_clear (Store *store);
@@ -237,7 +237,7 @@ Handle *cache_index (Store *store, uint32_t owner, bool create, GError **error);
 void cache_drop_index (Store *store, uint32_t owner);
 void cache_drop_list (Store *store);
 
-/* ---- mailbox.c ------------------------------------------------------------------------------- */
+/* ---- mailbox.c ----------------------------------------------------------------------------- */
 
 /* What reading a mailbox starts from: its index where that agrees with the directory, else the
  * files. */
@@ -267,14 +267,14 @@ IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError
 /* Sets the directory's mtime to a value that no change by anybody else will leave behind. */
 bool mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error);
 
-/* ---- message.c ------------------------------------------------------------------------------- */
+/* ---- message.c ----------------------------------------------------------------------------- */
 
 /* SHA-256 of the first `size` bytes of a file; they are left in `buffer` when they fit. EIO when
  * the file ends before. */
 bool message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity,
                      uint8_t out_sha256[32], GError **error);
 
-/* ---- parse.c: what a message's bytes say ----------------------------------------------------- */
+/* ---- parse.c: what a message's bytes say --------------------------------------------------- */
 
 #define PARSE_DEPTH_MAX  100u    /* nesting of multiparts and forwarded messages */
 #define PARSE_PARTS_MAX  10000u  /* parts of one message */
@@ -292,7 +292,7 @@ void parse_bytes (const uint8_t *bytes, size_t size, StoreSummary *out);
  * far. */
 bool parse_file (int fd, uint64_t size, StoreSummary *out, uint64_t *out_size, GError **error);
 
-/* ---- job.c ----------------------------------------------------------------------------------- */
+/* ---- job.c --------------------------------------------------------------------------------- */
 
 struct StoreJob {
   Store *store;
@@ -326,7 +326,7 @@ bool command_check (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
 
-/* ---- scan.c: files against rows -------------------------------------------------------------- */
+/* ---- scan.c: files against rows ------------------------------------------------------------ */
 
 typedef enum {
   SCAN_NEW,     /* a file without a row */
@@ -396,7 +396,7 @@ void scan_report (const ScanItem *item, StoreJob *job, bool fixed);
 /* Likewise for what is wrong with the mailbox itself. */
 void scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed);
 
-/* ---- rebuild.c: rows from what a scan found -------------------------------------------------- */
+/* ---- rebuild.c: rows from what a scan found ------------------------------------------------ */
 
 /* The row that the item's file and old row amount to: the newer state wins, the internal date and
  * the digest of a known message stay. `*out_write_state` tells that the file does not carry the
@@ -407,9 +407,11 @@ IndexMessage rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_
  * few messages. The user lock is held; the changes become part of `write`. */
 bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
 
-/* Collects differences of one owner's mailboxes and applies them in short commits. */
+/* Collects differences of one owner's mailboxes and applies them in short commits. It is made before the
+ * scan, and makes the index when there is none. ESTALE: the index was deleted or replaced meanwhile, and
+ * all is to be done again. */
 typedef struct Rebuild Rebuild;
-Rebuild *rebuild_new (StoreJob *job, uint32_t owner);
+Rebuild *rebuild_new (StoreJob *job, uint32_t owner, GError **error);
 bool rebuild_item (ScanItem *item, void *rebuild, GError **error);       /* a ScanFunc */
 bool rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error); /* of ScanMailbox */
 void rebuild_free (Rebuild *self);

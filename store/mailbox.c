@@ -11,8 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- views
- * ---------------------------------------------------------------------------------------- */
+/* ---- views --------------------------------------------------------------------------------- */
 
 static int64_t
 now_ns (void)
@@ -147,8 +146,7 @@ view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GErr
   return view->uids == NULL || message_from_file (view->mailbox, uid, out, out_found, error);
 }
 
-/* ---- pages
- * ------------------------------------------------------------------------------------------ */
+/* ---- pages --------------------------------------------------------------------------------- */
 
 static StoreMessage
 from_row (IndexMessage *row)
@@ -245,8 +243,7 @@ store_message_find (StoreMailbox *self, uint32_t uid, StoreMessage *out, bool *o
   return true;
 }
 
-/* ---- the mailbox as a whole
- * --------------------------------------------------------------------------- */
+/* ---- the mailbox as a whole ---------------------------------------------------------------- */
 
 const char *
 store_health_name (StoreHealth health)
@@ -358,18 +355,23 @@ store_mailbox_digests (StoreMailbox *self, GError **error)
   return digest_files (&view, digests, error) ? g_steal_pointer (&digests) : NULL;
 }
 
-/* ---- what writers share
- * --------------------------------------------------------------------------------- */
+/* ---- what writers share -------------------------------------------------------------------- */
 
 IndexWrite *
 mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
 {
   g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_index (self->store, self->owner, true, &failure);
-  IndexWrite *write = handle != NULL ? index_write_begin (handle->index, &failure) : NULL;
-  if (write != NULL) {
-    *out_handle = g_steal_pointer (&handle);
-    return write;
+  /* The index may be deleted between opening it and beginning. */
+  for (int attempt = 0; attempt < 3; attempt++) {
+    g_clear_error (&failure);
+    g_autoptr (Handle) handle = cache_index (self->store, self->owner, true, &failure);
+    IndexWrite *write = handle != NULL ? index_write_begin (handle->index, &failure) : NULL;
+    if (write != NULL) {
+      *out_handle = g_steal_pointer (&handle);
+      return write;
+    }
+    if (error_code (failure) != ESTALE && error_code (failure) != ENOENT)
+      break;
   }
   if (error_code (failure) != EUCLEAN)
     g_propagate_error (error, g_steal_pointer (&failure));

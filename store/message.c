@@ -11,8 +11,7 @@
 /* Above this many files one sync of the filesystem is cheaper than one of each. */
 #define SYNC_EACH_MAX 16u
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 int
 store_message_open (StoreMailbox *self, uint32_t uid, GError **error)
@@ -141,8 +140,7 @@ store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GErr
          fail_prefix (error, "message %u of '%s'", uid, self->path);
 }
 
-/* ---- flags
- * ------------------------------------------------------------------------------------------- */
+/* ---- flags --------------------------------------------------------------------------------- */
 
 /* A message whose flags change: as it was and as it will be. */
 typedef struct {
@@ -300,9 +298,12 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
   facts.highestmodseq++;
   if (!flag_files (self, flaggings, facts.highestmodseq, error))
     return false;
-  /* A row that stayed behind would be believed, so what it cannot follow is taken back. */
-  if (write != NULL && !flag_rows (self, write, flaggings, &facts, error)) {
+  /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the index
+   * was deleted meanwhile: then there is nobody to believe but the files. */
+  if (write != NULL && !flag_rows (self, write, flaggings, &facts, &failure) &&
+      failure->code != ESTALE) {
     restore_files (self, flaggings, flaggings->len);
+    g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
   for (guint i = 0; i < flaggings->len; i++)

@@ -23,12 +23,12 @@
 struct Rebuild {
   StoreJob *job;
   uint32_t owner, epoch;
+  Handle *handle;       /* the index that was there when the scan began */
   GPtrArray *items;     /* of ScanItem, to be applied */
   GPtrArray *stateless; /* files that need a new modseq: applied last, when the highest is known */
 };
 
-/* ---- one row
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one row ------------------------------------------------------------------------------- */
 
 IndexMessage
 rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
@@ -121,19 +121,19 @@ apply (const ScanItem *item, IndexWrite *write, uint32_t epoch, uint64_t modseq,
   return index_write_message (write, mailbox, &row, keep ? NULL : &summary, error);
 }
 
-/* ---- collecting and applying
- * ---------------------------------------------------------------------------------- */
+/* ---- collecting and applying --------------------------------------------------------------- */
 
 Rebuild *
-rebuild_new (StoreJob *job, uint32_t owner)
+rebuild_new (StoreJob *job, uint32_t owner, GError **error)
 {
-  Rebuild *self = g_new0 (Rebuild, 1);
+  g_autoptr (Rebuild) self = g_new0 (Rebuild, 1);
   self->job = job;
   self->owner = owner;
   self->epoch = store_epoch (job->store);
   self->items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
   self->stateless = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
-  return self;
+  self->handle = cache_index (job->store, owner, true, error);
+  return self->handle != NULL ? g_steal_pointer (&self) : NULL;
 }
 
 void
@@ -143,7 +143,21 @@ rebuild_free (Rebuild *self)
     return;
   g_ptr_array_unref (self->items);
   g_ptr_array_unref (self->stateless);
+  handle_unref (self->handle);
   g_free (self);
+}
+
+/* Begins a transaction, with the user lock held. ESTALE when the index is not the one that was
+ * scanned: a mailbox must not be called complete in an index that was made in between. */
+static IndexWrite *
+begin (Rebuild *self, GError **error)
+{
+  g_autoptr (Handle) now = cache_index (self->job->store, self->owner, true, error);
+  if (now != NULL && now != self->handle) {
+    fail (error, ESTALE, "%s was replaced while it was rebuilt", self->handle->path);
+    return NULL;
+  }
+  return now != NULL ? index_write_begin (self->handle->index, error) : NULL;
 }
 
 /* Whether row and file are still as the scan saw them. */
@@ -222,7 +236,7 @@ note_items (GPtrArray *items)
   }
 }
 
-/* Applies what has been collected; the first commit creates the index when there is none. */
+/* Applies what has been collected. */
 static bool
 flush (Rebuild *self, GError **error)
 {
@@ -231,8 +245,7 @@ flush (Rebuild *self, GError **error)
   auto_fd lock = lock_user (self->job->store, self->owner, error);
   if (lock < 0)
     return false;
-  g_autoptr (Handle) handle = cache_index (self->job->store, self->owner, true, error);
-  g_autoptr (IndexWrite) write = handle != NULL ? index_write_begin (handle->index, error) : NULL;
+  g_autoptr (IndexWrite) write = begin (self, error);
   if (write == NULL || !apply_items (self, self->items, write, false, error) ||
       !index_write_commit (write, error))
     return false;
@@ -250,9 +263,7 @@ rebuild_item (ScanItem *item, void *rebuild, GError **error)
   return self->items->len < ITEMS_MAX || flush (self, error);
 }
 
-/* ---- finishing
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- finishing ----------------------------------------------------------------------------- */
 
 /* Puts a valid state on the directory where there is none, or one whose next UID is too low. */
 static bool
@@ -318,9 +329,9 @@ finish_mailbox (Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bool *ou
 /* Mailboxes that changed while they were scanned: what came is little, and is taken in with the
  * lock held. */
 static bool
-catch_up_all (Rebuild *self, Handle *handle, GPtrArray *scanned, GError **error)
+catch_up_all (Rebuild *self, GPtrArray *scanned, GError **error)
 {
-  g_autoptr (IndexWrite) write = index_write_begin (handle->index, error);
+  g_autoptr (IndexWrite) write = begin (self, error);
   for (guint i = 0; write != NULL && i < scanned->len; i++) {
     const ScanMailbox *in = scanned->pdata[i];
     if (!mailbox_catch_up (in->mailbox, write, error))
@@ -342,9 +353,7 @@ rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error)
   if (!flush (self, error))
     return false;
   auto_fd lock = lock_user (self->job->store, self->owner, error);
-  g_autoptr (Handle) handle =
-      lock >= 0 ? cache_index (self->job->store, self->owner, true, error) : NULL;
-  g_autoptr (IndexWrite) write = handle != NULL ? index_write_begin (handle->index, error) : NULL;
+  g_autoptr (IndexWrite) write = lock >= 0 ? begin (self, error) : NULL;
   bool again = false;
   if (write == NULL || !apply_items (self, self->stateless, write, true, error))
     return false;
@@ -359,12 +368,10 @@ rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error)
   g_ptr_array_set_size (self->stateless, 0);
   for (guint i = 0; i < unfinished->len; i++)
     change_note (self->job->store, ((ScanMailbox *)unfinished->pdata[i])->mailbox->number, 0);
-  return !again || catch_up_all (self, handle, unfinished, error);
+  return !again || catch_up_all (self, unfinished, error);
 }
 
-/* ---- catching up
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- catching up --------------------------------------------------------------------------- */
 
 static bool
 collect (ScanItem *item, void *data, GError **error)

@@ -5,9 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How often a rebuild begins again when its index goes away under it. */
+#define ATTEMPTS_MAX 5
+
 typedef struct {
   StoreJob *job;
-  Rebuild *rebuild;
+  Rebuild *rebuild; /* NULL in a dry run */
 } Target;
 
 static bool
@@ -22,37 +25,45 @@ take (ScanItem *item, void *data, GError **error)
   return true;
 }
 
-/* A damaged index is kept under another name; from then on it counts as missing. */
+/* Whether the index can be opened and read. ENOENT and EUCLEAN are what a rebuild is for. */
 static bool
-set_aside (StoreJob *job, uint32_t owner, GError **error)
+probe (StoreJob *job, uint32_t owner, GError **error)
 {
-  g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
-  bool damaged = handle == NULL
-                     ? error_code (failure) == EUCLEAN
-                     : !index_verify (handle->index, &failure) && error_code (failure) == EUCLEAN;
-  bool missing = handle == NULL && error_code (failure) == ENOENT;
-  if (!damaged && !missing) {
-    if (failure == NULL)
-      return true;
-    g_propagate_error (error, g_steal_pointer (&failure));
+  g_autoptr (Handle) handle = cache_index (job->store, owner, false, error);
+  IndexMailbox totals;
+  return handle != NULL &&
+         (job_has (job, STORE_WORD_FORCE) ? index_verify (handle->index, error)
+                                          : index_totals (handle->index, &totals, error));
+}
+
+/* Keeps a damaged index under another name; from then on it counts as missing. */
+static bool
+set_aside (StoreJob *job, uint32_t owner, const char *path, GError **error)
+{
+  auto_fd lock = lock_user (job->store, owner, error);
+  if (lock < 0)
+    return false;
+  cache_drop_index (job->store, owner);
+  g_autofree char *file = layout_index_path (job->store, path);
+  return layout_keep_damaged (file, error);
+}
+
+/* Tells what is wrong with the index as a whole, and clears the way. */
+static bool
+prepare_owner (StoreJob *job, uint32_t owner, const GError *failure, GError **error)
+{
+  bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
+  bool damaged = error_code (failure) == EUCLEAN;
+  if (!damaged && error_code (failure) != ENOENT) {
+    g_propagate_error (error, g_error_copy (failure));
     return false;
   }
   g_autofree char *path = store_node_path (job->store, owner, error);
   if (path == NULL)
     return false;
-  bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
   job_found (job, damaged ? STORE_PROBLEM_BAD_INDEX : STORE_PROBLEM_NO_INDEX, !dry_run, owner, 0,
              path, "%s", damaged ? failure->message : "there is no index");
-  if (!damaged || dry_run)
-    return true;
-  auto_fd lock = lock_user (job->store, owner, error);
-  if (lock < 0)
-    return false;
-  g_clear_pointer (&handle, handle_unref);
-  cache_drop_index (job->store, owner);
-  g_autofree char *file = layout_index_path (job->store, path);
-  return layout_keep_damaged (file, error);
+  return !damaged || dry_run || set_aside (job, owner, path, error);
 }
 
 /* Rows of mailboxes that are no more. */
@@ -108,25 +119,49 @@ scan_all (StoreJob *job, Scan *scan, const GArray *mailboxes, GPtrArray *scanned
 }
 
 static bool
-reconstruct_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
 {
-  if (!set_aside (job, owner, error))
+  bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
+  g_autoptr (Rebuild) rebuild = dry_run ? NULL : rebuild_new (job, owner, error);
+  if (rebuild == NULL && !dry_run)
     return false;
-  g_autoptr (Rebuild) rebuild = rebuild_new (job, owner);
   Target target = {job, rebuild};
   ScanFlags flags = job_has (job, STORE_WORD_FORCE) ? SCAN_READ_ALL : 0;
   g_autoptr (GPtrArray) scanned =
       g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   g_autoptr (Scan) scan = scan_new (job, flags, take, &target);
-  if (!scan_all (job, scan, mailboxes, scanned, error))
+  return scan_all (job, scan, mailboxes, scanned, error) &&
+         (dry_run || rebuild_finish (rebuild, scanned, error));
+}
+
+static bool
+reconstruct_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+{
+  if (mailboxes->len == 0)
+    return true;
+  g_autoptr (GError) failure = NULL;
+  bool done = false;
+  if (!probe (job, owner, &failure) && !prepare_owner (job, owner, failure, error))
     return false;
-  if (!job_has (job, STORE_WORD_DRY_RUN) && !rebuild_finish (rebuild, scanned, error))
-    return false;
+  for (int attempt = 1; !done; attempt++) {
+    g_clear_error (&failure);
+    done = rebuild_owner (job, owner, mailboxes, &failure);
+    /* Damage that showed only when the rows were read: once more, without that index. And once more
+     * when somebody deleted the index meanwhile. */
+    int code = done ? 0 : error_code (failure);
+    bool again = attempt < ATTEMPTS_MAX && !job_has (job, STORE_WORD_DRY_RUN) &&
+                 (code == ESTALE || code == EUCLEAN);
+    if (!done && !again) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+    if (code == EUCLEAN && !prepare_owner (job, owner, failure, error))
+      return false;
+  }
   return !whole || remove_unknown (job, owner, mailboxes, error);
 }
 
-/* ---- the mailbox list
- * ------------------------------------------------------------------------------------ */
+/* ---- the mailbox list ---------------------------------------------------------------------- */
 
 static void
 report_list (StoreProblem problem, uint32_t number, const char *path, const char *detail,
@@ -179,9 +214,7 @@ command_reconstruct (StoreJob *job, GError **error)
   return job_each_owner (job, reconstruct_owner, error);
 }
 
-/* ---- reset
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- reset --------------------------------------------------------------------------------- */
 
 /* The database first: a journal without one is ignored, a database with a journal that is not its
  * own would be destroyed. */

@@ -57,8 +57,7 @@ scan_mailbox_free (ScanMailbox *mailbox)
   g_free (mailbox);
 }
 
-/* ---- reading one file
- * ---------------------------------------------------------------------------------- */
+/* ---- reading one file ---------------------------------------------------------------------- */
 
 static void
 free_buffer (gpointer buffer)
@@ -170,8 +169,7 @@ read_in_thread (gpointer item, gpointer data)
   g_async_queue_push (scan->read, item);
 }
 
-/* ---- the flow of items
- * ----------------------------------------------------------------------------------- */
+/* ---- the flow of items --------------------------------------------------------------------- */
 
 Scan *
 scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data)
@@ -260,9 +258,7 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
   return self->under_way < UNDER_WAY_MAX || consume_one (self, error);
 }
 
-/* ---- names
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------- */
 
 static gint
 compare_names (gconstpointer a, gconstpointer b)
@@ -311,8 +307,7 @@ read_names (Scan *self, ScanMailbox *in, GError **error)
   return names;
 }
 
-/* ---- merging
- * ---------------------------------------------------------------------------------------------- */
+/* ---- merging ------------------------------------------------------------------------------- */
 
 /* Rows in order, a page at a time. */
 typedef struct {
@@ -322,24 +317,23 @@ typedef struct {
   size_t count, next;
 } Rows;
 
-/* The next row, or NULL at the end. A damaged index ends early; the caller has said so already. */
-static IndexMessage *
-peek_row (Rows *rows)
+/* The next row, or NULL at the end. */
+static bool
+peek_row (Rows *rows, IndexMessage **out, GError **error)
 {
-  if (rows->next < rows->count)
-    return &rows->page[rows->next];
-  index_messages_clear (rows->page, rows->count);
-  rows->next = rows->count = 0;
-  if (rows->index == NULL ||
-      !index_message_page (rows->index, rows->mailbox, rows->after, INDEX_LIVE | INDEX_EXPUNGED,
-                           rows->page, ROWS_PAGE, &rows->count, NULL) ||
-      rows->count == 0) {
-    rows->index = NULL;
-    rows->count = 0;
-    return NULL;
+  if (rows->next == rows->count && rows->index != NULL) {
+    index_messages_clear (rows->page, rows->count);
+    rows->next = rows->count = 0;
+    if (!index_message_page (rows->index, rows->mailbox, rows->after, INDEX_LIVE | INDEX_EXPUNGED,
+                             rows->page, ROWS_PAGE, &rows->count, error))
+      return false;
+    if (rows->count > 0)
+      rows->after = rows->page[rows->count - 1].uid;
+    else
+      rows->index = NULL;
   }
-  rows->after = rows->page[rows->count - 1].uid;
-  return &rows->page[0];
+  *out = rows->next < rows->count ? &rows->page[rows->next] : NULL;
+  return true;
 }
 
 static bool
@@ -378,8 +372,10 @@ merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **er
   uint64_t stepped = 0;
   while (true) {
     const Name *name = i < names->len ? &g_array_index (names, Name, i) : NULL;
-    IndexMessage *row = peek_row (rows);
+    IndexMessage *row;
     bool good = true;
+    if (!peek_row (rows, &row, error))
+      return false;
     if (name == NULL && row == NULL)
       break;
     if (name != NULL && i > 0 && g_array_index (names, Name, i - 1).uid == name->uid) {

@@ -21,8 +21,7 @@ store_close_fd (const int *fd)
   errno = code;
 }
 
-/* ---- making one
- * ---------------------------------------------------------------------------------- */
+/* ---- making one ---------------------------------------------------------------------------- */
 
 static bool
 is_empty (const char *path)
@@ -75,8 +74,7 @@ store_create (const char *path, GError **error)
   return write_config (fd, error) || fail_prefix (error, "%s", path);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 static bool
 read_config (Store *self, GError **error)
@@ -160,8 +158,7 @@ store_close (Store *self)
   g_free (self);
 }
 
-/* ---- facts about it
- * ------------------------------------------------------------------------------ */
+/* ---- facts about it ------------------------------------------------------------------------ */
 
 const char *
 store_path (const Store *self)
@@ -187,25 +184,56 @@ store_statvfs (Store *self, struct statvfs *out, GError **error)
   return fstatvfs (self->mail_fd, out) == 0 || fail_errno (error, "stat %s/mail", self->path);
 }
 
-/* Adds what the mailboxes of `owner` hold, looking at the files where the index does not say. */
+/* One mailbox: from its row, else from its files. */
 static bool
-count_owner (Store *self, uint32_t owner, StoreStatus *status, GError **error)
+count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status, GError **error)
 {
-  g_autoptr (Handle) handle = cache_index (self, owner, false, NULL);
-  IndexMailbox totals = {0};
-  if (handle == NULL || !index_totals (handle->index, &totals, NULL)) {
-    status->users_without_index++;
-    return true;
+  IndexMailbox row = {0};
+  bool found = false;
+  if (index == NULL || !index_mailbox_get (index->index, number, &row, &found, NULL))
+    found = false;
+  if (!found || row.directory_ns == 0) {
+    g_autoptr (GError) failure = NULL;
+    g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, &failure);
+    StoreMailboxInfo info = {0};
+    status->behind++;
+    if (mailbox == NULL || !store_mailbox_info (mailbox, &info, &failure))
+      return error_code (failure) == ESTALE ||
+             (g_propagate_error (error, g_steal_pointer (&failure)), false);
+    row.messages = info.messages;
+    row.unseen = info.unseen;
+    row.expunged = info.expunged;
+    row.bytes = info.bytes;
   }
-  status->messages += totals.messages;
-  status->unseen += totals.unseen;
-  status->expunged += totals.expunged;
-  status->bytes += totals.bytes;
+  status->mailboxes++;
+  status->messages += row.messages;
+  status->unseen += row.unseen;
+  status->expunged += row.expunged;
+  status->damaged += row.damaged;
+  status->bytes += row.bytes;
   return true;
 }
 
+static bool count_children (Store *self, uint32_t parent, Handle *index, StoreStatus *status,
+                            GError **error);
+
 static bool
-count_children (Store *self, uint32_t parent, StoreStatus *status, GError **error)
+count_node (Store *self, const StoreNode *node, Handle *index, StoreStatus *status, GError **error)
+{
+  g_autoptr (Handle) own = NULL;
+  status->domains += node->kind == STORE_NODE_DOMAIN;
+  status->users += node->kind == STORE_NODE_USER;
+  if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED) {
+    index = own = cache_index (self, node->number, false, NULL);
+    status->users_without_index += own == NULL;
+  }
+  if (node->kind == STORE_NODE_MAILBOX && !count_mailbox (self, node->number, index, status, error))
+    return false;
+  return count_children (self, node->number, index, status, error);
+}
+
+static bool
+count_children (Store *self, uint32_t parent, Handle *index, StoreStatus *status, GError **error)
 {
   StoreNode page[64];
   g_autofree char *after = NULL;
@@ -213,15 +241,8 @@ count_children (Store *self, uint32_t parent, StoreStatus *status, GError **erro
     if (!store_node_children (self, parent, after, page, G_N_ELEMENTS (page), &count, error))
       return false;
     bool counted = true;
-    for (size_t i = 0; i < count && counted; i++) {
-      StoreNodeKind kind = page[i].kind;
-      status->domains += kind == STORE_NODE_DOMAIN;
-      status->users += kind == STORE_NODE_USER;
-      if (kind == STORE_NODE_DOMAIN || kind == STORE_NODE_USERS)
-        counted = count_children (self, page[i].number, status, error);
-      else
-        counted = count_owner (self, page[i].number, status, error);
-    }
+    for (size_t i = 0; i < count && counted; i++)
+      counted = count_node (self, &page[i], index, status, error);
     g_free (after);
     after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
     store_nodes_clear (page, count);
@@ -235,9 +256,7 @@ bool
 store_status (Store *self, StoreStatus *out, GError **error)
 {
   StoreStatus status = {0};
-  g_autoptr (Handle) list = cache_list (self, error);
-  if (list == NULL || !list_count (list->list, LIST_MAILBOX, &status.mailboxes, error) ||
-      !count_children (self, STORE_ROOT, &status, error))
+  if (!count_children (self, STORE_ROOT, NULL, &status, error))
     return false;
   status.list_in_memory = self->list_in_memory;
   *out = status;

@@ -35,7 +35,7 @@
 #define auto_fd __attribute__ ((cleanup (store_close_fd))) int
 void store_close_fd (const int *fd);
 
-/* ---- the store ------------------------------------------------------------------------------- */
+/* ---- the store ----------------------------------------------------------------------------- */
 
 typedef struct Store Store;
 
@@ -66,14 +66,17 @@ bool store_statvfs (Store *self, struct statvfs *out, GError **error);
 typedef struct {
   uint64_t domains, users, mailboxes;
   uint64_t messages, unseen, expunged, bytes;
-  uint64_t users_without_index; /* served from their files */
+  uint64_t damaged;             /* messages whose bytes are known not to be those delivered */
+  uint64_t behind;              /* mailboxes served from their files: the index does not have them */
+  uint64_t users_without_index; /* all of whose mailboxes are served so */
   bool list_in_memory;          /* the mailbox list was missing or damaged */
 } StoreStatus;
 
-/* Counts the store; opens every user's index, so it takes about 0.5 ms a user. */
+/* Counts the store; opens every user's index, so it takes about 0.5 ms a user, and looks at the files of
+ * mailboxes that their index does not have. */
 bool store_status (Store *self, StoreStatus *out, GError **error);
 
-/* ---- nodes: the directories ------------------------------------------------------------------- */
+/* ---- nodes: the directories ---------------------------------------------------------------- */
 
 /* Every directory below mail/ has a number that is given out once per store and never reused. */
 #define STORE_NUMBER_MAX ((1u << 24) - 1)
@@ -146,7 +149,7 @@ char *store_name_unescape (const char *name);
 /* Any bytes made safe to print: control bytes and invalid UTF-8 become \xHH. */
 char *store_text_printable (const char *text);
 
-/* ---- mailboxes -------------------------------------------------------------------------------- */
+/* ---- mailboxes ----------------------------------------------------------------------------- */
 
 typedef struct StoreMailbox StoreMailbox;
 
@@ -179,7 +182,7 @@ typedef struct {
 /* Works without an index too: then it looks at every file. */
 bool store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **error);
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------ */
 
 /* UIDs are 1 to STORE_UID_MAX; those above are kept for the mount's own files. */
 #define STORE_UID_MAX 0xfffffeffu
@@ -272,7 +275,7 @@ bool store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count,
                          StoreFlagsChange change, uint32_t flags, const char *keywords,
                          GError **error);
 
-/* ---- new mail --------------------------------------------------------------------------------- */
+/* ---- new mail ------------------------------------------------------------------------------ */
 
 /*
  * A draft is a message on its way in: written to tmp/ and parsed by any thread, without a lock, then
@@ -334,7 +337,7 @@ bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, ui
  * is new): GHashTable of 32-byte GBytes to GUINT_TO_POINTER (count). */
 GHashTable *store_mailbox_digests (StoreMailbox *self, GError **error);
 
-/* ---- changes ---------------------------------------------------------------------------------- */
+/* ---- changes ------------------------------------------------------------------------------- */
 
 /*
  * Every process that changes a store notes in a small shared ring what it changed. A watch reads it;
@@ -357,7 +360,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWatch, store_watch_free)
 /* The next change since the watch was made; false: none now. Never blocks; costs a memory read. */
 bool store_watch_next (StoreWatch *self, StoreChange *out);
 
-/* ---- commands --------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------ */
 
 /*
  * Every operator verb is one row of one table. tools/ makes subcommands of it and fs/ control files;
@@ -452,7 +455,7 @@ typedef struct {
 } StoreResult;
 void store_job_result (const StoreJob *self, StoreResult *out);
 
-/* ---- import ----------------------------------------------------------------------------------- */
+/* ---- import -------------------------------------------------------------------------------- */
 
 typedef struct {
   const char *format;     /* "eml", "maildir", "mbox" */

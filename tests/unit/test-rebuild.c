@@ -9,7 +9,8 @@ fill (StoreMailbox *mailbox, unsigned count)
 {
   for (unsigned i = 1; i <= count; i++) {
     g_autofree char *subject = g_strdup_printf ("message %u", i);
-    deliver (mailbox, subject, i % 3 == 0 ? STORE_FLAG_SEEN : 0, i % 4 == 0 ? "$Label1 Work" : NULL);
+    deliver (mailbox, subject, i % 3 == 0 ? STORE_FLAG_SEEN : 0,
+             i % 4 == 0 ? "$Label1 Work" : NULL);
   }
 }
 
@@ -30,12 +31,13 @@ test_all_databases_lost (Fixture *fixture, gconstpointer data)
   g_autoptr (StoreMailbox) deep = open_named (fixture->store, "joe@example.com/INBOX/A/B");
   fill (inbox, 20);
   fill (deep, 3);
-  uint32_t uids[] = { 2, 5 };
+  uint32_t uids[] = {2, 5};
   g_autoptr (GError) error = NULL;
-  assert_ok (store_message_flag (inbox, uids, 2, STORE_FLAGS_ADD, STORE_FLAG_FLAGGED, "$Late", &error),
-             error);
+  assert_ok (
+      store_message_flag (inbox, uids, 2, STORE_FLAGS_ADD, STORE_FLAG_FLAGGED, "$Late", &error),
+      error);
   g_autofree char *before = dump (inbox), *deep_before = dump (deep);
-  uint32_t numbers[] = { store_mailbox_number (inbox), store_mailbox_number (deep) };
+  uint32_t numbers[] = {store_mailbox_number (inbox), store_mailbox_number (deep)};
   g_clear_pointer (&inbox, store_mailbox_unref);
   g_clear_pointer (&deep, store_mailbox_unref);
   run_in (fixture, "rm -rf index mailboxes.sqlite3*", "");
@@ -97,7 +99,8 @@ test_file_added_and_removed (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
-/* Bytes that changed behind the store's back are damage, not news: the digest of what was delivered stays. */
+/* Bytes that changed behind the store's back are damage, not news: the digest of what was delivered
+ * stays. */
 static void
 test_rot_is_not_adopted (Fixture *fixture, gconstpointer data)
 {
@@ -122,8 +125,9 @@ test_rot_is_not_adopted (Fixture *fixture, gconstpointer data)
     bool known;
     auto_fd fd = store_message_open (inbox, uid, &error);
     g_assert_no_error (error);
-    assert_fails (store_message_verify (inbox, uid, fd, buffer, sizeof buffer, &size, &known, &error),
-                  error, EIO);
+    assert_fails (
+        store_message_verify (inbox, uid, fd, buffer, sizeof buffer, &size, &known, &error), error,
+        EIO);
   }
   g_autoptr (StoreJob) check = run_job (fixture->store, "check");
   g_assert_cmpuint (store_job_findings (check)->len, ==, 2);
@@ -141,12 +145,12 @@ test_silent_rot (Fixture *fixture, gconstpointer data)
           "printf X | dd of=0000000002.eml bs=1 seek=40 conv=notrunc 2>/dev/null && "
           "touch -d @1600000000 0000000002.eml");
   /* Gives the row the file's new ctime, as rot below the filesystem would leave it. */
-  g_autofree char *path = g_build_filename (fixture->path,
-                                            "mail/example.com/user/joe/INBOX/0000000002.eml", NULL);
+  g_autofree char *path =
+      g_build_filename (fixture->path, "mail/example.com/user/joe/INBOX/0000000002.eml", NULL);
   struct stat st;
   g_assert_cmpint (stat (path, &st), ==, 0);
   g_autoptr (IndexWrite) write = index_write_begin (handle->index, &error);
-  g_auto (IndexMessage) row = { 0 };
+  g_auto (IndexMessage) row = {0};
   bool found;
   assert_ok (index_write_get_message (write, inbox->number, 2, &row, &found, &error), error);
   row.changed_ns = stat_ctime_ns (&st);
@@ -157,27 +161,29 @@ test_silent_rot (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (count_problem (full, STORE_PROBLEM_DIGEST), ==, 1);
 }
 
-/* An index that is newer than a file brought back from a backup wins, and the file gets its state. */
+/* An index that is newer than a file brought back from a backup wins, and the file gets its state.
+ */
 static void
 test_newer_modseq_wins (Fixture *fixture, gconstpointer data)
 {
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
   fill (inbox, 2);
-  run_in (fixture, "cd mail/example.com/user/joe/INBOX && ", "cp -a 0000000001.eml ../../../../../old");
+  run_in (fixture, "cd mail/example.com/user/joe/INBOX && ",
+          "cp -a 0000000001.eml ../../../../../old");
   uint32_t uid = 1;
   g_autoptr (GError) error = NULL;
   assert_ok (store_message_flag (inbox, &uid, 1, STORE_FLAGS_SET, STORE_FLAG_SEEN, "$New", &error),
              error);
   run_in (fixture, "mv old mail/example.com/user/joe/INBOX/0000000001.eml", "");
   g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
-  g_auto (StoreMessage) message = { 0 };
+  g_auto (StoreMessage) message = {0};
   bool found;
   assert_ok (store_message_find (inbox, 1, &message, &found, &error), error);
   g_assert_cmpuint (message.flags, ==, STORE_FLAG_SEEN);
   g_assert_cmpstr (message.keywords, ==, "$New");
   run_in (fixture, "rm -rf index", "");
   g_autoptr (StoreJob) again = run_job (fixture->store, "reconstruct");
-  g_auto (StoreMessage) rebuilt = { 0 };
+  g_auto (StoreMessage) rebuilt = {0};
   assert_ok (store_message_find (inbox, 1, &rebuilt, &found, &error), error);
   g_assert_cmpstr (rebuilt.keywords, ==, "$New");
   g_assert_cmpuint (rebuilt.modseq, ==, message.modseq);
@@ -191,12 +197,13 @@ test_state_restored_from_index (Fixture *fixture, gconstpointer data)
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
   deliver (inbox, "one", STORE_FLAG_FLAGGED, "Work");
   g_autofree char *before = dump (inbox);
-  run_in (fixture, "setfattr -x user.mailfs.state ", "mail/example.com/user/joe/INBOX/0000000001.eml");
+  run_in (fixture, "setfattr -x user.mailfs.state ",
+          "mail/example.com/user/joe/INBOX/0000000001.eml");
   g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
   assert_clean (fixture->store);
   run_in (fixture, "rm -rf index", "");
   g_autoptr (StoreJob) again = run_job (fixture->store, "reconstruct");
-  g_auto (StoreMessage) message = { 0 };
+  g_auto (StoreMessage) message = {0};
   bool found;
   g_autoptr (GError) error = NULL;
   assert_ok (store_message_find (inbox, 1, &message, &found, &error), error);
@@ -288,7 +295,8 @@ test_rebuild_beside_writers (Fixture *fixture, gconstpointer data)
   for (int i = 0; i < 6; i++) {
     if (i % 2)
       run_in (fixture, "rm -f ", "index/example.com/user/joe.sqlite3");
-    g_autoptr (StoreJob) job = run_job (fixture->store, i % 3 ? "reconstruct" : "reconstruct force");
+    g_autoptr (StoreJob) job =
+        run_job (fixture->store, i % 3 ? "reconstruct" : "reconstruct force");
   }
   g_thread_join (first);
   g_thread_join (second);
@@ -300,7 +308,7 @@ test_rebuild_beside_writers (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (info.messages, ==, 70);
   g_assert_cmpuint (info.uidnext, ==, 71);
   for (uint32_t uid = 1; uid <= 30; uid++) {
-    g_auto (StoreMessage) message = { 0 };
+    g_auto (StoreMessage) message = {0};
     bool found;
     assert_ok (store_message_find (inbox, uid, &message, &found, &error), error);
     g_assert_true (found);

@@ -40,7 +40,7 @@ run (const char *command)
 {
   g_autoptr (GError) error = NULL;
   int status = 0;
-  char *arguments[] = { (char *)"/bin/sh", (char *)"-c", (char *)command, NULL };
+  char *arguments[] = {(char *)"/bin/sh", (char *)"-c", (char *)command, NULL};
   g_spawn_sync (NULL, arguments, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL, &status, &error);
   g_assert_no_error (error);
   g_assert_cmpint (status, ==, 0);
@@ -86,7 +86,7 @@ static inline StoreMailbox *
 open_named (Store *store, const char *spelling)
 {
   g_autoptr (GError) error = NULL;
-  g_auto (StoreNode) node = { 0 };
+  g_auto (StoreNode) node = {0};
   assert_ok (store_mailbox_create (store, spelling, &node, &error), error);
   StoreMailbox *mailbox = store_mailbox_open (store, node.number, &error);
   g_assert_no_error (error);
@@ -98,11 +98,11 @@ static inline uint32_t
 deliver (StoreMailbox *mailbox, const char *subject, uint32_t flags, const char *keywords)
 {
   g_autoptr (GError) error = NULL;
-  StoreFacts facts = { .flags = flags, .keywords = keywords, .internal_s = 1600000000 };
+  StoreFacts facts = {.flags = flags, .keywords = keywords, .internal_s = 1600000000};
   g_autoptr (StoreDraft) draft = store_draft_new (mailbox->store, &facts, &error);
   g_assert_no_error (error);
-  g_autofree char *text
-      = g_strdup_printf ("From: a@example.org\r\nSubject: %s\r\n\r\nBody of %s.\r\n", subject, subject);
+  g_autofree char *text = g_strdup_printf (
+      "From: a@example.org\r\nSubject: %s\r\n\r\nBody of %s.\r\n", subject, subject);
   assert_ok (store_draft_write (draft, text, strlen (text), &error), error);
   assert_ok (store_draft_finish (draft, mailbox, &error), error);
   assert_ok (store_mailbox_append (mailbox, &draft, 1, 0, &error), error);
@@ -124,18 +124,20 @@ dump (StoreMailbox *mailbox)
   StoreMessage page[7];
   size_t count;
   for (uint32_t after = 0;; after = page[count - 1].uid, store_messages_clear (page, count)) {
-    assert_ok (store_mailbox_page (mailbox, after, page, G_N_ELEMENTS (page), &count, &error), error);
+    assert_ok (store_mailbox_page (mailbox, after, page, G_N_ELEMENTS (page), &count, &error),
+               error);
     if (count == 0)
       break;
     for (size_t i = 0; i < count; i++) {
-      g_auto (StoreSummary) summary = { 0 };
+      g_auto (StoreSummary) summary = {0};
       assert_ok (store_message_summary (mailbox, page[i].uid, &summary, &error), error);
       g_autofree char *flags = store_flags_to_string (page[i].flags, page[i].keywords);
-      g_string_append_printf (
-          text, "%u %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT
-                " [%s] %02x%02x %s %s\n",
-          page[i].uid, page[i].size, page[i].internal_s, page[i].changed_ns, page[i].modseq, flags,
-          summary.sha256[0], summary.sha256[31], summary.envelope, summary.bodystructure);
+      g_string_append_printf (text,
+                              "%u %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GINT64_FORMAT
+                              " %" G_GUINT64_FORMAT " [%s] %02x%02x %s %s\n",
+                              page[i].uid, page[i].size, page[i].internal_s, page[i].changed_ns,
+                              page[i].modseq, flags, summary.sha256[0], summary.sha256[31],
+                              summary.envelope, summary.bodystructure);
     }
   }
   return g_string_free (text, FALSE);
@@ -167,5 +169,4 @@ assert_clean (Store *store)
   g_assert_cmpuint (findings->len, ==, 0);
 }
 
-#define add_test(name, function)                                                                   \
-  g_test_add (name, Fixture, NULL, set_up, function, tear_down)
+#define add_test(name, function) g_test_add (name, Fixture, NULL, set_up, function, tear_down)

@@ -69,8 +69,7 @@ check_no_log (const Db *self, GError **error)
   return true;
 }
 
-/* Makes sure that the file holds our tables; those of an empty one are made when `create` is set.
- */
+/* Makes sure that the file holds our tables; `create` makes them in an empty one. */
 static bool
 check_schema (Db *self, bool create, GError **error)
 {

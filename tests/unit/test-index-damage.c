@@ -172,6 +172,73 @@ test_zeroed_page (Fixture *fixture, const void *data)
   }
 }
 
+/* Reads a mailbox or a node's children at once, and tells whether their order was found wrong. */
+static bool
+is_message_order_wrong (Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = index_open (fixture->path, 0, &error);
+  IndexMessage page[2 * MESSAGES];
+  size_t count;
+  if (index != NULL &&
+      index_message_page (index, MAILBOX, 0, INDEX_LIVE, page, G_N_ELEMENTS (page), &count, &error))
+    index_messages_clear (page, count);
+  return error != NULL && strstr (error->message, "out of order") != NULL;
+}
+
+static bool
+is_name_order_wrong (Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (List) list = list_open (fixture->path, 0, &error);
+  ListNode page[2 * MESSAGES];
+  size_t count;
+  if (list != NULL && list_children (list, 0, NULL, page, G_N_ELEMENTS (page), &count, &error))
+    list_nodes_clear (page, count);
+  return error != NULL && strstr (error->message, "out of order") != NULL;
+}
+
+/* How often swapping two pages of the database gives rows in the wrong order. */
+static int
+swap_pages (Fixture *fixture, bool (*is_order_wrong) (Fixture *))
+{
+  size_t size;
+  g_autofree char *bytes = NULL;
+  int wrong = 0;
+  g_assert_true (g_file_get_contents (fixture->path, &bytes, &size, NULL));
+  for (size_t one = 4096; one < size; one += 4096)
+    for (size_t other = one + 4096; other < size; other += 4096) {
+      g_autofree char *copy = g_memdup2 (bytes, size);
+      memcpy (copy + one, bytes + other, 4096);
+      memcpy (copy + other, bytes + one, 4096);
+      write_file (fixture, copy, size);
+      wrong += is_order_wrong (fixture);
+    }
+  return wrong;
+}
+
+static void
+test_swapped_pages (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  index_close (open_filled_index (fixture, MAILBOX, MESSAGES));
+  g_assert_cmpint (swap_pages (fixture, is_message_order_wrong), >, 0);
+
+  write_file (fixture, "", 0);
+  {
+    g_autoptr (List) list = list_open (fixture->path, INDEX_CREATE, &error);
+    g_autoptr (ListWrite) write = list_write_begin (list, &error);
+    g_assert_no_error (error);
+    for (uint32_t number = 1; number <= MESSAGES; number++) {
+      g_autofree char *name = g_strdup_printf ("%0100u", number);
+      list_write_node (write, &(ListNode){.number = number, .name = name}, &error);
+    }
+    list_write_commit (write, &error);
+    g_assert_no_error (error);
+  }
+  g_assert_cmpint (swap_pages (fixture, is_name_order_wrong), >, 0);
+}
+
 static void
 test_random_bytes (Fixture *fixture, const void *data)
 {
@@ -314,6 +381,7 @@ main (int argc, char **argv)
   add_test ("/index/damage/truncated", test_truncated);
   add_test ("/index/damage/empty", test_empty);
   add_test ("/index/damage/zeroed-page", test_zeroed_page);
+  add_test ("/index/damage/swapped-pages", test_swapped_pages);
   add_test ("/index/damage/random-bytes", test_random_bytes);
   add_test ("/index/damage/no-database", test_no_database);
   add_test ("/index/damage/foreign-schema", test_foreign_schema);

@@ -225,6 +225,20 @@ test_hot_journal (Fixture *fixture, const void *data)
   g_assert_cmpstr (summary.envelope, !=, "torn");
 }
 
+/* What a database that is gone left behind is not applied to the next one. */
+static void
+test_left_journal (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  make_hot_journal (fixture);
+  g_assert_cmpint (g_remove (fixture->path), ==, 0);
+  g_autoptr (Index) index = open_filled_index (fixture, 2, 5);
+  g_autoptr (GArray) numbers = index_mailbox_numbers (index, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (numbers->len, ==, 1);
+  g_assert_true (index_verify (index, &error));
+}
+
 static void
 test_is_current (Fixture *fixture, const void *data)
 {
@@ -251,6 +265,14 @@ test_is_current (Fixture *fixture, const void *data)
 }
 
 /* ---- transactions -------------------------------------------------------------------------- */
+
+static void
+set_patience (Index *index, int milliseconds)
+{
+  sqlite3_busy_timeout (index->db.reading->handle, milliseconds);
+  if (index->db.writing->handle != NULL)
+    sqlite3_busy_timeout (index->db.writing->handle, milliseconds);
+}
 
 static void
 test_rollback_on_free (Fixture *fixture, const void *data)
@@ -306,6 +328,22 @@ test_failed_change (Fixture *fixture, const void *data)
   put_message (write, 1, &message);
   commit (write);
   g_assert_cmpuint (get_mailbox (index, 1).messages, ==, 2);
+}
+
+/* However much a transaction holds, readers go on until it commits. */
+static void
+test_large_transaction (Fixture *fixture, const void *data)
+{
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 10);
+  set_patience (index, 0);
+  g_autoptr (IndexWrite) write = begin (index);
+  for (uint32_t uid = 11; uid <= 20000; uid++) {
+    IndexMessage message = make_message (uid);
+    put_message (write, 1, &message);
+  }
+  g_assert_cmpuint (get_mailbox (index, 1).messages, ==, 10);
+  commit (write);
+  g_assert_cmpuint (get_mailbox (index, 1).messages, ==, 20000);
 }
 
 /* Whatever was called, nobody is kept from the whole database afterwards. */
@@ -378,14 +416,6 @@ stop_locker (Locker locker)
   close (locker.stop);
   g_assert_cmpint (waitpid (locker.pid, &status, 0), ==, locker.pid);
   g_assert_cmpint (status, ==, 0);
-}
-
-static void
-set_patience (Index *index, int milliseconds)
-{
-  sqlite3_busy_timeout (index->db.reading->handle, milliseconds);
-  if (index->db.writing->handle != NULL)
-    sqlite3_busy_timeout (index->db.writing->handle, milliseconds);
 }
 
 static void
@@ -620,9 +650,11 @@ main (int argc, char **argv)
   add_test ("/index/db/read-only", test_read_only);
   add_test ("/index/db/read-only-changes-nothing", test_read_only_changes_nothing);
   add_test ("/index/db/hot-journal", test_hot_journal);
+  add_test ("/index/db/left-journal", test_left_journal);
   add_test ("/index/db/is-current", test_is_current);
   add_test ("/index/db/rollback-on-free", test_rollback_on_free);
   add_test ("/index/db/failed-change", test_failed_change);
+  add_test ("/index/db/large-transaction", test_large_transaction);
   add_test ("/index/db/no-lock-stays", test_no_lock_stays);
   add_test ("/index/db/busy", test_busy);
   add_test ("/index/db/data-version", test_data_version);

@@ -165,10 +165,25 @@ test_uidnext_and_modseq_rise (Fixture *fixture, const void *data)
   IndexMessage message = make_message (3);
   message.modseq = 500;
   put_message (write, 1, &message);
+  message = make_message (4); /* of modseq 4 */
+  put_message (write, 1, &message);
   g_assert_true (index_write_remove_message (write, 1, 10, &error));
   commit (write);
   g_assert_cmpuint (get_mailbox (index, 1).uidnext, ==, 11); /* a UID is never given out again */
   g_assert_cmpuint (get_mailbox (index, 1).highestmodseq, ==, 500);
+}
+
+/* A transaction that does nothing else removes too. */
+static void
+test_remove_alone (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 2);
+  g_autoptr (IndexWrite) write = begin (index);
+  g_assert_true (index_write_remove_message (write, 1, 2, &error));
+  commit (write);
+  IndexMailbox row = get_mailbox (index, 1);
+  assert_counts (row, 1, 0, 0, 0, 1001);
 }
 
 /* Writing a mailbox's facts keeps its counts; removing it and writing it again starts from nothing.
@@ -236,6 +251,7 @@ main (int argc, char **argv)
   add_test ("/index/mailbox/numbers-and-totals", test_numbers_and_totals);
   add_test ("/index/mailbox/counts-follow", test_counts_follow);
   add_test ("/index/mailbox/uidnext-and-modseq-rise", test_uidnext_and_modseq_rise);
+  add_test ("/index/mailbox/remove-alone", test_remove_alone);
   add_test ("/index/mailbox/replace-and-remove", test_replace_and_remove);
   add_test ("/index/mailbox/removed-is-empty", test_removed_is_empty);
   return g_test_run ();

@@ -52,6 +52,7 @@ test_round_trip (Fixture *fixture, const void *data)
     g_assert_true (found);
     assert_same (&message, &messages[i]);
   }
+  g_assert_cmpuint (get_mailbox (index, MAILBOX).uidnext, ==, UINT32_MAX); /* not 0 */
 }
 
 static void
@@ -210,6 +211,33 @@ test_digests (Fixture *fixture, const void *data)
   g_assert_cmpuint (count, ==, 1000);
 }
 
+/* A message costs less than 1,000 bytes, texts of 600 bytes included, in whatever mailbox it comes.
+ */
+static void
+test_size (Fixture *fixture, const void *data)
+{
+  enum { ROUNDS = 20, MAILBOXES = 50, EACH = 5 };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_index (fixture);
+  g_autofree char *envelope = g_strnfill (420, 'e'), *bodystructure = g_strnfill (180, 'b');
+  IndexSummary summary = {.envelope = envelope, .bodystructure = bodystructure};
+  for (uint32_t round = 0; round < ROUNDS; round++) {
+    g_autoptr (IndexWrite) write = begin (index);
+    for (uint32_t i = 0; i < MAILBOXES * EACH; i++) {
+      uint32_t mailbox = 1 + i % MAILBOXES;
+      IndexMessage message = make_message (1 + round * EACH + i / MAILBOXES);
+      if (message.uid == 1)
+        put_mailbox (write, mailbox);
+      g_assert_true (index_write_message (write, mailbox, &message, &summary, &error));
+    }
+    commit (write);
+  }
+  GStatBuf status;
+  g_assert_cmpint (g_stat (fixture->path, &status), ==, 0);
+  g_test_message ("%.0f bytes a message", (double)status.st_size / (ROUNDS * MAILBOXES * EACH));
+  g_assert_cmpint (status.st_size, <, 1000 * ROUNDS * MAILBOXES * EACH);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -220,5 +248,6 @@ main (int argc, char **argv)
   add_test ("/index/message/no-summary", test_no_summary);
   add_test ("/index/message/pages", test_pages);
   add_test ("/index/message/digests", test_digests);
+  add_test ("/index/message/size", test_size);
   return g_test_run ();
 }

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lib.sh - what the tests of the tools share. Sourced first by each; gives it a directory of its own.
+#
+#   work          the private directory, removed at the end
+#   store         $work/store, not made yet
+#   mailstore     the program under test; $MAILSTORE is set to $store
+#   run ARGS...   runs mailstore; leaves $status, $out and $err
+#   expect_*      what the last run must have done
+set -euo pipefail
+: "${MAILFS_BUILD:?the build directory}" "${MAILFS_SOURCE:?the source directory}"
+
+work=$(mktemp -d -t mailstore.XXXXXX)
+store=$work/store
+corpora=${MAILFS_CORPORA:-$MAILFS_SOURCE/../shared/corpora}
+# shellcheck disable=SC2034 # for the tests
+sample=$MAILFS_SOURCE/contrib/sample
+mounts=()
+failures=0
+status=0 out='' err=''
+export MAILSTORE=$store PATH=$MAILFS_BUILD/tools:$MAILFS_BUILD/fs:$PATH TZ=UTC0 LC_ALL=C.UTF-8
+unset NO_COLOR
+umask 022
+
+leave() {
+  local code=$? mount
+  for mount in "${mounts[@]}"; do
+    umount "$mount" 2>/dev/null || fusermount3 -u "$mount" 2>/dev/null || true
+  done
+  rm -rf --one-file-system -- "$work"
+  if [ "$code" -eq 0 ] && [ "$failures" -gt 0 ]; then
+    echo "$failures expectations failed"
+    code=1
+  fi
+  exit "$code"
+}
+trap leave EXIT
+
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+
+# Names the line of the test that was not content.
+complain() {
+  local depth=0
+  failures=$((failures + 1))
+  while [ "${BASH_SOURCE[depth]}" == "${BASH_SOURCE[0]}" ]; do
+    depth=$((depth + 1))
+  done
+  printf '%s:%s: %s\n' "$(basename "$0")" "${BASH_LINENO[depth - 1]}" "$*"
+  printf '  status %s\n  out: %s\n  err: %s\n' "$status" "${out:0:2000}" "${err:0:2000}"
+}
+
+run() {
+  status=0
+  mailstore "$@" >"$work/out" 2>"$work/err" || status=$?
+  out=$(tr -d '\0' <"$work/out")
+  err=$(tr -d '\0' <"$work/err")
+}
+
+expect_status() {
+  [ "$status" -eq "$1" ] || complain "exit status $status, not $1"
+}
+
+# Text that must be found, as it stands.
+expect_out() {
+  [[ $out == *"$1"* ]] || complain "standard output lacks: $1"
+}
+
+expect_err() {
+  [[ $err == *"$1"* ]] || complain "standard error lacks: $1"
+}
+
+expect_no_out() {
+  [ -z "$out" ] || complain 'standard output is not empty'
+}
+
+expect_no_err() {
+  [ -z "$err" ] || complain 'standard error is not empty'
+}
+
+# One line on standard error, beginning with the program's name.
+expect_one_error() {
+  [[ $err == "mailstore: "* && $(wc -l <"$work/err") -eq 1 ]] || complain 'not one error line'
+}
+
+expect_equal() {
+  [ "$1" == "$2" ] || complain "'$1' is not '$2'${3:+: $3}"
+}
+
+# Every line of standard output is a JSON object. The expressions are Python over `rows`, its list.
+expect_json() {
+  python3 - "$work/out" "$@" <<'PYTHON' || complain "JSON: $*"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1], encoding='utf-8', errors='strict')]
+assert all(isinstance(row, dict) and 'type' in row for row in rows)
+for expression in sys.argv[2:]:
+    assert eval(expression), expression
+PYTHON
+}
+
+# How many messages the store has.
+count() {
+  mailstore list --json |
+    python3 -c 'import json, sys; print(sum(json.loads(line)["messages"] for line in sys.stdin))'
+}
+
+# As another user, with no other rights than theirs.
+as_nobody() {
+  [ "$(id -u)" -eq 0 ] || skip 'needs root to become somebody else'
+  setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all "$@"
+}
+
+needs_corpora() {
+  [ -d "$corpora/eml" ] || skip "no real mail in $corpora"
+}
+
+# Mounts the store at $work/mnt.
+mount_store() {
+  [ -e /dev/fuse ] || skip 'no /dev/fuse'
+  mkdir -p "$work/mnt"
+  mailfs "$store" "$work/mnt"
+  mounts+=("$work/mnt")
+}
+
+unmount_store() {
+  umount "$work/mnt"
+  mounts=()
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The progress bar: on a terminal and nowhere else, plain with NO_COLOR, and gone afterwards.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+mkdir "$work/source"
+for i in $(seq 2000); do
+  printf 'Subject: message %d\n\n%d\n' "$i" "$i" >"$work/source/$i.eml"
+done
+
+# Runs a command on a terminal of its own, 100 columns wide; what it wrote is in $work/typescript.
+on_terminal() {
+  SHELL=/bin/bash script -qec "stty cols 100; $*" "$work/raw" >/dev/null </dev/null
+  sed 1d "$work/raw" >"$work/typescript"
+}
+
+mailstore -q init
+on_terminal mailstore import --format eml "$work/source" joe@example.com
+grep -q $'\033' "$work/typescript" || complain 'no colour on a terminal'
+grep -q '2000 imported' "$work/typescript" || complain 'no summary'
+# Every line that was drawn fits the terminal, and is blank in the end.
+python3 - "$work/typescript" <<'PYTHON' || complain 'the bar'
+import re, sys
+text = open(sys.argv[1], encoding='utf-8', newline='').read()
+plain = re.sub('\033\\[[0-9;]*m', '', text)
+drawn = [piece for piece in plain.split('\r') if re.search(r'\d/s', piece)]
+assert drawn, 'nothing was drawn'
+assert any(re.search(r'import \[#*-*\] +\d+ %  \d+/2000 messages  \d+/s', piece) for piece in drawn), drawn
+assert all(len(piece) < 100 for piece in drawn)
+assert re.search(r'\r +\r[^\r]*2000 imported', plain), 'the bar was left behind'
+PYTHON
+
+mailstore -q init "$work/two"
+on_terminal NO_COLOR=1 mailstore -s "$work/two" import --format eml "$work/source" joe@example.com
+grep -qE '[0-9]/s' "$work/typescript" || complain 'no bar with NO_COLOR'
+grep -q $'\033' "$work/typescript" && complain 'colour despite NO_COLOR'
+
+mailstore -q init "$work/three"
+on_terminal mailstore -q -s "$work/three" import --format eml "$work/source" joe@example.com
+grep -qE '[0-9]/s' "$work/typescript" && complain 'a bar despite -q'
+
+on_terminal mailstore reconstruct --force -r
+grep -q '2000 messages' "$work/typescript" || complain 'no summary of reconstruct'
+
+# Not on a terminal: nothing but the summary.
+mailstore -q init "$work/four"
+run -s "$work/four" import --format eml "$work/source" joe@example.com
+expect_no_err
+run -s "$work/four" check
+expect_equal "$(wc -l <"$work/err")" 1

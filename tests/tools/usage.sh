@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What every command of mailstore has in common: options, finding the store, exit codes.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+run
+expect_status 64
+expect_one_error
+run frobnicate
+expect_status 64
+expect_one_error
+expect_err "no command 'frobnicate'"
+run --frobnicate
+expect_status 64
+expect_one_error
+run list --frobnicate
+expect_status 64
+expect_one_error
+expect_err 'mailstore list -h'
+
+run -h
+expect_status 0
+expect_no_err
+for command in init import deliver list cat flag check reconstruct reset; do
+  expect_out "$command"
+done
+run reconstruct -h
+expect_status 0
+expect_out --recursive
+expect_out --user
+run -V
+expect_status 0
+expect_out mailstore
+
+# No store, and directories that are none.
+run list
+expect_status 66
+expect_one_error
+mkdir "$work/plain"
+run -s "$work/plain" list
+expect_status 64
+expect_one_error
+expect_err "$work/plain"
+run -s "$sample/01-welcome.eml" list
+expect_status 64
+expect_one_error
+
+# -s before and after the command, -f, $MAILSTORE.
+mailstore -q init
+run -s "$store" list
+expect_status 0
+run list -s "$store"
+expect_status 0
+run -f "$store/mailfs.conf" list
+expect_status 0
+MAILSTORE='' run -s "$store" list
+expect_status 0
+expect_no_err
+run -v list
+expect_err "$store"
+(cd "$work" && run -s store list && expect_status 0 && [ "$failures" -eq 0 ]) || failures=1
+
+# A store of a later format is left alone.
+cp -a "$store" "$work/newer"
+sed -i -E 's/^(format|version|format-version)( *= *)1$/\1\22/I' "$work/newer/mailfs.conf"
+if cmp -s "$store/mailfs.conf" "$work/newer/mailfs.conf"; then
+  complain 'mailfs.conf has no format version to raise'
+fi
+before=$(find "$work/newer" | sort)
+for command in 'list' 'check' 'reconstruct' 'reset' 'deliver --create joe'; do
+  # shellcheck disable=SC2086
+  run -s "$work/newer" $command <"$sample/01-welcome.eml"
+  expect_status 69
+  expect_one_error
+done
+expect_equal "$(find "$work/newer" | sort)" "$before" 'a newer store was touched'
+
+# Output that cannot be written is an error.
+run deliver --create joe <"$sample/01-welcome.eml"
+expect_status 0
+for command in 'list' 'list -l' 'cat joe 1' '--json check'; do
+  status=0
+  # shellcheck disable=SC2086
+  err=$(mailstore $command 2>&1 >/dev/full) || status=$?
+  expect_status 74
+done
+# A reader that leaves early is none: the signal ends the program as it does others.
+mailstore list -h | head -1 >/dev/null || complain 'head ended the pipe with an error'
+
+# A store that one may not open.
+chmod 755 "$work"
+chmod 700 "$store"
+status=0
+err=$(as_nobody mailstore -s "$store" list 2>&1) || status=$?
+expect_status 77
+[[ $err == 'mailstore: '* ]] || complain 'no reason given'

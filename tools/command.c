@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * command.c - the verbs of store_commands[] as subcommands: check, reconstruct, reset, ...
+ *
+ * The job runs in a thread of its own while this one draws the bar and listens for Ctrl-C. Findings
+ * go to standard output, one a line; the summary goes to standard error.
+ */
+#include "tools/tools.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+  StoreWords bit;
+  const char *word; /* as the control files spell it, and as an option */
+  char letter;
+  const char *help;
+} words[] = {
+    {STORE_WORD_RECURSIVE, "recursive", 'r', "with everything below"},
+    {STORE_WORD_DRY_RUN, "dry-run", 'n', "only say what would be done"},
+    {STORE_WORD_FORCE, "force", 0, "do not trust what looks unchanged"},
+    {STORE_WORD_FULL, "full", 0, "read every message"},
+    {STORE_WORD_LIST, "mailbox-list", 'm', "the mailbox list instead of the indexes"},
+};
+
+static char *user;
+static gboolean given[G_N_ELEMENTS (words)];
+
+const GOptionEntry *
+command_options (const StoreCommand *command)
+{
+  static GOptionEntry entries[G_N_ELEMENTS (words) + 2];
+  GOptionEntry *next = entries;
+  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
+    if ((command->words & words[i].bit) != 0)
+      *next++ = (GOptionEntry){.long_name = words[i].word,
+                               .short_name = words[i].letter,
+                               .arg = G_OPTION_ARG_NONE,
+                               .arg_data = &given[i],
+                               .description = words[i].help};
+  }
+  *next++ = (GOptionEntry){.long_name = "user",
+                           .short_name = 'u',
+                           .arg = G_OPTION_ARG_FILENAME,
+                           .arg_data = &user,
+                           .description = "the mailboxes are USER's, in the DOMAIN named first",
+                           .arg_description = "USER"};
+  *next = (GOptionEntry){NULL};
+  return entries;
+}
+
+/* Words of the control files may stand among the mailboxes. */
+static bool
+take_word (const char *operand)
+{
+  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
+    if (strcmp (operand, words[i].word) == 0) {
+      given[i] = true;
+      return true;
+    }
+  }
+  return strcmp (operand, "1") == 0;
+}
+
+/* What follows a DOMAIN is a name inside it: a mailbox of `user`, a path ("user/joe/INBOX"), or a
+ * shared folder. */
+static char *
+spell_in_domain (const char *domain, const char *name)
+{
+  if (user != NULL)
+    return g_strdup_printf ("%s@%s/%s", user, domain, name);
+  bool is_path = g_str_has_prefix (name, "user/") || g_str_has_prefix (name, "shared/");
+  return g_strdup_printf ("%s/%s%s", domain, is_path ? "" : "shared/", name);
+}
+
+static bool
+is_domain (Store *store, const char *spelling)
+{
+  g_auto (StoreNode) node = {0};
+  return store_node_resolve (store, spelling, &node, NULL) && node.kind == STORE_NODE_DOMAIN;
+}
+
+/* From "-r -u joe example.com INBOX" to { "reconstruct", "recursive", "joe@example.com/INBOX" }. */
+static GPtrArray *
+make_request (const Tool *tool, Store *store, const GPtrArray *names)
+{
+  GPtrArray *request = g_ptr_array_new_with_free_func (g_free);
+  g_ptr_array_add (request, g_strdup (tool->command));
+  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
+    if (given[i])
+      g_ptr_array_add (request, g_strdup (words[i].word));
+  }
+  const char *first = names->len > 0 ? g_ptr_array_index (names, 0) : NULL;
+  bool in_domain = user != NULL || (names->len > 1 && is_domain (store, first));
+  if (user != NULL && names->len < 2)
+    g_ptr_array_add (request, g_strjoin ("@", user, first, NULL));
+  for (guint i = in_domain ? 1 : 0; i < names->len; i++) {
+    const char *name = g_ptr_array_index (names, i);
+    g_ptr_array_add (request, in_domain ? spell_in_domain (first, name) : g_strdup (name));
+  }
+  g_ptr_array_add (request, NULL);
+  return request;
+}
+
+static StoreJob *
+make_job (const Tool *tool, Store *store, const GPtrArray *names, GError **error)
+{
+  g_autoptr (GPtrArray) request_words = make_request (tool, store, names);
+  StoreRequest *request =
+      store_request_parse (store, (const char *const *)request_words->pdata, error);
+  return request != NULL ? store_job_new (store, request) : NULL;
+}
+
+/* ---- running ---- */
+
+typedef struct {
+  StoreJob *job;
+  bool ok;
+  GError *error;
+} Run;
+
+static void *
+run_thread (void *data)
+{
+  Run *run = data;
+  run->ok = store_job_run (run->job, &run->error);
+  return NULL;
+}
+
+/* Runs the job to its end, or until a signal has stopped it. */
+static bool
+run_job (StoreJob *job, Progress *progress, GError **error)
+{
+  Run run = {.job = job};
+  pthread_t thread;
+  int code = pthread_create (&thread, NULL, run_thread, &run);
+  if (code != 0)
+    return fail (error, code, "start a thread: %s", g_strerror (code));
+  struct timespec next;
+  do {
+    StoreProgress now;
+    store_job_progress (job, &now);
+    progress_show (progress, &now);
+    if (progress_interrupted () != 0)
+      store_job_cancel (job);
+    clock_gettime (CLOCK_REALTIME, &next);
+    next.tv_nsec += 100000000;
+    next.tv_sec += next.tv_nsec / 1000000000;
+    next.tv_nsec %= 1000000000;
+  } while (pthread_timedjoin_np (thread, NULL, &next) == ETIMEDOUT);
+  if (!run.ok)
+    g_propagate_error (error, run.error);
+  return run.ok;
+}
+
+static void
+print_finding (const Tool *tool, const StoreFinding *finding)
+{
+  const char *problem = store_problem_name (finding->problem);
+  if (!tool->json) {
+    printf ("%-17s  %s  %s%s\n", problem, finding->object, finding->detail,
+            finding->fixed ? " (fixed)" : "");
+    return;
+  }
+  GString *json = json_begin ("finding");
+  json_string (json, "problem", problem);
+  json_string (json, "object", finding->object);
+  json_string (json, "detail", finding->detail);
+  json_uint (json, "uid", finding->uid);
+  json_bool (json, "fixed", finding->fixed);
+  json_print (json);
+}
+
+static void
+print_result (const Tool *tool, const StoreResult *result, double seconds)
+{
+  if (tool->json) {
+    GString *json = json_begin ("result");
+    json_string (json, "command", tool->command);
+    json_uint (json, "mailboxes", result->mailboxes);
+    json_uint (json, "messages", result->messages);
+    json_uint (json, "bytes", result->bytes);
+    json_uint (json, "fixed", result->fixed);
+    json_uint (json, "left", result->left);
+    json_print (json);
+    return;
+  }
+  g_autofree char *mailboxes = text_count (result->mailboxes, "mailbox", "mailboxes");
+  g_autofree char *messages = text_count (result->messages, "message", "messages");
+  g_autofree char *size = text_size (result->bytes);
+  g_autofree char *time = text_seconds (seconds);
+  tool_say (tool, "%s: %s, %s, %s in %s; %" PRIu64 " fixed, %" PRIu64 " left", tool->command,
+            mailboxes, messages, size, time, result->fixed, result->left);
+}
+
+/* Who only looks needs no right to write; who has it gets the locks that tell what is wrong from
+ * what another program is just changing. */
+static StoreOpenFlags
+choose_flags (const Tool *tool)
+{
+  bool changes = strcmp (tool->command, "check") != 0;
+  for (size_t i = 0; i < G_N_ELEMENTS (words); i++)
+    changes = changes && !(given[i] && words[i].bit == STORE_WORD_DRY_RUN);
+  g_autofree char *path = tool_store_path (tool);
+  return changes || euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY;
+}
+
+bool
+command_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  g_autoptr (GPtrArray) names = g_ptr_array_new ();
+  for (int i = 0; i < argc; i++) {
+    if (!take_word (argv[i]))
+      g_ptr_array_add (names, argv[i]);
+  }
+  g_autoptr (Store) store = tool_store_open (tool, choose_flags (tool), error);
+  if (store == NULL)
+    return false;
+  g_autoptr (StoreJob) job = make_job (tool, store, names, error);
+  if (job == NULL)
+    return false;
+  g_autoptr (Progress) progress = progress_new (tool);
+  bool ok = run_job (job, progress, error);
+  double seconds = progress_seconds (progress);
+  g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
+
+  const GPtrArray *findings = store_job_findings (job);
+  for (guint i = 0; i < findings->len; i++)
+    print_finding (tool, g_ptr_array_index (findings, i));
+  if (!ok)
+    return false;
+  StoreResult result;
+  store_job_result (job, &result);
+  print_result (tool, &result, seconds);
+  tool->exit_code = result.left > 0 ? EXIT_FINDINGS : 0;
+  return true;
+}

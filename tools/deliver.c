@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* deliver.c - mailstore deliver: put one message from standard input into a mailbox. */
+#include "tools/tools.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static char *flags_text, *date_text;
+static gboolean create;
+
+const GOptionEntry deliver_options[] = {
+    {"flags", 0, 0, G_OPTION_ARG_STRING, &flags_text, "flags and keywords it gets", "'\\Seen ...'"},
+    {"date", 0, 0, G_OPTION_ARG_STRING, &date_text, "its internal date, ISO 8601 or @SECONDS",
+     "DATE"},
+    {"create", 'c', 0, G_OPTION_ARG_NONE, &create, "make the mailbox when it is missing", NULL},
+    {NULL},
+};
+
+/* "@1700000000", "2024-05-31T17:04:09+02:00"; without a zone it is local time. */
+static bool
+parse_date (const char *text, int64_t *out_s, GError **error)
+{
+  gint64 seconds;
+  if (*text == '@' &&
+      g_ascii_string_to_signed (text + 1, 10, G_MININT64 / 4, G_MAXINT64 / 4, &seconds, NULL)) {
+    *out_s = seconds;
+    return true;
+  }
+  g_autoptr (GTimeZone) zone = g_time_zone_new_local ();
+  g_autoptr (GDateTime) date = g_date_time_new_from_iso8601 (text, zone);
+  if (date == NULL)
+    return fail (error, EINVAL, "'%s' is no date; write 2024-05-31T17:04:09Z or @SECONDS", text);
+  *out_s = g_date_time_to_unix (date);
+  return true;
+}
+
+static bool
+read_stdin (StoreDraft *draft, GError **error)
+{
+  char buffer[65536];
+  for (;;) {
+    ssize_t size = read (STDIN_FILENO, buffer, sizeof buffer);
+    if (size < 0)
+      return fail_errno (error, "standard input");
+    if (size == 0)
+      return true;
+    if (!store_draft_write (draft, buffer, (size_t)size, error))
+      return false;
+  }
+}
+
+static void
+print_delivered (const Tool *tool, Store *store, StoreMailbox *mailbox, const StoreDraft *draft)
+{
+  if (!tool->json) {
+    printf ("%u\n", store_draft_uid (draft));
+    return;
+  }
+  g_autofree char *title = store_node_title (store, store_mailbox_number (mailbox), NULL);
+  GString *digest = g_string_new (NULL);
+  for (size_t i = 0; i < 32; i++)
+    g_string_append_printf (digest, "%02x", store_draft_sha256 (draft)[i]);
+  GString *json = json_begin ("delivered");
+  json_string (json, "mailbox", title);
+  json_uint (json, "uid", store_draft_uid (draft));
+  json_uint (json, "size", store_draft_size (draft));
+  json_string (json, "sha256", digest->str);
+  json_print (json);
+  g_string_free (digest, TRUE);
+}
+
+bool
+deliver_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  StoreFacts facts = {.internal_s = INT64_MIN};
+  g_autofree char *keywords = NULL;
+  if (argc != 1)
+    return fail (error, EINVAL, "deliver takes one MAILBOX");
+  if (flags_text != NULL && !store_flags_parse (flags_text, &facts.flags, &keywords, error))
+    return false;
+  if (date_text != NULL && !parse_date (date_text, &facts.internal_s, error))
+    return false;
+  facts.keywords = keywords;
+
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
+  if (store == NULL)
+    return false;
+  g_auto (StoreNode) made = {0};
+  if (create && !store_mailbox_create (store, argv[0], &made, error))
+    return false;
+  g_autoptr (StoreMailbox) mailbox = tool_mailbox_open (store, argv[0], error);
+  if (mailbox == NULL)
+    return false;
+  g_autoptr (StoreDraft) draft = store_draft_new (store, &facts, error);
+  if (draft == NULL || !read_stdin (draft, error) || !store_draft_finish (draft, mailbox, error))
+    return false;
+  /* A pipe whose writer failed looks just like this. */
+  if (store_draft_size (draft) == 0)
+    return fail (error, EBADMSG, "standard input is empty: nothing delivered");
+  if (!store_mailbox_append (mailbox, &draft, 1, 0, error))
+    return false;
+  print_delivered (tool, store, mailbox, draft);
+  return true;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* json.c - one object per line (JSON Lines); RFC 8259. */
+#include "tools/tools.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What is not UTF-8 becomes U+FFFD: JSON cannot hold other bytes. */
+static void
+append_quoted (GString *json, const char *value)
+{
+  g_autofree char *text = g_utf8_make_valid (value, -1);
+  g_string_append_c (json, '"');
+  for (const char *at = text; *at != '\0'; at++) {
+    unsigned char byte = (unsigned char)*at;
+    if (byte == '"' || byte == '\\')
+      g_string_append_c (json, '\\');
+    if (byte < 0x20 || byte == 0x7f)
+      g_string_append_printf (json, "\\u%04x", byte);
+    else
+      g_string_append_c (json, (char)byte);
+  }
+  g_string_append_c (json, '"');
+}
+
+static void
+append_key (GString *json, const char *key)
+{
+  g_string_append_c (json, ',');
+  append_quoted (json, key);
+  g_string_append_c (json, ':');
+}
+
+GString *
+json_begin (const char *type)
+{
+  GString *json = g_string_new ("{\"type\":");
+  append_quoted (json, type);
+  return json;
+}
+
+void
+json_string (GString *json, const char *key, const char *value)
+{
+  append_key (json, key);
+  if (value == NULL)
+    g_string_append (json, "null");
+  else
+    append_quoted (json, value);
+}
+
+void
+json_uint (GString *json, const char *key, uint64_t value)
+{
+  append_key (json, key);
+  g_string_append_printf (json, "%" PRIu64, value);
+}
+
+void
+json_bool (GString *json, const char *key, bool value)
+{
+  append_key (json, key);
+  g_string_append (json, value ? "true" : "false");
+}
+
+void
+json_words (GString *json, const char *key, const char *value)
+{
+  g_auto (GStrv) words = g_strsplit (value, " ", -1);
+  append_key (json, key);
+  g_string_append_c (json, '[');
+  for (char **word = words; *word != NULL; word++) {
+    if (word != words)
+      g_string_append_c (json, ',');
+    append_quoted (json, *word);
+  }
+  g_string_append_c (json, ']');
+}
+
+void
+json_print (GString *json)
+{
+  g_string_append (json, "}\n");
+  fputs (json->str, stdout);
+  g_string_free (json, TRUE);
+}

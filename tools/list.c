@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * list.c - mailstore list: the mailboxes of a store, or the messages of a mailbox.
+ *
+ * Lines are printed as they are found, so a store of any size is listed in little memory; columns
+ * are aligned by widths that hold all but the largest figures, and what may be long comes last.
+ */
+#include "tools/tools.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define PAGE 128
+
+static gboolean recursive, detailed, no_headers;
+
+const GOptionEntry list_options[] = {
+    {"long", 'l', 0, G_OPTION_ARG_NONE, &detailed, "print more of each", NULL},
+    {"recursive", 'r', 0, G_OPTION_ARG_NONE, &recursive,
+     "list a mailbox and all below it, instead of its messages", NULL},
+    {"no-headers", 0, 0, G_OPTION_ARG_NONE, &no_headers, "leave the headings out", NULL},
+    {NULL},
+};
+
+/* ---- mailboxes ---- */
+
+static void
+print_mailbox_json (const StoreNode *node, const char *title, const char *path,
+                    const StoreMailboxInfo *info)
+{
+  g_autofree char *unescaped = store_name_unescape (node->name);
+  GString *json = json_begin ("mailbox");
+  json_string (json, "mailbox", title);
+  json_string (json, "path", path);
+  json_string (json, "name", node->full_name != NULL ? node->full_name : unescaped);
+  json_uint (json, "messages", info->messages);
+  json_uint (json, "unseen", info->unseen);
+  json_uint (json, "expunged", info->expunged);
+  json_uint (json, "bytes", info->bytes);
+  json_uint (json, "uidvalidity", info->uidvalidity);
+  json_uint (json, "uidnext", info->uidnext);
+  json_uint (json, "highestmodseq", info->highestmodseq);
+  json_string (json, "health", store_health_name (info->health));
+  json_bool (json, "subscribed", node->subscribed);
+  json_string (json, "special_use", node->special_use);
+  json_print (json);
+}
+
+/* One mailbox; of other directories nothing is said. */
+static bool
+print_mailbox (const Tool *tool, Store *store, const StoreNode *node, GError **error)
+{
+  if (node->kind != STORE_NODE_MAILBOX)
+    return true;
+  g_autofree char *title = store_node_title (store, node->number, error);
+  if (title == NULL)
+    return false;
+  g_autofree char *printable = store_text_printable (title);
+  if (!tool->json && !detailed) {
+    puts (printable);
+    return true;
+  }
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, node->number, error);
+  StoreMailboxInfo info;
+  if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error))
+    return false;
+  if (tool->json) {
+    g_autofree char *path = store_node_path (store, node->number, error);
+    if (path == NULL)
+      return false;
+    print_mailbox_json (node, title, path, &info);
+    return true;
+  }
+  printf ("%8u %12" PRIu64 " %8u %8u %11u %10u  %-10s  %s\n", info.messages, info.bytes,
+          info.unseen, info.expunged, info.uidvalidity, info.uidnext,
+          store_health_name (info.health), printable);
+  return true;
+}
+
+/* Puts the numbers of all children on the stack, so that the first by name is taken first. */
+static bool
+push_children (Store *store, uint32_t parent, GArray *stack, GError **error)
+{
+  g_autofree char *after = NULL;
+  guint bottom = stack->len;
+  for (;;) {
+    StoreNode page[PAGE];
+    size_t count;
+    if (!store_node_children (store, parent, after, page, PAGE, &count, error))
+      return false;
+    if (count == 0)
+      break;
+    for (size_t i = 0; i < count; i++)
+      g_array_append_val (stack, page[i].number);
+    g_free (after);
+    after = g_strdup (page[count - 1].name);
+    store_nodes_clear (page, count);
+  }
+  uint32_t *numbers = (uint32_t *)(void *)stack->data;
+  for (guint low = bottom, high = stack->len; low + 1 < high; low++, high--) {
+    uint32_t swap = numbers[low];
+    numbers[low] = numbers[high - 1];
+    numbers[high - 1] = swap;
+  }
+  return true;
+}
+
+/* The mailbox `top`, if it is one, and every mailbox below it. */
+static bool
+list_mailboxes (const Tool *tool, Store *store, uint32_t top, GError **error)
+{
+  g_autoptr (GArray) stack = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  if (detailed && !no_headers && !tool->json)
+    printf ("%8s %12s %8s %8s %11s %10s  %-10s  %s\n", "MESSAGES", "BYTES", "UNSEEN", "EXPUNGED",
+            "UIDVALIDITY", "UIDNEXT", "HEALTH", "MAILBOX");
+  g_array_append_val (stack, top);
+  while (stack->len > 0) {
+    uint32_t number = g_array_index (stack, uint32_t, stack->len - 1);
+    g_array_set_size (stack, stack->len - 1);
+    g_auto (StoreNode) node = {0};
+    g_autoptr (GError) wrong = NULL;
+    if (store_node_get (store, number, &node, &wrong) &&
+        print_mailbox (tool, store, &node, &wrong) && push_children (store, number, stack, &wrong))
+      continue;
+    /* It may have been removed since its parent was read. */
+    if (error_code (wrong) != ENOENT && error_code (wrong) != ESTALE) {
+      g_propagate_error (error, g_steal_pointer (&wrong));
+      return false;
+    }
+  }
+  return true;
+}
+
+/* ---- messages ---- */
+
+/* "digest nul", in the words of the mount's attribute; "" when the message is as delivered. */
+static char *
+describe_damage (uint32_t damage)
+{
+  static const struct {
+    uint32_t bit;
+    const char *name;
+  } names[] = {
+      {STORE_DAMAGE_NUL, "nul"},       {STORE_DAMAGE_SIZE, "size"},
+      {STORE_DAMAGE_DIGEST, "digest"}, {STORE_DAMAGE_UNREADABLE, "unreadable"},
+      {STORE_DAMAGE_LIMIT, "limit"},
+  };
+  GString *text = g_string_new (NULL);
+  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
+    if ((damage & names[i].bit) != 0)
+      g_string_append_printf (text, "%s%s", text->len > 0 ? " " : "", names[i].name);
+  }
+  return g_string_free (text, FALSE);
+}
+
+/* A header field, or NULL. A message that cannot be read has none: its damage says so, and the list
+ * goes on. */
+static char *
+get_field (const StoreSummary *summary, const char *field)
+{
+  return summary->envelope != NULL ? store_summary_field (summary, field) : NULL;
+}
+
+static void
+json_field (GString *json, const StoreSummary *summary, const char *field, const char *key)
+{
+  g_autofree char *value = get_field (summary, field);
+  json_string (json, key, value);
+}
+
+void
+message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage *message)
+{
+  g_auto (StoreSummary) summary = {.sent_s = INT64_MIN};
+  store_message_summary (mailbox, message->uid, &summary, NULL);
+  char name[STORE_NAME_SIZE];
+  store_message_name (message->uid, name);
+  g_autofree char *internal = text_rfc3339 (message->internal_s);
+  g_autofree char *sent = text_rfc3339 (summary.sent_s);
+  g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
+  g_autofree char *damage = describe_damage (message->damage);
+
+  GString *json = json_begin ("message");
+  json_string (json, "mailbox", title);
+  json_uint (json, "uid", message->uid);
+  json_string (json, "name", name);
+  json_uint (json, "size", message->size);
+  json_string (json, "internaldate", internal);
+  json_words (json, "flags", flags);
+  json_uint (json, "modseq", message->modseq);
+  json_words (json, "damage", damage);
+  json_string (json, "sent", sent);
+  json_field (json, &summary, "from", "from");
+  json_field (json, &summary, "to", "to");
+  json_field (json, &summary, "subject", "subject");
+  json_field (json, &summary, "message-id", "message_id");
+  json_print (json);
+}
+
+#define FLAGS_WIDTH    16
+#define FROM_WIDTH     26
+#define BEFORE_SUBJECT (10 + 1 + 10 + 2 + 16 + 2 + FLAGS_WIDTH + 2 + FROM_WIDTH + 2)
+
+static void
+print_message_heading (void)
+{
+  printf ("%10s %10s  %-16s  ", "UID", "SIZE", "DATE");
+  if (detailed)
+    printf ("%10s  %-8s  ", "MODSEQ", "DAMAGE");
+  printf ("%-*s  %-*s  %s\n", FLAGS_WIDTH, "FLAGS", FROM_WIDTH, "FROM", "SUBJECT");
+}
+
+/* A column, cut for reading; whole with -l. */
+static void
+print_field (const char *value, int width)
+{
+  g_autofree char *text = store_text_printable (value != NULL ? value : "");
+  g_autofree char *shown = detailed ? g_steal_pointer (&text) : text_cut (text, width);
+  g_autofree char *padded = text_pad (shown, width);
+  printf ("%s  ", padded);
+}
+
+/* `columns` is the width of the terminal; 0: there is none, and the subject is printed whole. */
+static void
+print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
+{
+  g_auto (StoreSummary) summary = {0};
+  store_message_summary (mailbox, message->uid, &summary, NULL);
+  g_autofree char *date = text_local_time (message->internal_s);
+  g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
+  g_autofree char *from = get_field (&summary, "from");
+  g_autofree char *subject = get_field (&summary, "subject");
+  printf ("%10u %10" PRIu64 "  %s  ", message->uid, message->size, date);
+  if (detailed) {
+    g_autofree char *damage = describe_damage (message->damage);
+    printf ("%10" PRIu64 "  %-8s  ", message->modseq, *damage != '\0' ? damage : "-");
+  }
+  print_field (flags, FLAGS_WIDTH);
+  print_field (from, FROM_WIDTH);
+  g_autofree char *text = store_text_printable (subject != NULL ? subject : "");
+  if (columns > 0 && !detailed) {
+    g_autofree char *fitting = text_cut (text, MAX (columns - BEFORE_SUBJECT, 20));
+    puts (fitting);
+  } else {
+    puts (text);
+  }
+}
+
+static bool
+list_messages (const Tool *tool, Store *store, uint32_t number, GError **error)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
+  if (mailbox == NULL)
+    return false;
+  g_autofree char *title = store_node_title (store, number, error);
+  if (title == NULL)
+    return false;
+  if (!no_headers && !tool->json)
+    print_message_heading ();
+  int columns = text_columns (STDOUT_FILENO);
+  for (uint32_t after = 0;;) {
+    StoreMessage page[PAGE];
+    size_t count;
+    if (!store_mailbox_page (mailbox, after, page, PAGE, &count, error))
+      return false;
+    if (count == 0)
+      return true;
+    for (size_t i = 0; i < count; i++) {
+      if (tool->json)
+        message_print_json (mailbox, title, &page[i]);
+      else
+        print_message (mailbox, &page[i], columns);
+    }
+    after = page[count - 1].uid;
+    store_messages_clear (page, count);
+  }
+}
+
+bool
+list_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  if (argc > 1)
+    return fail (error, EINVAL, "list takes one MAILBOX");
+  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
+  if (store == NULL)
+    return false;
+  g_auto (StoreNode) node = {0};
+  if (!store_node_resolve (store, argc == 1 ? argv[0] : "", &node, error))
+    return false;
+  if (node.kind == STORE_NODE_MAILBOX && !recursive)
+    return list_messages (tool, store, node.number, error);
+  return list_mailboxes (tool, store, node.number, error);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c - mailstore: administers a mail store, mounted or not.
+ *
+ * Two tables make up its commands: the one below, of commands with an input or output of their own,
+ * and store_commands[], whose verbs are control files in the mount and subcommands here.
+ */
+#include "tools/tools.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const Command commands[] = {
+    {"init", "[PATH]", "make an empty store", .run = init_run},
+    {"import", "--format FORMAT SOURCE TARGET", "bring in mail from files, a Maildir or an mbox",
+     .options = import_options, .run = import_run},
+    {"deliver", "MAILBOX < MESSAGE", "put one message into a mailbox; prints its UID",
+     .options = deliver_options, .run = deliver_run},
+    {"list", "[MAILBOX]", "list mailboxes, or the messages of one", .options = list_options,
+     .run = list_run},
+    {"cat", "MAILBOX UID", "write a message to standard output", .options = cat_options,
+     .run = cat_run},
+    {"flag", "MAILBOX UID[,UID...] +FLAG... -FLAG... =FLAG...", "change the flags of messages",
+     .strict = true, .run = flag_run},
+    {NULL},
+};
+
+static Tool tool;
+
+static const GOptionEntry global_options[] = {
+    {"store", 's', 0, G_OPTION_ARG_FILENAME, &tool.store,
+     "the mail store (default: $MAILSTORE, else /var/lib/mailfs)", "STORE"},
+    {"config", 'f', 0, G_OPTION_ARG_FILENAME, &tool.config,
+     "the store's mailfs.conf, instead of -s", "CONFIG"},
+    {"json", 0, 0, G_OPTION_ARG_NONE, &tool.json, "print one JSON object per line", NULL},
+    {"quiet", 'q', 0, G_OPTION_ARG_NONE, &tool.quiet, "print data and errors only", NULL},
+    {"verbose", 'v', 0, G_OPTION_ARG_NONE, &tool.verbose, "say which store is used", NULL},
+    {"help", 'h', 0, G_OPTION_ARG_NONE, &tool.help, "print this help", NULL},
+    {"version", 'V', 0, G_OPTION_ARG_NONE, &tool.version, "print the version", NULL},
+    {NULL},
+};
+
+/* The one place where an errno becomes an exit code: sysexits(3), documented in mailstore(1). */
+static int
+exit_code (const GError *error)
+{
+  switch (error_code (error)) {
+  case EINVAL:
+  case ENAMETOOLONG: return EX_USAGE;
+  case EUCLEAN:
+  case EBADMSG:
+  case E2BIG: return EX_DATAERR;
+  case ENOENT:
+  case ENOTDIR:
+  case EISDIR:
+  case ESTALE: return EX_NOINPUT;
+  case EOPNOTSUPP:
+  case EPROTONOSUPPORT:
+  case EXDEV: return EX_UNAVAILABLE;
+  case EEXIST:
+  case ENOTEMPTY:
+  case EROFS: return EX_CANTCREAT;
+  case EIO:
+  case ENOSPC:
+  case EDQUOT: return EX_IOERR;
+  case EBUSY:
+  case EAGAIN: return EX_TEMPFAIL;
+  case EACCES:
+  case EPERM: return EX_NOPERM;
+  case ECANCELED: return 128 + progress_interrupted ();
+  default: return EX_OSERR;
+  }
+}
+
+/* Finds a command in either table. */
+static bool
+find_command (const char *name, Command *out, GError **error)
+{
+  for (const Command *command = commands; command->name != NULL; command++) {
+    if (strcmp (command->name, name) == 0) {
+      *out = *command;
+      return true;
+    }
+  }
+  const StoreCommand *verb = store_command_find (name);
+  if (verb == NULL)
+    return fail (error, EINVAL, "no command '%s'; see mailstore -h", name);
+  *out = (Command){.name = verb->name,
+                   .operands = "[-u USER] [DOMAIN] [MAILBOX...]",
+                   .summary = verb->summary,
+                   .options = command_options (verb),
+                   .run = command_run};
+  return true;
+}
+
+/* Takes the options out of `argv`; `command` is NULL for those before the command's name. */
+static GOptionContext *
+parse_options (const Command *command, int *argc, char ***argv, GError **error)
+{
+  g_autoptr (GOptionContext) context =
+      g_option_context_new (command != NULL ? command->operands : "COMMAND ...");
+  g_option_context_set_help_enabled (context, FALSE);
+  g_option_context_set_strict_posix (context, command == NULL || command->strict);
+  if (command != NULL && command->options != NULL)
+    g_option_context_add_main_entries (context, command->options, NULL);
+  g_option_context_add_main_entries (context, global_options, NULL);
+  g_autoptr (GError) wrong = NULL;
+  if (!g_option_context_parse (context, argc, argv, &wrong)) {
+    wrong->message[0] = g_ascii_tolower (wrong->message[0]);
+    fail (error, EINVAL, "%s; see %s -h", wrong->message, g_get_prgname ());
+    return NULL;
+  }
+  return g_steal_pointer (&context);
+}
+
+static void
+print_help (GOptionContext *context, const Command *command)
+{
+  g_autofree char *help = g_option_context_get_help (context, TRUE, NULL);
+  fputs (help, stdout);
+  if (command != NULL) {
+    printf ("%s: %s. See mailstore(1).\n", command->name, command->summary);
+    return;
+  }
+  puts ("Commands:");
+  for (const Command *row = commands; row->name != NULL; row++)
+    printf ("  %-12s %s\n", row->name, row->summary);
+  for (const StoreCommand *row = store_commands; row->name != NULL; row++)
+    printf ("  %-12s %s\n", row->name, row->summary);
+  puts ("\n'mailstore COMMAND -h' tells more about one; mailstore(1) about all.");
+}
+
+static bool
+run (int argc, char **argv, GError **error)
+{
+  g_autoptr (GOptionContext) context = parse_options (NULL, &argc, &argv, error);
+  if (context == NULL)
+    return false;
+  if (tool.version) {
+    puts ("mailstore " MAILFS_VERSION);
+    return true;
+  }
+  if (argc < 2 && !tool.help)
+    return fail (error, EINVAL, "no command given; see mailstore -h");
+  if (argc < 2) {
+    print_help (context, NULL);
+    return true;
+  }
+
+  Command command;
+  if (!find_command (argv[1], &command, error))
+    return false;
+  tool.command = command.name;
+  g_autofree char *program = g_strdup_printf ("mailstore %s", command.name);
+  g_set_prgname (program);
+  argc--, argv++;
+  g_autoptr (GOptionContext) own = parse_options (&command, &argc, &argv, error);
+  if (own == NULL)
+    return false;
+  if (tool.help) {
+    print_help (own, &command);
+    return true;
+  }
+  argc--, argv++;
+  if (argc > 0 && strcmp (argv[0], "--") == 0)
+    argc--, argv++;
+  return command.run (&tool, argc, argv, error);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_autoptr (GError) error = NULL;
+  g_set_prgname ("mailstore");
+  bool ok = run (argc, argv, &error);
+  if (fflush (stdout) != 0 && ok)
+    ok = fail_errno (&error, "standard output");
+  if (ok)
+    return tool.exit_code;
+  g_autofree char *message = store_text_printable (error->message);
+  fprintf (stderr, "mailstore: %s\n", message);
+  return exit_code (error);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tool.c - finding the store and a mailbox in it. */
+#include "tools/tools.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define STORE_DEFAULT "/var/lib/mailfs"
+
+char *
+tool_store_path (const Tool *tool)
+{
+  if (tool->store != NULL)
+    return g_strdup (tool->store);
+  if (tool->config != NULL)
+    return g_path_get_dirname (tool->config);
+  const char *path = g_getenv ("MAILSTORE");
+  return g_strdup (path != NULL && *path != '\0' ? path : STORE_DEFAULT);
+}
+
+Store *
+tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
+{
+  g_autofree char *path = tool_store_path (tool);
+  Store *store = store_open (path, flags, error);
+  if (store != NULL && tool->verbose)
+    tool_say (tool, "store %s, %s", store_path (store), store_uuid (store));
+  return store;
+}
+
+StoreMailbox *
+tool_mailbox_open (Store *store, const char *spelling, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  if (!store_node_resolve (store, spelling, &node, error))
+    return NULL;
+  if (node.kind == STORE_NODE_USER) {
+    g_auto (StoreNode) inbox = {0};
+    bool found;
+    if (!store_node_find (store, node.number, "INBOX", &inbox, &found, error))
+      return NULL;
+    if (found)
+      return store_mailbox_open (store, inbox.number, error);
+  }
+  if (node.kind != STORE_NODE_MAILBOX) {
+    fail (error, EISDIR, "'%s' is a %s, not a mailbox", spelling,
+          node.kind == STORE_NODE_USER ? "user without an INBOX" : "directory of mailboxes");
+    return NULL;
+  }
+  return store_mailbox_open (store, node.number, error);
+}
+
+bool
+tool_uid_parse (const char *text, uint32_t *out_uid, GError **error)
+{
+  guint64 value;
+  if (!g_ascii_string_to_unsigned (text, 10, 1, STORE_UID_MAX, &value, NULL))
+    return fail (error, EINVAL, "'%s' is no UID (1 to %u)", text, STORE_UID_MAX);
+  *out_uid = (uint32_t)value;
+  return true;
+}
+
+void
+tool_say (const Tool *tool, const char *format, ...)
+{
+  if (tool->quiet)
+    return;
+  va_list args;
+  va_start (args, format);
+  g_autofree char *message = g_strdup_vprintf (format, args);
+  va_end (args);
+  fprintf (stderr, "mailstore: %s\n", message);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tools.h - what the commands of mailstore share.
+ *
+ * main.c parses the options and runs one command. A command gets its operands, writes its data to
+ * standard output and everything else to standard error, and returns false with an error that
+ * main.c prints once and turns into an exit code. With --json each line of standard output is one
+ * object. The tools know no layout on disk: whatever they do to a store, they do through
+ * store/store.h.
+ */
+#pragma once
+
+#include "store/store.h"
+
+/* Exit code of a command that ran to its end and left findings behind, as diff(1) and check do. */
+#define EXIT_FINDINGS 1
+
+typedef struct {
+  const char *command; /* the name it was called by */
+  char *store;         /* -s: where the store is; NULL: nobody said */
+  char *config;        /* -f: the store's mailfs.conf, instead of -s */
+  gboolean json, quiet, verbose, help, version;
+  int exit_code; /* what main returns when nothing failed */
+} Tool;
+
+typedef struct {
+  const char *name;
+  const char *operands; /* "MAILBOX UID..." */
+  const char *summary;
+  bool strict; /* options end at the first operand, since operands may begin with '-' */
+  const GOptionEntry *options;
+  bool (*run) (Tool *tool, int argc, char **argv, GError **error);
+} Command;
+
+/* One file each. */
+bool cat_run (Tool *tool, int argc, char **argv, GError **error);
+bool command_run (Tool *tool, int argc, char **argv, GError **error);
+bool deliver_run (Tool *tool, int argc, char **argv, GError **error);
+bool flag_run (Tool *tool, int argc, char **argv, GError **error);
+bool import_run (Tool *tool, int argc, char **argv, GError **error);
+bool init_run (Tool *tool, int argc, char **argv, GError **error);
+bool list_run (Tool *tool, int argc, char **argv, GError **error);
+extern const GOptionEntry cat_options[], deliver_options[], import_options[], list_options[];
+
+/* The options of a verb of store_commands[], one for each word that it takes. */
+const GOptionEntry *command_options (const StoreCommand *command);
+
+/* ---- tool.c: finding the store and a mailbox in it ---------------------------------------------
+ */
+
+/* Where the store is: -s, else -f, else $MAILSTORE, else /var/lib/mailfs. Owned by the caller. */
+char *tool_store_path (const Tool *tool);
+Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
+
+/* Opens the mailbox that `spelling` names; a user stands for that user's INBOX. EISDIR: it is a
+ * directory that holds no messages. */
+StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **error);
+
+/* One UID in decimal, or EINVAL. */
+bool tool_uid_parse (const char *text, uint32_t *out_uid, GError **error);
+
+/* One line on standard error that is no error; silent with -q. */
+void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* ---- text.c: figures for people ----------------------------------------------------------------
+ */
+
+char *text_count (uint64_t count, const char *one, const char *many); /* "1 message" */
+char *text_size (uint64_t bytes);                                     /* "45.1 MB" */
+char *text_seconds (double seconds);    /* "4.2 s", "3:07", "1:00:09" */
+char *text_local_time (int64_t time_s); /* "2024-05-31 17:04", in the local time zone */
+char *text_rfc3339 (int64_t time_s);    /* "2024-05-31T15:04:09Z"; NULL for INT64_MIN */
+
+/* Printable UTF-8 made at least, or at most, `width` columns of a terminal wide; what is cut ends
+ * in
+ * "~". */
+char *text_pad (const char *text, int width);
+char *text_cut (const char *text, int width);
+
+/* Columns of the terminal at `fd`, or 0 when it is none. */
+int text_columns (int fd);
+
+/* ---- json.c: one object per line ---------------------------------------------------------------
+ */
+
+/* Strings may hold any bytes: what is not UTF-8 becomes U+FFFD. A NULL string is written as null.
+ */
+GString *json_begin (const char *type); /* {"type":"message" */
+void json_string (GString *json, const char *key, const char *value);
+void json_uint (GString *json, const char *key, uint64_t value);
+void json_bool (GString *json, const char *key, bool value);
+/* The words of `value`, which are separated by one space, as an array. */
+void json_words (GString *json, const char *key, const char *value);
+void json_print (GString *json); /* ends the object, prints it as a line and frees it */
+
+/* One message, as `list` and `flag` print it. */
+void message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage *message);
+
+/* ---- progress.c: a bar, and the way to stop what it shows ---------------------------------------
+ */
+
+/*
+ * The bar stands on standard error while that is a terminal, and is gone when the Progress is.
+ * While one lives, the first SIGINT or SIGTERM only asks to stop: see progress_interrupted(); a
+ * second one ends the process at once.
+ */
+typedef struct Progress Progress;
+
+Progress *progress_new (const Tool *tool);
+void progress_show (Progress *self, const StoreProgress *now);
+double progress_seconds (const Progress *self); /* since progress_new() */
+void progress_free (Progress *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Progress, progress_free)
+
+/* The signal that asked to stop, or 0. */
+int progress_interrupted (void);

@@ -20,8 +20,7 @@ typedef struct {
   GList *link;
 } Entry;
 
-/* ---- handles
- * ------------------------------------------------------------------------------------- */
+/* ---- handles ------------------------------------------------------------------------------- */
 
 static Handle *
 handle_new (const char *path)
@@ -70,8 +69,7 @@ handle_is_current (const Handle *self)
   return same_file (&now, &self->failed);
 }
 
-/* ---- the order of use
- * ------------------------------------------------------------------------------ */
+/* ---- the order of use ---------------------------------------------------------------------- */
 
 static void
 evict (GHashTable *table, GQueue *order, Entry *entry, GDestroyNotify destroy)
@@ -142,8 +140,7 @@ cache_clear (Store *store)
   g_clear_pointer (&store->list, handle_unref);
 }
 
-/* ---- the mailbox list
- * ------------------------------------------------------------------------------ */
+/* ---- the mailbox list ---------------------------------------------------------------------- */
 
 /* Opens the list, or makes it again: on disk, or in memory where nothing may be written. */
 static Handle *
@@ -169,7 +166,7 @@ open_list (Store *store, const char *path, GError **error)
 Handle *
 cache_list (Store *store, GError **error)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   Handle *current = store->list;
   /* One that had to be made in memory stays: what it was made from cannot be watched. */
   if (current != NULL && (current->failure != NULL || list_is_current (current->list)))
@@ -180,7 +177,7 @@ cache_list (Store *store, GError **error)
   Handle *opened = open_list (store, path, error);
   if (opened == NULL)
     return NULL;
-  g_autoptr (GMutexLocker) again = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   g_clear_pointer (&store->list, handle_unref);
   store->list_in_memory = opened->failure != NULL && store_is_read_only (store);
   if (!store->list_in_memory)
@@ -192,17 +189,16 @@ cache_list (Store *store, GError **error)
 void
 cache_drop_list (Store *store)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   g_clear_pointer (&store->list, handle_unref);
 }
 
-/* ---- indexes
- * --------------------------------------------------------------------------------------- */
+/* ---- indexes ------------------------------------------------------------------------------- */
 
 static Handle *
 cached_index (Store *store, uint32_t owner)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   Entry *entry = find (store->indexes, &store->index_order, owner);
   return entry != NULL ? handle_ref (entry->value) : NULL;
 }
@@ -251,7 +247,7 @@ reopen_index (Store *store, uint32_t owner, bool create, GError **error)
   g_autoptr (Handle) handle = open_index (store, path, create);
   if (create && handle->index != NULL && !layout_own_path (store, path, error))
     return NULL;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   insert (store->indexes, &store->index_order, owner, handle_ref (handle), INDEXES_MAX,
           (GDestroyNotify)handle_unref);
   return g_steal_pointer (&handle);
@@ -279,17 +275,16 @@ cache_index (Store *store, uint32_t owner, bool create, GError **error)
 void
 cache_drop_index (Store *store, uint32_t owner)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   drop (store->indexes, &store->index_order, owner, (GDestroyNotify)handle_unref);
 }
 
-/* ---- mailboxes
- * --------------------------------------------------------------------------------------- */
+/* ---- mailboxes ----------------------------------------------------------------------------- */
 
 static StoreMailbox *
 cached_mailbox (Store *store, uint32_t number)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   Entry *entry = find (store->mailboxes, &store->mailbox_order, number);
   if (entry == NULL)
     return NULL;
@@ -337,7 +332,7 @@ store_mailbox_open (Store *self, uint32_t number, GError **error)
   mailbox = open_mailbox (self, number, error);
   if (mailbox == NULL)
     return NULL;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   insert (self->mailboxes, &self->mailbox_order, number, store_mailbox_ref (mailbox), MAILBOXES_MAX,
           (GDestroyNotify)store_mailbox_unref);
   return mailbox;

@@ -87,7 +87,7 @@ is_deleted (const Ring *ring)
 void
 change_note (Store *store, uint32_t number, uint32_t uid)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   if (store->ring != NULL && is_deleted (store->ring))
     g_clear_pointer (&store->ring, ring_free);
   if (store->ring == NULL)
@@ -102,8 +102,7 @@ change_note (Store *store, uint32_t number, uint32_t uid)
   atomic_store (&slot->position, position);
 }
 
-/* ---- watching
- * -------------------------------------------------------------------------------------- */
+/* ---- watching ------------------------------------------------------------------------------ */
 
 StoreWatch *
 store_watch_new (Store *self, GError **error)

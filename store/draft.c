@@ -39,8 +39,7 @@ struct StoreDraft {
   StoreSummary summary;
 };
 
-/* ---- writing
- * ------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 StoreDraft *
 store_draft_new (Store *self, const StoreFacts *facts, GError **error)
@@ -276,8 +275,7 @@ store_draft_free (StoreDraft *self)
   g_free (self);
 }
 
-/* ---- appending
- * ------------------------------------------------------------------------------------------- */
+/* ---- appending ----------------------------------------------------------------------------- */
 
 /* One commit of drafts into a mailbox. */
 typedef struct {

@@ -25,8 +25,7 @@ store_command_find (const char *name)
   return NULL;
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------ */
 
 static const struct {
   const char *text;
@@ -98,8 +97,7 @@ store_request_free (StoreRequest *self)
   g_free (self);
 }
 
-/* ---- findings
- * -------------------------------------------------------------------------------------------- */
+/* ---- findings ------------------------------------------------------------------------------ */
 
 const char *
 store_problem_name (StoreProblem problem)
@@ -153,15 +151,13 @@ job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, ui
                             .object = store_text_printable (object),
                             .detail = store_text_printable (text),
                             .fixed = fixed};
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   g_ptr_array_add (self->findings, finding);
   self->result.fixed += fixed;
   self->result.left += !fixed;
 }
 
-/* ---- jobs
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- jobs ---------------------------------------------------------------------------------- */
 
 StoreJob *
 store_job_new (Store *self, StoreRequest *request)
@@ -213,7 +209,7 @@ job_has (const StoreJob *self, StoreWords word)
 void
 job_step (StoreJob *self, uint64_t done, uint64_t total)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   self->done += done;
   self->total += total;
 }
@@ -221,7 +217,7 @@ job_step (StoreJob *self, uint64_t done, uint64_t total)
 void
 job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t bytes)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   self->result.mailboxes += mailboxes;
   self->result.messages += messages;
   self->result.bytes += bytes;
@@ -230,7 +226,7 @@ job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t b
 void
 store_job_progress (StoreJob *self, StoreProgress *out)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   *out = (StoreProgress){self->done, self->total, "messages"};
 }
 
@@ -246,8 +242,7 @@ store_job_result (const StoreJob *self, StoreResult *out)
   *out = self->result;
 }
 
-/* ---- which mailboxes
- * -------------------------------------------------------------------------------------- */
+/* ---- which mailboxes ----------------------------------------------------------------------- */
 
 /* Calls `each` for the children of a node. */
 typedef bool (*ChildFunc) (StoreJob *job, const StoreNode *child, void *data, GError **error);

@@ -199,7 +199,7 @@ make_tmp (Store *store, int tmp, const char *name)
 int
 layout_tmp (Store *store, GError **error)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&store->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   if (store->tmp_fd >= 0)
     return store->tmp_fd;
   auto_fd tmp = layout_open (store->fd, "tmp", O_RDONLY | O_DIRECTORY, 0);

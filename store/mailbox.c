@@ -26,7 +26,7 @@ now_ns (void)
 static GArray *
 directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   if (self->uids != NULL && self->uids_ns == mtime_ns)
     return g_array_ref (self->uids);
   g_clear_pointer (&locker, g_mutex_locker_free);
@@ -34,7 +34,7 @@ directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
   if (uids == NULL)
     return NULL;
   if (now_ns () - mtime_ns > 100000000) {
-    g_autoptr (GMutexLocker) again = g_mutex_locker_new (&self->mutex);
+    g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
     g_clear_pointer (&self->uids, g_array_unref);
     self->uids = g_array_ref (uids);
     self->uids_ns = mtime_ns;

@@ -298,8 +298,8 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
   facts.highestmodseq++;
   if (!flag_files (self, flaggings, facts.highestmodseq, error))
     return false;
-  /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the index
-   * was deleted meanwhile: then there is nobody to believe but the files. */
+  /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the
+   * index was deleted meanwhile: then there is nobody to believe but the files. */
   if (write != NULL && !flag_rows (self, write, flaggings, &facts, &failure) &&
       failure->code != ESTALE) {
     restore_files (self, flaggings, flaggings->len);

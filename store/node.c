@@ -69,8 +69,7 @@ node_child_kind (StoreNodeKind parent, const char *name)
   return STORE_NODE_ROOT;
 }
 
-/* ---- by number and by name
- * ------------------------------------------------------------------------ */
+/* ---- by number and by name ----------------------------------------------------------------- */
 
 bool
 store_node_get (Store *self, uint32_t number, StoreNode *out, GError **error)
@@ -176,8 +175,7 @@ store_node_title (Store *self, uint32_t number, GError **error)
                           names[3] ? names[3] : "");
 }
 
-/* ---- spellings
- * ------------------------------------------------------------------------------------- */
+/* ---- spellings ----------------------------------------------------------------------------- */
 
 /* Splits at slashes; empty names are left out. */
 static GPtrArray *
@@ -305,8 +303,7 @@ store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **
   return true;
 }
 
-/* ---- making
- * ---------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------------------------- */
 
 typedef struct {
   Store *store;

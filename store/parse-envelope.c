@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/parse.h"
 
-#include <gmime/gmime.h>
 #include <string.h>
 
 /* What of a Date, Subject, In-Reply-To or Message-ID is kept, and what that takes at most in IMAP's
@@ -67,11 +66,4 @@ parse_put_envelope (GString *out, const ParseHeader *header)
   is_whole &= put_text (out, parse_header_get (header, PARSE_FIELD_MESSAGE_ID));
   g_string_append_c (out, ')');
   return is_whole;
-}
-
-int64_t
-parse_date (const char *text)
-{
-  g_autoptr (GDateTime) date = text == NULL ? NULL : g_mime_utils_header_decode_date (text);
-  return date == NULL ? INT64_MIN : g_date_time_to_unix (date);
 }

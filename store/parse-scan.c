@@ -224,14 +224,18 @@ push_part (ParseScan *self)
       .start_line = self->lines,
   };
   g_string_append_len (self->texts, part->tail->str, part->tail->len);
-  bool is_holder = part->kind == PARSE_KIND_MESSAGE || part->boundary->len > 0;
-  if (is_holder && (self->depth == PARSE_DEPTH_MAX || part->boundary->len > BOUNDARY_MAX))
+  /* Blanks at its end are no part of a boundary. */
+  size_t boundary_size = part->boundary->len;
+  while (boundary_size > 0 && g_ascii_isspace (part->boundary->str[boundary_size - 1]))
+    boundary_size--;
+  bool is_holder = part->kind == PARSE_KIND_MESSAGE || boundary_size > 0;
+  if (is_holder && (self->depth == PARSE_DEPTH_MAX || boundary_size > BOUNDARY_MAX))
     self->damage |= STORE_DAMAGE_LIMIT;
   else if (part->kind == PARSE_KIND_MESSAGE)
     begin_header (self);
   else {
-    top->boundary_size = part->boundary->len;
-    g_string_append_len (self->texts, part->boundary->str, part->boundary->len);
+    top->boundary_size = boundary_size;
+    g_string_append_len (self->texts, part->boundary->str, boundary_size);
   }
   self->depth++;
   self->parts++;

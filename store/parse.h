@@ -6,8 +6,9 @@
  *   parse-scan.c      finds header blocks, boundaries and sizes, line by line, and writes
  * BODYSTRUCTURE parse-header.c    splits a header block into the fields we need; strings in IMAP's
  * spelling parse-body.c      what the Content-* fields of one part say, in BODYSTRUCTURE's spelling
- *   parse-envelope.c  ENVELOPE out of a message's fields, and its date
+ *   parse-envelope.c  ENVELOPE out of a message's fields
  *   parse-address.c   lists of addresses
+ *   parse-date.c      Date
  *   parse-summary.c   reads header fields back out of an ENVELOPE
  *
  * Nothing here recurses, and each byte of a message is looked at a bounded number of times.

@@ -25,7 +25,6 @@ struct Pipeline {
   GQueue order; /* of Slot: what is not committed, oldest first */
   GQueue todo;  /* those of them that no worker has taken */
   uint64_t bytes;
-  bool committing; /* the committing thread is at work on an item it took off `order` */
   bool ended, stopped;
   GError *failure; /* the first; NULL: none */
 };
@@ -50,7 +49,7 @@ static void *
 run_worker (void *data)
 {
   Pipeline *self = data;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   for (;;) {
     while (!self->stopped && !self->ended && self->todo.length == 0)
       g_cond_wait (&self->todo_grew, &self->mutex);
@@ -87,19 +86,16 @@ static void *
 run_committer (void *data)
 {
   Pipeline *self = data;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   g_autoptr (GError) failure = NULL;
   bool ok = true;
   Slot *slot;
   while (ok && (slot = take_oldest (self)) != NULL) {
-    self->committing = true;
     g_cond_signal (&self->room_made);
     g_mutex_unlock (&self->mutex);
     ok = self->steps.commit (slot->item, self->data, &failure);
     g_free (slot);
     g_mutex_lock (&self->mutex);
-    self->committing = false;
-    g_cond_signal (&self->room_made);
   }
   if (ok && !self->stopped) {
     g_mutex_unlock (&self->mutex);
@@ -162,7 +158,7 @@ wait_for_room (Pipeline *self)
 bool
 pipeline_push (Pipeline *self, void *item, uint64_t size)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   tick (self);
   while (!self->stopped && !has_room (self, size))
     wait_for_room (self);
@@ -177,15 +173,6 @@ pipeline_push (Pipeline *self, void *item, uint64_t size)
   g_queue_push_tail (&self->todo, slot);
   g_cond_signal (&self->todo_grew);
   return true;
-}
-
-bool
-pipeline_drain (Pipeline *self)
-{
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->mutex);
-  while (!self->stopped && (self->order.length > 0 || self->committing))
-    wait_for_room (self);
-  return !self->stopped;
 }
 
 bool

@@ -53,8 +53,7 @@ tell (const Walk *walk, StoreProblem problem, uint32_t number, const char *path,
     walk->report (problem, number, path, detail, walk->data);
 }
 
-/* ---- walking
- * --------------------------------------------------------------------------------------- */
+/* ---- walking ------------------------------------------------------------------------------- */
 
 static int
 compare_names (gconstpointer a, gconstpointer b)
@@ -174,8 +173,7 @@ add_children (Walk *walk, guint parent, GError **error)
   return names != NULL;
 }
 
-/* ---- numbers
- * ----------------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------------------------- */
 
 static bool
 write_state (Walk *walk, Found *found, uint32_t uidvalidity, GError **error)
@@ -220,8 +218,7 @@ give_numbers (Walk *walk, GError **error)
   return true;
 }
 
-/* ---- the list
- * ---------------------------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------------------------ */
 
 static bool
 is_listed (List *list, const ListNode *node, bool *out_listed, GError **error)

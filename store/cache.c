@@ -318,8 +318,7 @@ open_mailbox (Store *store, uint32_t number, GError **error)
   self->owner = node.owner;
   self->kind = node.kind;
   self->path = g_steal_pointer (&path);
-  self->fd = fd;
-  fd = -1;
+  self->fd = g_steal_fd (&fd);
   return self;
 }
 

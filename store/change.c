@@ -72,8 +72,7 @@ ring_open (Store *store, bool writable)
     atomic_store (&shared->magic, RING_MAGIC);
   Ring *ring = g_new0 (Ring, 1);
   ring->shared = shared;
-  ring->fd = fd;
-  fd = -1;
+  ring->fd = g_steal_fd (&fd);
   return ring;
 }
 

@@ -80,12 +80,12 @@ struct StoreMailbox {
 #define LAYOUT_EXPUNGED ".expunged"
 #define LAYOUT_STATE    ".state"
 
-/* Opens `path` below the directory `fd`, never through a symbolic link and never out of it
- * (openat2). O_CLOEXEC is added. Returns a descriptor, or -1 with errno set. */
+/* Opens `path` below the directory `fd`, never through a symbolic link and never out of it (openat2);
+ * "" is the directory itself. O_CLOEXEC is added; opening for reading does not change the atime where
+ * that is allowed. Returns a descriptor, or -1 with errno set. */
 int layout_open (int fd, const char *path, int flags, mode_t mode);
 
-/* Like layout_open() for reading mail: does not change its atime where that is allowed, and only
- * opens regular files. */
+/* Opens a regular file for reading; EMEDIUMTYPE when it is something else. */
 int layout_open_message (int fd, const char *name);
 
 /* Gives a new file or directory to the store's owner, when root makes it. */

@@ -16,29 +16,30 @@ layout_open (int fd, const char *path, int flags, mode_t mode)
   struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
                          .mode = flags & O_CREAT ? mode : 0,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-  return (int)syscall (SYS_openat2, fd, *path ? path : ".", &how, sizeof how);
+  bool reading = (flags & (O_ACCMODE | O_CREAT)) == O_RDONLY;
+  how.flags |= reading ? O_NOATIME : 0;
+  int opened = (int)syscall (SYS_openat2, fd, *path ? path : ".", &how, sizeof how);
+  /* Only the owner may read without leaving a trace. */
+  if (opened < 0 && errno == EPERM && reading) {
+    how.flags &= ~(uint64_t)O_NOATIME;
+    opened = (int)syscall (SYS_openat2, fd, *path ? path : ".", &how, sizeof how);
+  }
+  return opened;
 }
 
 int
 layout_open_message (int fd, const char *name)
 {
   /* O_NONBLOCK: a FIFO in the place of a message must not hold the opener up. */
-  int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
-  auto_fd message = layout_open (fd, name, flags | O_NOATIME, 0);
-  if (message < 0 && errno == EPERM)
-    message = layout_open (fd, name, flags, 0);
-  if (message < 0)
-    return -1;
+  auto_fd message = layout_open (fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
   struct stat st;
-  if (fstat (message, &st) < 0)
+  if (message < 0 || fstat (message, &st) < 0)
     return -1;
   if (!S_ISREG (st.st_mode)) {
     errno = EMEDIUMTYPE;
     return -1;
   }
-  int opened = message;
-  message = -1;
-  return opened;
+  return g_steal_fd (&message);
 }
 
 bool
@@ -191,9 +192,7 @@ make_tmp (Store *store, int tmp, const char *name)
   }
   if (!layout_own (store, fd, NULL))
     return -1;
-  int made = fd;
-  fd = -1;
-  return made;
+  return g_steal_fd (&fd);
 }
 
 int

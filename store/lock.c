@@ -26,9 +26,7 @@ lock_directory (int directory_fd, const char *name, GError **error)
       return -1;
     }
   }
-  int locked = fd;
-  fd = -1;
-  return locked;
+  return g_steal_fd (&fd);
 }
 
 int

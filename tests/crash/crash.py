@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""crash.py OPERATION... - what is left when an operation is cut short, wherever that is.
+
+Each operation is run on a fresh copy of a prepared store again and again: killed before its first
+call that changes the disk, before its second, and so on until it runs to its end. The same with calls
+that fail. Each time, flatstore.py says whether anything was lost, cut, doubled or mixed, then `check`
+must work, `reconstruct` must lead to a clean `check`, and the operation, run again, to what it leads
+to undisturbed.
+
+Environment: MAILFS_BUILD, the build directory; CRASH_ALL=1, every call and every kind of failure
+instead of a choice that takes a minute; CRASH_DIR, where to work (default: memory, if it has user
+attributes, else the temporary directory); CRASH_JOBS, processes (default: one a core).
+"""
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import flatstore
+import sample
+
+BUILD = os.path.abspath(os.environ["MAILFS_BUILD"])
+MAILSTORE = os.path.join(BUILD, "tools", "mailstore")
+KILL_AT = os.path.join(BUILD, "tests", "crash", "kill-at")
+ALL = os.environ.get("CRASH_ALL") == "1"
+JOBS = int(os.environ.get("CRASH_JOBS", os.cpu_count()))
+KILLED = 128 + 9
+
+# Sanitizers end a process with an exit code of their own, so that it is not taken for one of ours.
+ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="exitcode=99", TSAN_OPTIONS="exitcode=99",
+                   UBSAN_OPTIONS="exitcode=99", LC_ALL="C.UTF-8", TZ="UTC")
+EXIT_CODES = {0, 1, *range(64, 79)}
+
+
+class Violation(Exception):
+    pass
+
+
+def require(condition, text):
+    if not condition:
+        raise Violation(text)
+
+
+def mailstore(store, *words, stdin=b"", before=()):
+    """Runs a command, with the words `before` in front of it, and sees that it does not crash."""
+    command = [*before, MAILSTORE, "-s", store, *words]
+    try:
+        result = subprocess.run(command, input=stdin, capture_output=True, env=ENVIRONMENT,
+                                timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise Violation(f"{' '.join(words)} hangs") from None
+    result.stderr = result.stderr.decode(errors="replace")
+    require(result.returncode in EXIT_CODES or before and result.returncode == KILLED,
+            f"{' '.join(words)} exits with {result.returncode}: {result.stderr}")
+    return result
+
+
+def succeed(store, *words, stdin=b""):
+    result = mailstore(store, *words, stdin=stdin)
+    said = " | ".join((result.stdout.decode(errors="replace") + result.stderr).splitlines())
+    require(result.returncode == 0, f"{' '.join(words)} exits with {result.returncode}: {said}")
+    return result
+
+
+# ---- the operations ------------------------------------------------------------------------------
+
+class Operation:
+    """A command line, and what the store is like before it."""
+
+    def __init__(self, *words, stdin=b"", prepare=None):
+        self.words = words
+        self.stdin = stdin
+        self.prepare = prepare
+        # Run once more, it does again what it did: a delivery is no import.
+        self.is_repeating = words[0] == "deliver"
+
+    def run(self, store, source, before=()):
+        words = [w.format(source=source) for w in self.words]
+        return mailstore(store, *words, stdin=self.stdin, before=before)
+
+
+def remove_indexes(store):
+    shutil.rmtree(os.path.join(store, "index"))
+
+
+def remove_list(store):
+    os.unlink(os.path.join(store, "mailboxes.sqlite3"))
+
+
+def change_files(store):
+    """What an administrator does by hand: a message gone, one restored, flags changed."""
+    inbox = os.path.join(store, "mail/example.com/user/joe/INBOX")
+    os.unlink(os.path.join(inbox, "0000000002.eml"))
+    os.setxattr(os.path.join(inbox, "0000000003.eml"), "user.mailfs.state", b"1 900 1 0 \\Draft New")
+    restored = os.path.join(inbox, "0000000040.eml")
+    shutil.copy2(os.path.join(inbox, "0000000004.eml"), restored)
+    os.chmod(restored, 0o640)
+
+
+INBOX = "joe@example.com/INBOX"
+OPERATIONS = {
+    "deliver": [Operation("deliver", "--date", "@1700000500", "--flags", "\\Seen Work", INBOX,
+                          stdin=sample.message(number)) for number in (51, 53)],
+    "create": [Operation("deliver", "--create", "--date", "@1700000500", "joe@example.com/New/Sub",
+                         stdin=sample.message(50)),
+               Operation("deliver", "--create", "--date", "@1700000500", "new@example.org",
+                         stdin=sample.message(50))],
+    "flag": [Operation("flag", INBOX, "1,3,4", "=Flagged", "=Other")],
+    "import": [Operation("import", "--format", kind, "{source}/" + kind, "joe@example.com")
+               for kind in ("eml", "maildir", "mbox")],
+    "reconstruct": [Operation("reconstruct", "-r", prepare=remove_indexes),
+                    Operation("reconstruct", "-m", prepare=remove_list),
+                    Operation("reconstruct", "-r", prepare=change_files)],
+    "reset": [Operation("reset", "joe@example.com")],
+}
+
+
+def prepare_sources(path):
+    os.mkdir(path)
+    numbers = range(20, 32)
+    sample.make_eml(os.path.join(path, "eml"), numbers)
+    sample.make_maildir(os.path.join(path, "maildir"), numbers)
+    sample.make_mbox(os.path.join(path, "mbox"), numbers)
+
+
+def prepare_store(path):
+    succeed(path, "init")
+    for number in range(1, 7):
+        succeed(path, "deliver", "--create", "--date", f"@{sample.DATE + number}",
+                "--flags", ["", "\\Seen", "\\Flagged Work"][number % 3],
+                ["joe@example.com/INBOX", "joe@example.com/Archive/2023"][number > 4],
+                stdin=sample.message(number))
+    succeed(path, "deliver", "--create", "anna@example.com", stdin=sample.message(7))
+
+
+# ---- what must hold ------------------------------------------------------------------------------
+
+def require_between(before, now, end):
+    """Nothing is lost, cut, doubled or mixed: `now` lies between the two others."""
+    faults = [fault for fault in now.faults if fault not in before.faults]
+    require(not faults, f"not in order: {faults}")
+    for path, old in before.mailboxes.items():
+        new = now.mailboxes.get(path)
+        require(new is not None, f"{path} is lost")
+        require((new.number, new.uidvalidity) == (old.number, old.uidvalidity)
+                and new.uidnext >= old.uidnext, f"{path}: {old[:3]} became {new[:3]}")
+        for uid, was in old.messages.items():
+            message = new.messages.get(uid)
+            wanted = end.mailboxes[path].messages[uid]
+            require(message is not None, f"{path} {uid} is lost")
+            require((message.sha256, message.mtime) == (was.sha256, was.mtime),
+                    f"{path} {uid}: {was} became {message}")
+            require((message.flags, message.modseq) in [(was.flags, was.modseq),
+                                                        (wanted.flags, wanted.modseq)],
+                    f"{path} {uid}: {was}, {wanted}, but {message}")
+        reused = [uid for uid in new.messages if uid not in old.messages and uid < old.uidnext]
+        require(not reused, f"{path}: UIDs {reused} are used again")
+    require(now.mailboxes.keys() <= end.mailboxes.keys(), f"mailboxes {list(now.mailboxes)}")
+    strange = now.contents() - (before.contents() | end.contents())
+    require(not strange, f"nobody put there: {strange}")
+
+
+def mail_files(store):
+    """Each message file with all that must not change about it."""
+    found = {}
+    for directory, _, names in os.walk(os.path.join(store, "mail")):
+        for name in names:
+            path = os.path.join(directory, name)
+            status = os.stat(path)
+            found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return found
+
+
+def require_listed(store, mailboxes, fact):
+    """`list` tells the same of these mailboxes as their files: all, or one `fact`."""
+    for path, mailbox in mailboxes:
+        lines = succeed(store, "--json", "list", path).stdout.splitlines()
+        told = {line["uid"]: frozenset(line["flags"]) for line in map(json.loads, lines)}
+        files = {uid: message.flags for uid, message in mailbox.messages.items()}
+        require(fact(told) == fact(files), f"{path}: list tells {told}, the files {files}")
+
+
+def require_repairable(store, before):
+    """check works, reconstruct makes it clean, and neither touches a message file."""
+    files, state = mail_files(store), flatstore.read(store)
+    require_listed(store, state.changed_since(before), set)
+    require(mailstore(store, "check").returncode in (0, 1), "check failed")
+    require(flatstore.read(store) == state, "check changed something")
+    succeed(store, "reconstruct", "-m")
+    succeed(store, "reconstruct", "-r")
+    succeed(store, "check")
+    require(mail_files(store) == files, "reconstruct changed message files")
+    state = flatstore.read(store)
+    require(not state.faults, f"not in order after reconstruct: {state.faults}")
+    require_listed(store, state.mailboxes.items(), dict)
+    return state
+
+
+class Trial:
+    """One operation on one prepared store, with what it leads to when nothing disturbs it."""
+
+    def __init__(self, operation, base, source, directory):
+        self.operation, self.source, self.directory = operation, source, directory
+        self.base = os.path.join(directory, "base")
+        shutil.copytree(base, self.base)
+        if operation.prepare is not None:
+            operation.prepare(self.base)
+        self.before = flatstore.read(self.base)
+        store = self.fresh_store()
+        result, calls = self.run(store, 0, "kill", False)
+        require(result.returncode == 0, f"undisturbed it fails: {result.stderr}")
+        self.end = flatstore.read(store)
+        self.calls = len(calls)
+        shutil.rmtree(store)
+        self.complaint = self.complaint_afterwards()
+
+    def complaint_afterwards(self):
+        """What check says after the operation, in a store that was clean before it."""
+        store = self.fresh_store()
+        require_repairable(store, self.before)
+        self.operation.run(store, self.source)
+        complaint = mailstore(store, "check").stdout.decode()
+        shutil.rmtree(store)
+        return complaint
+
+    def fresh_store(self):
+        store = tempfile.mkdtemp(dir=self.directory)
+        shutil.copytree(self.base, store, dirs_exist_ok=True)
+        return store
+
+    def run(self, store, at, effect, is_sticky):
+        """The operation's result, and the calls that it made."""
+        log = store + ".log"
+        before = [KILL_AT, "-d", store, "-n", str(at), "-e", effect, "-l", log,
+                  *(["-s"] if is_sticky else []), "--"]
+        result = self.operation.run(store, self.source, before)
+        with open(log, encoding="utf-8", errors="surrogateescape") as file:
+            calls = [line.split(" ", 2)[1:] for line in file.read().splitlines()]
+        os.unlink(log)
+        return result, calls
+
+    def disturb(self, at, effect, is_sticky=False):
+        """Returns whether the call number `at` was reached, and what went wrong after it."""
+        store, calls, result, what = self.fresh_store(), [], None, f"call {at}"
+        try:
+            result, calls = self.run(store, at, effect, is_sticky)
+            name, path = calls[at - 1] if len(calls) >= at else ("", "")
+            what = f"call {at}, {name} {path}"
+            self.require_told(result, name, path, effect)
+            self.require_recovers(store, result)
+            shutil.rmtree(store)
+            return len(calls) >= at, None
+        except Violation as violation:
+            end = f"it ended with {result.returncode} {result.stderr.strip()}; " if result else ""
+            return len(calls) >= at, (f"{effect}{' from' if is_sticky else ''} at {what}: {violation}; "
+                                      f"{end}see {store}")
+
+    def require_told(self, result, name, path, effect):
+        """A failure is told with the thing it is about; a sync that failed is never taken for done."""
+        if effect == "kill" or not name:
+            return
+        if result.returncode == 0:
+            # The index may fail, it is only a cache.
+            require("sync" not in name or path == "" or path.startswith("/index"),
+                    "success in spite of a failed sync")
+            return
+        require(re.search("[/']", result.stderr), "the error has neither a path nor a quoted name")
+
+    def require_recovers(self, store, result):
+        now = flatstore.read(store)
+        require_between(self.before, now, self.end)
+        landed = now.contents() - self.before.contents()
+        if result.returncode == 0:
+            require(now.contents() == self.end.contents(), "success, but not all is there")
+        elif self.operation.words[0] == "deliver" and result.stdout:
+            require(landed, f"acknowledged {result.stdout.strip()}, but lost")
+
+        # An index that was ahead of a file that was put back may decide for the new flags, or the old.
+        repaired = require_repairable(store, self.before)
+        require_between(self.before, repaired, self.end)
+        require(repaired.contents() == now.contents() or result.returncode != 0,
+                "reconstruct took back what was acknowledged")
+        again = self.operation.run(store, self.source)
+        require(again.returncode == 0, f"run again, it fails: {again.stderr}")
+        wanted = self.end.contents() + (landed if self.operation.is_repeating else collections.Counter())
+        require(flatstore.read(store).contents() == wanted, "run again, it leads elsewhere")
+
+        succeed(store, "deliver", "anna@example.com", stdin=sample.message(60))
+        left = os.listdir(os.path.join(store, "tmp"))
+        require(not left, f"left in tmp/: {left}")
+        if not self.complaint:
+            succeed(store, "check")
+
+    def disturbances(self):
+        """(effect, sticky, step) of each kind of disturbance."""
+        yield "kill", False, 1
+        yield "EIO", False, 1 if ALL else 2
+        yield "EIO", True, 1 if ALL else 5
+        yield "ENOSPC", True, 1 if ALL else 5
+        yield "short", True, 1 if ALL else 5
+        if ALL:
+            yield "ENOSPC", False, 1
+
+    def disturb_all(self, pool):
+        """Returns the violations, each told in one line."""
+        title = " ".join(self.operation.words)
+        violations = []
+        if self.complaint and self.operation.words[0] != "reset":
+            violations.append(f"{title}: undisturbed, it leaves a store of which check says: "
+                              f"{self.complaint.splitlines()}")
+        for effect, is_sticky, step in self.disturbances():
+            points = range(1, self.calls + 1, step)
+            outcomes = list(pool.map(lambda at: self.disturb(at, effect, is_sticky), points))
+            # Threads do not always make as many calls as the first time.
+            at = self.calls + 1
+            while step == 1 and at < self.calls + 50 and outcomes[-1][0]:
+                outcomes.append(self.disturb(at, effect, is_sticky))
+                at += 1
+            found = [violation for _, violation in outcomes if violation is not None]
+            print(f"{title}: {effect}{' from' if is_sticky else ''} at {len(outcomes)} calls: "
+                  f"{len(found)} violations", flush=True)
+            violations += [f"{title}: {violation}" for violation in found]
+        return violations
+
+
+def working_directory():
+    """In memory if files there can have user attributes: syncs cost nothing, and nothing needs them."""
+    for parent in [os.environ.get("CRASH_DIR"), "/dev/shm", tempfile.gettempdir()]:
+        if parent is not None and os.path.isdir(parent):
+            path = os.path.realpath(tempfile.mkdtemp(prefix="mailfs-crash.", dir=parent))
+            try:
+                os.setxattr(path, "user.test", b"1")
+                return path
+            except OSError:
+                os.rmdir(path)
+    print("no place whose files can have user attributes: skipped")
+    sys.exit(77)
+
+
+def main(names):
+    top = working_directory()
+    base, source = os.path.join(top, "base"), os.path.join(top, "source")
+    prepare_sources(source)
+    prepare_store(base)
+    violations = []
+    result = mailstore(base, "check")
+    if result.returncode != 0:
+        violations.append(f"of a store that only saw deliveries check says: {result.stdout.decode()}")
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for name in names:
+            for number, operation in enumerate(OPERATIONS[name]):
+                directory = os.path.join(top, f"{name}{number}")
+                os.mkdir(directory)
+                violations += Trial(operation, base, source, directory).disturb_all(pool)
+    for violation in violations:
+        print(violation, file=sys.stderr)
+    if violations:
+        sys.exit(1)
+    shutil.rmtree(top)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or OPERATIONS)

@@ -80,9 +80,10 @@ struct StoreMailbox {
 #define LAYOUT_EXPUNGED ".expunged"
 #define LAYOUT_STATE    ".state"
 
-/* Opens `path` below the directory `fd`, never through a symbolic link and never out of it (openat2);
- * "" is the directory itself. O_CLOEXEC is added; opening for reading does not change the atime where
- * that is allowed. Returns a descriptor, or -1 with errno set. */
+/* Opens `path` below the directory `fd`, never through a symbolic link and never out of it
+ * (openat2);
+ * "" is the directory itself. O_CLOEXEC is added; opening for reading does not change the atime
+ * where that is allowed. Returns a descriptor, or -1 with errno set. */
 int layout_open (int fd, const char *path, int flags, mode_t mode);
 
 /* Opens a regular file for reading; EMEDIUMTYPE when it is something else. */
@@ -274,6 +275,22 @@ bool mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error);
 bool message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity,
                      uint8_t out_sha256[32], GError **error);
 
+/* ---- draft.c: new mail ----------------------------------------------------------------------- */
+
+struct StoreDraft {
+  Store *store;
+  char name[32]; /* in the process's directory in tmp/ */
+  int fd;        /* while it is being written, else -1 */
+  bool in_tmp;   /* there is a file under `name` */
+  bool appended;
+  GByteArray *bytes; /* what was written, as long as it is small; NULL: parse the file */
+  uint64_t size;
+  MessageState state;
+  int64_t internal_s;
+  uint32_t wanted_uid, uid;
+  StoreSummary summary;
+};
+
 /* ---- parse.c: what a message's bytes say --------------------------------------------------- */
 
 #define PARSE_DEPTH_MAX  100u    /* nesting of multiparts and forwarded messages */
@@ -407,9 +424,9 @@ IndexMessage rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_
  * few messages. The user lock is held; the changes become part of `write`. */
 bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
 
-/* Collects differences of one owner's mailboxes and applies them in short commits. It is made before the
- * scan, and makes the index when there is none. ESTALE: the index was deleted or replaced meanwhile, and
- * all is to be done again. */
+/* Collects differences of one owner's mailboxes and applies them in short commits. It is made
+ * before the scan, and makes the index when there is none. ESTALE: the index was deleted or
+ * replaced meanwhile, and all is to be done again. */
 typedef struct Rebuild Rebuild;
 Rebuild *rebuild_new (StoreJob *job, uint32_t owner, GError **error);
 bool rebuild_item (ScanItem *item, void *rebuild, GError **error);       /* a ScanFunc */

@@ -89,8 +89,9 @@ layout_make_directory (Store *store, int parent_fd, const char *name, LayoutPrep
   if (mkdirat (tmp, temporary, 0750) < 0)
     return fail_errno (error, "make a directory in tmp");
   auto_fd fd = layout_open (tmp, temporary, O_RDONLY | O_DIRECTORY, 0);
-  bool ready = fd < 0 ? fail_errno (error, "open tmp/%s", temporary)
-                      : layout_own (store, fd, error) && prepare (fd, data, error);
+  bool ready = fd < 0 || fchmod (fd, 0750) < 0
+                   ? fail_errno (error, "open tmp/%s", temporary)
+                   : layout_own (store, fd, error) && prepare (fd, data, error);
   if (ready && fsync (fd) < 0)
     ready = fail_errno (error, "sync '%s'", name);
   /* Directories cannot be linked; without RENAME_NOREPLACE an empty one could be replaced, no

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench.py [PART...] - the parts are the functions part_*() below; run.sh sets the environment."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import corpus
+import measure
+import mount
+from measure import Case, Table, interleave, sh
+
+BUILD, WORK, PEERS = (os.path.abspath(os.environ[name])
+                      for name in ("MAILFS_BUILD", "BENCH_WORK", "BENCH_PEERS"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
+MESSAGES = int(os.environ.get("BENCH_MESSAGES", 20000))
+MAILSTORE = os.path.join(BUILD, "tools", "mailstore")
+MAILFS = os.path.join(BUILD, "fs", "mailfs")
+
+
+class Bench:
+    def __init__(self):
+        os.makedirs(WORK, exist_ok=True)
+        # Nothing is removed before the end: ext4 goes slowly over inodes that were freed lately.
+        self.directory = tempfile.mkdtemp(prefix="run.", dir=WORK)
+        self.corpus = os.environ.get("BENCH_CORPUS") or corpus.make_realistic(
+            os.path.join(WORK, f"corpus{MESSAGES}"), MESSAGES, PEERS)
+        self.count = corpus.count(self.corpus)
+        self.table = Table()
+        self._store = None
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def new_store(self, name):
+        sh(f"{MAILSTORE} -q init {self.path(name)}")
+        return self.path(name)
+
+    @property
+    def store(self):
+        """A store that holds the corpus, made when it is first needed."""
+        if self._store is None:
+            store = self.new_store("store")
+            sh(f"{MAILSTORE} -q -s {store} import --format maildir {self.corpus} joe@example.com && sync")
+            self._store = store
+        return self._store
+
+
+# ---- rebuilding ----------------------------------------------------------------------------------
+
+def peer_cases():
+    """The command lines of Cyrus and Dovecot on their copies of the corpus, by name."""
+    work = os.environ.get("BENCH_PEERS_WORK", os.path.join(WORK, "peers"))
+    cases = os.path.join(work, "cases.jsonl")
+    if not os.path.isdir(PEERS):
+        return {}
+    if not os.path.exists(cases):
+        environment = dict(os.environ, PB_WORK=work, PB_COUNT=str(MESSAGES), PB_COLLECT=cases)
+        for script in ("setup", "bench_dovecot", "bench_cyrus"):
+            sh(f"bash {PEERS}/peers/{script}.sh", env=environment)
+    with open(cases, encoding="utf-8") as file:
+        return {case["name"]: case for case in map(json.loads, file)}
+
+
+def peer(case):
+    prepare = (lambda: sh(case["prep"])) if case["prep"] else None
+    return Case(f"{case['cmd']} && sync", prepare)
+
+
+def part_reconstruct(bench):
+    """Rebuilding every index from the files; and finding that nothing has changed."""
+    store, peers = bench.store, peer_cases()
+    command = f"{MAILSTORE} -q -s {store} reconstruct -r && sync"
+    ours = {"mailfs": Case(command, lambda: shutil.rmtree(os.path.join(store, "index"))),
+            "mailfs unchanged": Case(command)}
+    wanted = {"cyrus": "cyrus_reconstruct_first", "cyrus unchanged": "cyrus_reconstruct_nochange",
+              "dovecot": "dovecot_fetch_first", "dovecot unchanged": "dovecot_fetch_nochange"}
+    # A peer's case "unchanged" comes right after the one that made its index.
+    cases = ours | {name: peer(peers[of]) for name, of in wanted.items() if of in peers}
+    results = interleave(cases, ROUNDS, bench.directory)
+    for name, target in (("cyrus", 0.3), ("cyrus unchanged", 0.4), ("dovecot", 1), ("dovecot unchanged", None)):
+        mine = "mailfs unchanged" if "unchanged" in name else "mailfs"
+        if name in results:
+            bench.table.ratio(f"reconstruct, to {name}", results[mine], results[name], target)
+        else:
+            bench.table.skip(f"reconstruct, to {name}", "no peers")
+    bench.table.line("reconstruct, messages a second", bench.count / results["mailfs"].time, None, "/s")
+    bench.table.line("reconstruct, peak memory", results["mailfs"].memory, 64, "MB")
+    size = sum(os.path.getsize(os.path.join(directory, name))
+               for directory, _, names in os.walk(os.path.join(store, "index")) for name in names)
+    bench.table.line("index, bytes a message", size / bench.count, 1000, "B")
+
+
+def part_import(bench):
+    """Import by copy against cp -a, both into a fresh directory and synced."""
+    fresh = iter(range(1000))
+
+    def new_store():
+        store = bench.new_store(f"import{next(fresh)}")
+        link = bench.path("import")
+        if os.path.lexists(link):
+            os.unlink(link)
+        os.symlink(store, link)
+
+    cases = {
+        "import": Case(f"{MAILSTORE} -q -s $(readlink {bench.path('import')}) import --format maildir --copy"
+                       f" {bench.corpus} joe@example.com && sync", new_store),
+        "cp -a": Case(f"cp -a {bench.corpus} $(mktemp -d -p {bench.directory} cp.XXXX) && sync"),
+    }
+    results = interleave(cases, ROUNDS, bench.directory)
+    bench.table.ratio("import by copy, to cp -a", results["import"], results["cp -a"], 2)
+
+
+# ---- the mount -----------------------------------------------------------------------------------
+
+def part_mount(bench):
+    """Walking and reading a mount, against the same files on ext4 and other FUSE filesystems."""
+    tree = corpus.make_tree(os.path.join(WORK, "tree"), PEERS)
+    store = bench.new_store("tree-store")
+    sh(f"{MAILSTORE} -q -s {store} import --format eml {tree} bench@example.com && sync")
+    variants = {"mailfs": "", "mailfs_never": "-o verify=never", "mailfs_always": "-o verify=always"}
+    ratios = mount.measure(bench.directory, MAILFS, store, variants, PEERS, ROUNDS)
+    for workload, name, targets in (("find", "stat walk", (2.0, 1.1)), ("cat", "read all", (4.5, 1.15))):
+        for variant in variants:
+            fresh, warm = ratios[workload][variant]
+            limits = targets if variant == "mailfs" else (None, None)
+            bench.table.line(f"{name}, {variant} to raw, fresh mount", fresh, limits[0])
+            bench.table.line(f"{name}, {variant} to raw, second pass", warm, limits[1])
+
+
+def walk_memory(bench, name, store, target):
+    with mount.Mounted(MAILFS, store, bench.path("walk")) as mounted:
+        sh(f"find {mounted.path} -printf '%s %T@\\n' >/dev/null; "
+           f"find {mounted.path} -type f -print0 | xargs -0 cat >/dev/null")
+        bench.table.line(f"mailfs, memory after a walk of {name}", mounted.memory(), target, "MB")
+
+
+def part_memory(bench):
+    """What the daemon holds after everything was looked at and read once."""
+    walk_memory(bench, f"{bench.count} messages", bench.store, 64)
+    if os.environ.get("BENCH_MILLION") == "1":
+        store = bench.new_store("million-store")
+        source = corpus.make_tiny(os.path.join(WORK, "tiny"), mailboxes=10, messages=100000)
+        sh(f"{MAILSTORE} -q -s {store} import --format eml --link {source} joe@example.com")
+        walk_memory(bench, "a million messages", store, 200)
+    else:
+        bench.table.skip("mailfs, memory after a walk of a million messages", "set BENCH_MILLION=1")
+
+
+# ---- what must not grow --------------------------------------------------------------------------
+
+def part_entries(bench):
+    """The cost of an entry with its mailbox."""
+    store = bench.new_store("scale-store")
+    for user, mailboxes, messages in (("many", 100, 1000), ("one", 1, 100000)):
+        source = corpus.make_tiny(os.path.join(WORK, f"tiny-{user}"), mailboxes, messages)
+        sh(f"{MAILSTORE} -q -s {store} import --format eml --link {source} {user}@example.com")
+    point = bench.path("scale")
+    mounts = []
+
+    def remount():
+        mounts.append(mount.Mounted(MAILFS, store, point).__enter__())
+
+    def unmount():
+        mounts.pop().__exit__()
+
+    users = {user: os.path.join(point, "example.com", "user", user) for user in ("many", "one")}
+    for name, command in (("ls -f", "ls -fR {} >/dev/null"), ("find -printf", "find {} -printf %s >/dev/null")):
+        cases = {user: Case(command.format(path), remount, unmount) for user, path in users.items()}
+        results = interleave(cases, ROUNDS, bench.directory)
+        bench.table.ratio(f"{name}: an entry of 100,000 to one of 1,000", results["one"], results["many"], 1.3)
+
+
+def part_users(bench):
+    """The cost of opening with the store."""
+    count = int(os.environ.get("BENCH_USERS", 10000))
+    cases = {}
+    for users in (10, count):
+        store = bench.new_store(f"users{users}")
+        corpus.make_users(store, users)
+        sh(f"{MAILSTORE} -q -s {store} reconstruct -m; cd {store}; for i in {{0..9}}; do"
+           f" {MAILSTORE} -q -s . reconstruct u$i@example.com; done")
+        cases[str(users)] = Case(f"for i in {{0..9}}; do {MAILSTORE} -s {store} list u$i@example.com; done")
+    results = interleave(cases, ROUNDS, bench.directory)
+    bench.table.ratio(f"opening a store: {count} users to 10", results[str(count)], results["10"], 1.3)
+
+
+def main(names):
+    parts = {name.removeprefix("part_"): function for name, function in globals().items()
+             if name.startswith("part_")}
+    unknown = [name for name in names if name not in parts]
+    if unknown:
+        sys.exit(f"no part {unknown}; there are: {', '.join(parts)}")
+    bench = Bench()
+    try:
+        for name in names or parts:
+            parts[name](bench)
+    finally:
+        if os.environ.get("BENCH_KEEP") != "1":
+            subprocess.run(["rm", "-rf", bench.directory], check=False)
+    sys.exit(1 if bench.table.failed else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attr.c - what stat(2) shows.
+ *
+ * Everything has the store's owner and constant modes; nlink is always 1, which tells find(1) not
+ * to count on it. Sizes and times come from the index or the file, whatever the bytes of the file
+ * are like by now: damage shows in reading only.
+ */
+#include "fs/internal.h"
+
+#include <sys/statvfs.h>
+
+#define BLOCK_SIZE  4096
+#define SECTOR_SIZE 512
+
+static struct timespec
+timespec_of_ns (int64_t ns)
+{
+  int64_t seconds = ns / G_GINT64_CONSTANT (1000000000);
+  int64_t rest = ns % G_GINT64_CONSTANT (1000000000);
+
+  if (rest < 0) {
+    rest += G_GINT64_CONSTANT (1000000000);
+    seconds--;
+  }
+  return (struct timespec){.tv_sec = seconds, .tv_nsec = rest};
+}
+
+void
+attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct stat *out)
+{
+  struct timespec internal = {.tv_sec = message->internal_s};
+
+  *out = (struct stat){
+      .st_ino = inode_message (number, message->uid),
+      .st_mode = mount->file_mode,
+      .st_nlink = 1,
+      .st_uid = mount->uid,
+      .st_gid = mount->gid,
+      .st_size = (off_t)message->size,
+      .st_blksize = BLOCK_SIZE,
+      .st_blocks = (blkcnt_t)((message->size + SECTOR_SIZE - 1) / SECTOR_SIZE),
+      .st_atim = internal,
+      .st_mtim = internal,
+      .st_ctim = timespec_of_ns (message->changed_ns),
+  };
+}
+
+/* All times are the mtime: what else changes on a directory is the store's own bookkeeping. */
+bool
+attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error)
+{
+  StoreNodeTimes times;
+
+  if (!store_node_times (mount->store, number, &times, error))
+    return false;
+  struct timespec changed = timespec_of_ns (times.mtime_ns);
+  *out = (struct stat){
+      .st_ino = inode_directory (number),
+      .st_mode = mount->directory_mode,
+      .st_nlink = 1,
+      .st_uid = mount->uid,
+      .st_gid = mount->gid,
+      .st_blksize = BLOCK_SIZE,
+      .st_atim = changed,
+      .st_mtim = changed,
+      .st_ctim = changed,
+  };
+  return true;
+}
+
+void
+attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param *out)
+{
+  bool kept = inode_kind (attr->st_ino) != INODE_CONTROL;
+
+  if (kept)
+    marks_set (mount->marks, attr->st_ino, MARK_TOLD);
+  *out = (struct fuse_entry_param){
+      .ino = attr->st_ino,
+      .attr = *attr,
+      .attr_timeout = kept ? mount->timeout : 0,
+      .entry_timeout = kept ? mount->timeout : 0,
+  };
+}
+
+static bool
+read_message_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
+{
+  uint32_t number = inode_number (ino);
+  g_auto (StoreMessage) message = {0};
+  bool found;
+
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, number, error);
+  if (mailbox == NULL || !store_message_find (mailbox, inode_uid (ino), &message, &found, error))
+    return false;
+  if (!found)
+    return fail (error, ESTALE, "the message is gone");
+  attr_message (mount, number, &message, out);
+  return true;
+}
+
+static bool
+read_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
+{
+  switch (inode_kind (ino)) {
+  case INODE_DIRECTORY: return attr_directory (mount, inode_number (ino), out, error);
+  case INODE_MESSAGE: return read_message_attr (mount, ino, out, error);
+  case INODE_CONTROL:
+    return control_attr (mount, ino, out) || fail (error, ESTALE, "no such control file");
+  }
+  g_assert_not_reached ();
+}
+
+void
+handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+  Mount *mount = fuse_req_userdata (req);
+  g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
+  g_autoptr (GError) error = NULL;
+  struct stat attr;
+  struct fuse_entry_param entry;
+
+  if (!read_attr (mount, ino, &attr, &error))
+    return reply_error (req, ino, error);
+  attr_entry (mount, &attr, &entry);
+  reply_attr (req, &attr, entry.attr_timeout);
+}
+
+void
+handle_statfs (fuse_req_t req, fuse_ino_t ino)
+{
+  Mount *mount = fuse_req_userdata (req);
+  g_autoptr (GError) error = NULL;
+  struct statvfs statfs;
+
+  if (!store_statvfs (mount->store, &statfs, &error))
+    return reply_error (req, ino, error);
+  statfs.f_namemax = NAME_MAX;
+  reply_statfs (req, &statfs);
+}

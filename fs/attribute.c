@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attribute.c - the extended attributes user.mailfs.NAME.
+ *
+ * An attribute is a row in a table: its name, what it is on, whether it is listed (and so carried
+ * along by backups) and the function that makes its value. The kernel keeps no extended attributes:
+ * each question comes here, so what is listed must be cheap.
+ *
+ * Attributes that say what is wrong must work on what is wrong: nothing here reads a message's
+ * bytes unless its row is missing from the index.
+ */
+#include "fs/internal.h"
+
+enum {
+  ON_MESSAGE = 1u << 0,
+  ON_MAILBOX = 1u << 1,
+  ON_USER = 1u << 2,
+};
+
+/* What an attribute is asked of, loaded as far as was needed. */
+typedef struct {
+  Mount *mount;
+  fuse_ino_t ino;
+  unsigned on;
+  StoreMailbox *mailbox; /* of the message; or the directory itself */
+  StoreMessage message;
+  StoreNode node;
+  bool has_info, has_summary;
+  StoreMailboxInfo info;
+  StoreSummary summary;
+} Subject;
+
+/* Returns NULL without an error when the attribute is unset. */
+typedef char *(*ValueFunc) (Subject *subject, const char *name, GError **error);
+
+typedef struct {
+  const char *name;
+  unsigned on;
+  bool listed;
+  ValueFunc value;
+} Attribute;
+
+/* ---- subjects ---------------------------------------------------------------------------------
+ */
+
+static void
+subject_clear (Subject *self)
+{
+  g_clear_pointer (&self->mailbox, store_mailbox_unref);
+  store_message_clear (&self->message);
+  store_node_clear (&self->node);
+  store_summary_clear (&self->summary);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Subject, subject_clear)
+
+static unsigned
+kind_of_node (const StoreNode *node)
+{
+  return node->kind == STORE_NODE_MAILBOX ? ON_MAILBOX
+         : node->kind == STORE_NODE_USER  ? ON_USER
+                                          : 0;
+}
+
+static bool
+load_subject (Mount *mount, fuse_ino_t ino, Subject *out, GError **error)
+{
+  bool found = true;
+
+  out->mount = mount;
+  out->ino = ino;
+  if (inode_kind (ino) == INODE_CONTROL)
+    return true;
+  out->mailbox = store_mailbox_open (mount->store, inode_number (ino), error);
+  if (out->mailbox == NULL)
+    return false;
+  if (inode_kind (ino) == INODE_DIRECTORY) {
+    if (!store_node_get (mount->store, inode_number (ino), &out->node, error))
+      return false;
+    out->on = kind_of_node (&out->node);
+    return true;
+  }
+  out->on = ON_MESSAGE;
+  if (!store_message_find (out->mailbox, inode_uid (ino), &out->message, &found, error))
+    return false;
+  return found || fail (error, ESTALE, "the message is gone");
+}
+
+static const StoreMailboxInfo *
+load_info (Subject *self, GError **error)
+{
+  if (!self->has_info && !store_mailbox_info (self->mailbox, &self->info, error))
+    return NULL;
+  self->has_info = true;
+  return &self->info;
+}
+
+static const StoreSummary *
+load_summary (Subject *self, GError **error)
+{
+  if (!self->has_summary &&
+      !store_message_summary (self->mailbox, self->message.uid, &self->summary, error))
+    return NULL;
+  self->has_summary = true;
+  return &self->summary;
+}
+
+static char *
+format_number (uint64_t number)
+{
+  return g_strdup_printf ("%" PRIu64, number);
+}
+
+static char *
+format_time (int64_t seconds)
+{
+  g_autoptr (GDateTime) time = g_date_time_new_from_unix_utc (seconds);
+
+  return time == NULL ? format_number (seconds) : g_date_time_format_iso8601 (time);
+}
+
+/* ---- values of messages -------------------------------------------------------------------------
+ */
+
+static char *
+value_flags (Subject *self, const char *name, GError **error)
+{
+  const StoreMessage *message = &self->message;
+
+  return message->flags == 0 && message->keywords == NULL
+             ? NULL
+             : store_flags_to_string (message->flags, message->keywords);
+}
+
+static char *
+value_uid (Subject *self, const char *name, GError **error)
+{
+  return format_number (self->message.uid);
+}
+
+static char *
+value_internaldate (Subject *self, const char *name, GError **error)
+{
+  return format_time (self->message.internal_s);
+}
+
+static char *
+value_modseq (Subject *self, const char *name, GError **error)
+{
+  return format_number (self->message.modseq);
+}
+
+/* What the index says is wrong, and what this mount found when it read the message. */
+static uint32_t
+find_damage (Subject *self)
+{
+  bool found_here = marks_has (self->mount->marks, self->ino, MARK_DAMAGED);
+
+  return self->message.damage | (found_here ? STORE_DAMAGE_DIGEST : 0);
+}
+
+static char *
+value_state (Subject *self, const char *name, GError **error)
+{
+  const uint32_t grave = STORE_DAMAGE_SIZE | STORE_DAMAGE_DIGEST | STORE_DAMAGE_UNREADABLE;
+
+  return g_strdup ((find_damage (self) & grave) != 0 ? "damaged" : "ok");
+}
+
+static char *
+value_damage (Subject *self, const char *name, GError **error)
+{
+  static const struct {
+    uint32_t bit;
+    const char *name;
+  } kinds[] = {
+      {STORE_DAMAGE_NUL, "nul"},       {STORE_DAMAGE_SIZE, "size"},
+      {STORE_DAMAGE_DIGEST, "digest"}, {STORE_DAMAGE_UNREADABLE, "unreadable"},
+      {STORE_DAMAGE_LIMIT, "limit"},
+  };
+  uint32_t damage = find_damage (self);
+  GString *text = g_string_new (NULL);
+
+  for (size_t i = 0; i < G_N_ELEMENTS (kinds); i++)
+    if ((damage & kinds[i].bit) != 0)
+      g_string_append_printf (text, "%s%s", text->len > 0 ? " " : "", kinds[i].name);
+  return g_string_free (text, damage == 0);
+}
+
+static char *
+value_sha256 (Subject *self, const char *name, GError **error)
+{
+  const StoreSummary *summary = load_summary (self, error);
+  GString *hex = g_string_new (NULL);
+
+  for (size_t i = 0; summary != NULL && i < sizeof summary->sha256; i++)
+    g_string_append_printf (hex, "%02x", summary->sha256[i]);
+  return g_string_free (hex, summary == NULL);
+}
+
+static char *
+value_field (Subject *self, const char *name, GError **error)
+{
+  const StoreSummary *summary = load_summary (self, error);
+
+  return summary == NULL ? NULL : store_summary_field (summary, name);
+}
+
+static char *
+value_imap (Subject *self, const char *name, GError **error)
+{
+  const StoreSummary *summary = load_summary (self, error);
+
+  if (summary == NULL)
+    return NULL;
+  return g_strdup (g_str_equal (name, "envelope") ? summary->envelope : summary->bodystructure);
+}
+
+/* Only the store knows where the file lies; the kernel tells of what it opened. */
+static char *
+value_store_path (Subject *self, const char *name, GError **error)
+{
+  auto_fd fd = store_message_open (self->mailbox, self->message.uid, error);
+  if (fd < 0)
+    return NULL;
+  g_autofree char *link = g_strdup_printf ("/proc/self/fd/%d", fd);
+  return g_file_read_link (link, error);
+}
+
+/* ---- values of mailboxes and users --------------------------------------------------------------
+ */
+
+static char *
+value_count (Subject *self, const char *name, GError **error)
+{
+  const StoreMailboxInfo *info = load_info (self, error);
+  if (info == NULL)
+    return NULL;
+
+  const struct {
+    const char *name;
+    uint64_t count;
+  } counts[] = {
+      {"uidvalidity", info->uidvalidity},
+      {"uidnext", info->uidnext},
+      {"messages", info->messages},
+      {"unseen", info->unseen},
+      {"bytes", info->bytes},
+      {"expunged", info->expunged},
+      {"highestmodseq", info->highestmodseq},
+  };
+  size_t i = 0;
+  while (!g_str_equal (name, counts[i].name))
+    i++;
+  return format_number (counts[i].count);
+}
+
+static char *
+value_subscribed (Subject *self, const char *name, GError **error)
+{
+  return self->node.subscribed ? g_strdup ("1") : NULL;
+}
+
+static char *
+value_special_use (Subject *self, const char *name, GError **error)
+{
+  return g_strdup (self->node.special_use);
+}
+
+/* Only where the directory is called differently. */
+static char *
+value_name (Subject *self, const char *name, GError **error)
+{
+  g_autofree char *full_name = self->node.full_name != NULL ? g_strdup (self->node.full_name)
+                                                            : store_name_unescape (self->node.name);
+
+  return g_str_equal (full_name, self->node.name) ? NULL : g_steal_pointer (&full_name);
+}
+
+static char *
+value_last_repair (Subject *self, const char *name, GError **error)
+{
+  const StoreMailboxInfo *info = load_info (self, error);
+
+  return info == NULL || info->last_repair_s == 0 ? NULL : format_time (info->last_repair_s);
+}
+
+static bool
+append_children (Store *store, uint32_t number, GArray *numbers, GError **error)
+{
+  g_autofree char *after = NULL;
+  StoreNode page[64];
+  size_t count;
+
+  do {
+    if (!store_node_children (store, number, after, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    for (size_t i = 0; i < count; i++)
+      g_array_append_val (numbers, page[i].number);
+    if (count > 0) {
+      g_free (after);
+      after = g_strdup (page[count - 1].name);
+    }
+    store_nodes_clear (page, count);
+  } while (count > 0);
+  return true;
+}
+
+/* Adds up a directory and everything below it. */
+static bool
+sum_tree (Subject *self, StoreMailboxInfo *out, GError **error)
+{
+  Store *store = self->mount->store;
+  g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  uint32_t top = inode_number (self->ino);
+  StoreMailboxInfo sum = {0};
+
+  g_array_append_val (numbers, top);
+  while (numbers->len > 0) {
+    uint32_t number = g_array_index (numbers, uint32_t, numbers->len - 1);
+    StoreMailboxInfo info;
+    g_array_set_size (numbers, numbers->len - 1);
+    g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
+    if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error) ||
+        !append_children (store, number, numbers, error))
+      return false;
+    sum.messages += info.messages;
+    sum.bytes += info.bytes;
+    sum.health = MAX (sum.health, info.health);
+  }
+  *out = sum;
+  return true;
+}
+
+static char *
+value_sum (Subject *self, const char *name, GError **error)
+{
+  StoreMailboxInfo sum;
+
+  if (!sum_tree (self, &sum, error))
+    return NULL;
+  return format_number (g_str_equal (name, "rbytes") ? sum.bytes : sum.messages);
+}
+
+static char *
+value_health (Subject *self, const char *name, GError **error)
+{
+  StoreMailboxInfo sum;
+
+  if (self->on == ON_USER)
+    return sum_tree (self, &sum, error) ? g_strdup (store_health_name (sum.health)) : NULL;
+  const StoreMailboxInfo *info = load_info (self, error);
+  return info == NULL ? NULL : g_strdup (store_health_name (info->health));
+}
+
+/* ---- the table ----------------------------------------------------------------------------------
+ */
+
+static char *value_all (Subject *self, const char *name, GError **error);
+
+static const Attribute attributes[] = {
+    {"flags", ON_MESSAGE, true, value_flags},
+    {"uid", ON_MESSAGE, false, value_uid},
+    {"internaldate", ON_MESSAGE, false, value_internaldate},
+    {"modseq", ON_MESSAGE, false, value_modseq},
+    {"state", ON_MESSAGE, false, value_state},
+    {"damage", ON_MESSAGE, false, value_damage},
+    {"sha256", ON_MESSAGE, false, value_sha256},
+    {"subject", ON_MESSAGE, false, value_field},
+    {"from", ON_MESSAGE, false, value_field},
+    {"to", ON_MESSAGE, false, value_field},
+    {"date", ON_MESSAGE, false, value_field},
+    {"message-id", ON_MESSAGE, false, value_field},
+    {"envelope", ON_MESSAGE, false, value_imap},
+    {"bodystructure", ON_MESSAGE, false, value_imap},
+    {"store_path", ON_MESSAGE, false, value_store_path},
+    {"uidvalidity", ON_MAILBOX, true, value_count},
+    {"uidnext", ON_MAILBOX, true, value_count},
+    {"subscribed", ON_MAILBOX, true, value_subscribed},
+    {"special_use", ON_MAILBOX, true, value_special_use},
+    {"name", ON_MAILBOX | ON_USER, true, value_name},
+    {"messages", ON_MAILBOX, false, value_count},
+    {"unseen", ON_MAILBOX, false, value_count},
+    {"bytes", ON_MAILBOX, false, value_count},
+    {"rmessages", ON_MAILBOX | ON_USER, false, value_sum},
+    {"rbytes", ON_MAILBOX | ON_USER, false, value_sum},
+    {"expunged", ON_MAILBOX, false, value_count},
+    {"highestmodseq", ON_MAILBOX, false, value_count},
+    {"last_repair", ON_MAILBOX, false, value_last_repair},
+    {"health", ON_MAILBOX | ON_USER, false, value_health},
+    {"all", ON_MESSAGE | ON_MAILBOX | ON_USER, false, value_all},
+};
+
+static bool
+applies (const Attribute *attribute, const Subject *subject)
+{
+  XattrsMode mode = subject->mount->options->xattrs;
+
+  return (attribute->on & subject->on) != 0 &&
+         (mode == XATTRS_ALL || (mode == XATTRS_DATA && attribute->listed));
+}
+
+/* A line for each attribute that is set. One that fails is left out: the others may be all that is
+ * left to know. */
+static char *
+value_all (Subject *self, const char *name, GError **error)
+{
+  GString *text = g_string_new (NULL);
+
+  for (size_t i = 0; i < G_N_ELEMENTS (attributes); i++) {
+    const Attribute *attribute = &attributes[i];
+    if (!applies (attribute, self) || attribute->value == value_all)
+      continue;
+    g_autofree char *value = attribute->value (self, attribute->name, NULL);
+    g_autofree char *printable = value == NULL ? NULL : store_text_printable (value);
+    if (printable != NULL)
+      g_string_append_printf (text, "%s %s\n", attribute->name, printable);
+  }
+  return g_string_free (text, FALSE);
+}
+
+char *
+attribute_value (Mount *mount, fuse_ino_t ino, const char *name, GError **error)
+{
+  g_auto (Subject) subject = {0};
+
+  if (!attribute_is_known (ino, name) || !load_subject (mount, ino, &subject, error))
+    return NULL;
+  for (size_t i = 0; i < G_N_ELEMENTS (attributes); i++) {
+    const Attribute *attribute = &attributes[i];
+    if (!applies (attribute, &subject) || !g_str_equal (name, attribute->name))
+      continue;
+    g_autofree char *value = attribute->value (&subject, name, error);
+    if (value == NULL || attribute->value == value_all)
+      return g_steal_pointer (&value);
+    return store_text_printable (value);
+  }
+  return NULL;
+}
+
+bool
+attribute_list (Mount *mount, fuse_ino_t ino, GString *out, GError **error)
+{
+  g_auto (Subject) subject = {0};
+
+  if (!load_subject (mount, ino, &subject, error))
+    return false;
+  for (size_t i = 0; i < G_N_ELEMENTS (attributes); i++) {
+    const Attribute *attribute = &attributes[i];
+    if (!attribute->listed || !applies (attribute, &subject))
+      continue;
+    g_autofree char *value = attribute->value (&subject, attribute->name, NULL);
+    if (value != NULL) {
+      g_string_append_printf (out, "%s%s", ATTRIBUTE_PREFIX, attribute->name);
+      g_string_append_c (out, '\0');
+    }
+  }
+  return true;
+}
+
+bool
+attribute_is_known (fuse_ino_t ino, const char *name)
+{
+  InodeKind kind = inode_kind (ino);
+  unsigned on = kind == INODE_MESSAGE     ? ON_MESSAGE
+                : kind == INODE_DIRECTORY ? ON_MAILBOX | ON_USER
+                                          : 0;
+
+  for (size_t i = 0; i < G_N_ELEMENTS (attributes); i++)
+    if ((attributes[i].on & on) != 0 && g_str_equal (name, attributes[i].name))
+      return true;
+  return false;
+}

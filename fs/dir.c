@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dir.c - finding names and listing directories.
+ *
+ * A directory lists ".", "..", then its subdirectories in byte order of their names, then its
+ * messages by UID. The cookie of an entry, from which a listing may be resumed at any time by
+ * anyone, is arithmetic on what never changes: the node's number or the message's UID. So
+ * rewinding, seeking and deliveries or expunges in between neither skip nor double a name:
+ *
+ *     1, 2, 3          ".", "..", the control directory
+ *     1 << 32 | number a subdirectory: on with the name above the one that node has now
+ *     2 << 32 | UID    a message: on with the UID above
+ *
+ * If a subdirectory is gone by the time its cookie is used, the subdirectories start again: a
+ * doubled name does less harm than a skipped one.
+ *
+ * Every listing is a READDIRPLUS and hands out full attributes, which the kernel keeps; walking a
+ * mailbox is one query of the index for some two hundred messages and nothing per message.
+ */
+#include "fs/internal.h"
+
+enum {
+  COOKIE_DOT = 1,
+  COOKIE_DOTDOT = 2,
+  COOKIE_CONTROL = 3,
+};
+#define COOKIE_CHILD   (G_GINT64_CONSTANT (1) << 32)
+#define COOKIE_MESSAGE (G_GINT64_CONSTANT (2) << 32)
+
+#define CHILDREN_A_PAGE 32
+
+/* One reply that is being filled. */
+typedef struct {
+  fuse_req_t req;
+  Mount *mount;
+  uint32_t number; /* the directory's */
+  char *bytes;
+  size_t used, size;
+} Listing;
+
+/* False when there is no room left. */
+static bool
+add_entry (Listing *self, const char *name, const struct fuse_entry_param *entry, off_t cookie)
+{
+  size_t room = self->size - self->used;
+  size_t need =
+      fuse_add_direntry_plus (self->req, self->bytes + self->used, room, name, entry, cookie);
+  if (need > room)
+    return false;
+  self->used += need;
+  return true;
+}
+
+/* A name and its inode number only: the kernel asks for the attributes when somebody wants them. */
+static bool
+add_bare (Listing *self, const char *name, fuse_ino_t ino, mode_t mode, off_t cookie)
+{
+  struct fuse_entry_param entry = {.attr = {.st_ino = ino, .st_mode = mode}};
+
+  return add_entry (self, name, &entry, cookie);
+}
+
+/* The add_ functions below set `*out_full` when the reply has no room for the next entry. */
+static bool
+add_dots (Listing *self, off_t offset, bool *out_full, GError **error)
+{
+  Mount *mount = self->mount;
+  g_auto (StoreNode) node = {0};
+
+  if (self->number != STORE_ROOT && !store_node_get (mount->store, self->number, &node, error))
+    return false;
+  *out_full =
+      (offset < COOKIE_DOT &&
+       !add_bare (self, ".", inode_directory (self->number), S_IFDIR, COOKIE_DOT)) ||
+      (offset < COOKIE_DOTDOT &&
+       !add_bare (self, "..", inode_directory (node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
+      (offset < COOKIE_CONTROL && mount->options->ctl == CTL_VISIBLE &&
+       self->number == STORE_ROOT &&
+       !add_bare (self, mount->options->ctldir, inode_control (0), S_IFDIR, COOKIE_CONTROL));
+  return true;
+}
+
+static bool
+add_child (Listing *self, const StoreNode *child)
+{
+  struct stat attr;
+  struct fuse_entry_param entry;
+  off_t cookie = COOKIE_CHILD | child->number;
+
+  if (!attr_directory (self->mount, child->number, &attr, NULL))
+    return add_bare (self, child->name, inode_directory (child->number), S_IFDIR, cookie);
+  attr_entry (self->mount, &attr, &entry);
+  return add_entry (self, child->name, &entry, cookie);
+}
+
+/* The name after which the subdirectories go on; NULL: from the first. */
+static char *
+find_resume_name (Listing *self, off_t offset)
+{
+  g_auto (StoreNode) node = {0};
+
+  if (offset < COOKIE_CHILD ||
+      !store_node_get (self->mount->store, offset & STORE_NUMBER_MAX, &node, NULL) ||
+      node.parent != self->number)
+    return NULL;
+  return g_steal_pointer (&node.name);
+}
+
+static bool
+add_children (Listing *self, off_t offset, bool *out_full, GError **error)
+{
+  g_autofree char *after = find_resume_name (self, offset);
+  StoreNode page[CHILDREN_A_PAGE];
+  size_t count;
+
+  do {
+    if (!store_node_children (self->mount->store, self->number, after, page, G_N_ELEMENTS (page),
+                              &count, error))
+      return false;
+    for (size_t i = 0; i < count && !*out_full; i++)
+      *out_full = !add_child (self, &page[i]);
+    if (count > 0) {
+      g_free (after);
+      after = g_strdup (page[count - 1].name);
+    }
+    store_nodes_clear (page, count);
+  } while (count == G_N_ELEMENTS (page) && !*out_full);
+  return true;
+}
+
+static bool
+add_messages (Listing *self, uint32_t after, GError **error)
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (1, name);
+  size_t entry_size = fuse_add_direntry_plus (self->req, NULL, 0, name, NULL, 0);
+  size_t capacity = (self->size - self->used) / entry_size;
+  g_autofree StoreMessage *page = g_new (StoreMessage, capacity);
+  size_t count = 0;
+
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->mount->store, self->number, error);
+  if (mailbox == NULL ||
+      (capacity > 0 && !store_mailbox_page (mailbox, after, page, capacity, &count, error)))
+    return false;
+  for (size_t i = 0; i < count; i++) {
+    struct stat attr;
+    struct fuse_entry_param entry;
+    store_message_name (page[i].uid, name);
+    attr_message (self->mount, self->number, &page[i], &attr);
+    attr_entry (self->mount, &attr, &entry);
+    add_entry (self, name, &entry, COOKIE_MESSAGE | page[i].uid);
+  }
+  store_messages_clear (page, count);
+  return true;
+}
+
+static bool
+fill_listing (Listing *self, off_t offset, GError **error)
+{
+  bool full = false;
+
+  marks_set (self->mount->marks, inode_directory (self->number), MARK_TOLD);
+  if (offset < COOKIE_CONTROL && !add_dots (self, offset, &full, error))
+    return false;
+  if (!full && offset < COOKIE_MESSAGE && !add_children (self, offset, &full, error))
+    return false;
+  return full || add_messages (self, offset < COOKIE_MESSAGE ? 0 : (uint32_t)offset, error);
+}
+
+static void
+fill_control_listing (Listing *self, off_t offset)
+{
+  const char *name;
+  fuse_ino_t ino;
+
+  if ((offset < COOKIE_DOT && !add_bare (self, ".", inode_control (0), S_IFDIR, COOKIE_DOT)) ||
+      (offset < COOKIE_DOTDOT && !add_bare (self, "..", FUSE_ROOT_ID, S_IFDIR, COOKIE_DOTDOT)))
+    return;
+  for (unsigned i = MAX (offset, COOKIE_DOTDOT) - COOKIE_DOTDOT; control_file (i, &ino, &name); i++)
+    if (!add_bare (self, name, ino, S_IFREG, COOKIE_DOTDOT + 1 + (off_t)i))
+      return;
+}
+
+void
+handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                    struct fuse_file_info *info)
+{
+  Mount *mount = fuse_req_userdata (req);
+  g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
+  g_autofree char *bytes = g_malloc (size);
+  g_autoptr (GError) error = NULL;
+  Listing listing = {
+      .req = req,
+      .mount = mount,
+      .number = inode_number (ino),
+      .bytes = bytes,
+      .size = size,
+  };
+
+  if (inode_kind (ino) == INODE_CONTROL)
+    fill_control_listing (&listing, offset);
+  else if (!fill_listing (&listing, offset, &error))
+    return reply_error (req, ino, error);
+  reply_bytes (req, bytes, listing.used);
+}
+
+/* Sets `*out_found`; absence is no error. */
+static bool
+find_message (Mount *mount, uint32_t number, uint32_t uid, struct stat *out, bool *out_found,
+              GError **error)
+{
+  g_auto (StoreMessage) message = {0};
+
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, number, error);
+  if (mailbox == NULL || !store_message_find (mailbox, uid, &message, out_found, error))
+    return false;
+  if (*out_found)
+    attr_message (mount, number, &message, out);
+  return true;
+}
+
+static bool
+find_directory (Mount *mount, uint32_t parent, const char *name, struct stat *out, bool *out_found,
+                GError **error)
+{
+  g_auto (StoreNode) node = {0};
+
+  return store_node_find (mount->store, parent, name, &node, out_found, error) &&
+         (!*out_found || attr_directory (mount, node.number, out, error));
+}
+
+static bool
+find_control (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out)
+{
+  const char *file;
+  fuse_ino_t ino;
+
+  if (inode_kind (parent) != INODE_CONTROL)
+    return control_attr (mount, inode_control (0), out);
+  for (unsigned i = 0; control_file (i, &ino, &file); i++)
+    if (strcmp (name, file) == 0)
+      return control_attr (mount, ino, out);
+  return false;
+}
+
+static bool
+find_name (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out, bool *out_found,
+           GError **error)
+{
+  uint32_t uid = store_message_uid (name);
+
+  if (inode_kind (parent) == INODE_CONTROL || control_is_directory (mount, parent, name)) {
+    *out_found = find_control (mount, parent, name, out);
+    return true;
+  }
+  if (uid > 0)
+    return find_message (mount, inode_number (parent), uid, out, out_found, error);
+  return find_directory (mount, inode_number (parent), name, out, out_found, error);
+}
+
+void
+handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+  Mount *mount = fuse_req_userdata (req);
+  g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
+  g_autoptr (GError) error = NULL;
+  struct fuse_entry_param entry;
+  struct stat attr;
+  bool found;
+
+  if (!find_name (mount, parent, name, &attr, &found, &error))
+    return reply_error (req, parent, error);
+  if (!found)
+    return reply_errno (req, ENOENT);
+  attr_entry (mount, &attr, &entry);
+  reply_entry (req, &entry);
+}
+
+/* The kernel takes ENOSYS as "no need to ask, ever": it opens directories by itself, keeps their
+ * listings and never tells of a close. */
+void
+handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+  reply_errno (req, ENOSYS);
+}

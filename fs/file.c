@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * file.c - reading messages.
+ *
+ * Message bytes never change, so the kernel keeps its pages of them for as long as it likes and
+ * comes here only for what it does not have. It does not even tell of opens: a read opens the
+ * message file, reads and closes it.
+ *
+ * The first read of a message in the life of the mount holds the whole of it against its digest, so
+ * that damage surfaces as EIO instead of as wrong bytes in a backup. What fits into the buffer is
+ * answered from the bytes that were verified. A damaged message is looked at afresh by each read:
+ * it may have been restored behind our back.
+ */
+#include "fs/internal.h"
+
+/* Nine in ten mails, and the largest read that the kernel asks for when reading ahead, fit well. */
+#define BUFFER_SIZE (256u << 10)
+
+static GPrivate buffer_key = G_PRIVATE_INIT (g_free);
+
+/* The calling thread's buffer of BUFFER_SIZE; lives as long as the thread. */
+static void *
+borrow_buffer (void)
+{
+  void *buffer = g_private_get (&buffer_key);
+
+  if (buffer == NULL) {
+    buffer = g_malloc (BUFFER_SIZE);
+    g_private_set (&buffer_key, buffer);
+  }
+  return buffer;
+}
+
+/* Sets `*out_size` to the message's size when its bytes are in `buffer` now, else to 0. A message
+ * whose digest nobody knows passes: there is nothing to hold it against until it gets one, which is
+ * a change that makes the mark void. */
+static bool
+verify_message (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
+                size_t *out_size, GError **error)
+{
+  bool known;
+
+  *out_size = 0;
+  if (mount->options->verify == VERIFY_NEVER)
+    return true;
+  if (mount->options->verify == VERIFY_ALWAYS)
+    marks_forget_bytes (mount->marks, ino);
+  if (!marks_verify_begin (mount->marks, ino))
+    return true;
+  g_autoptr (GError) failure = NULL;
+  if (store_message_verify (mailbox, inode_uid (ino), fd, buffer, BUFFER_SIZE, out_size, &known,
+                            &failure))
+    marks_set (mount->marks, ino, MARK_VERIFIED);
+  else if (error_code (failure) == EIO)
+    marks_set (mount->marks, ino, MARK_DAMAGED);
+  marks_verify_end (mount->marks, ino);
+  if (failure != NULL)
+    g_propagate_error (error, g_steal_pointer (&failure));
+  return error == NULL || *error == NULL;
+}
+
+void
+handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *info)
+{
+  Mount *mount = fuse_req_userdata (req);
+  g_autoptr (GError) error = NULL;
+  void *buffer = borrow_buffer ();
+  size_t whole;
+
+  if (inode_kind (ino) == INODE_CONTROL)
+    return control_read (req, ino, size, offset);
+
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, inode_number (ino), &error);
+  auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), &error);
+  if (fd < 0 || !verify_message (mount, mailbox, ino, fd, buffer, &whole, &error))
+    return reply_error (req, ino, error);
+  if (whole > 0)
+    reply_slice (req, buffer, whole, size, offset);
+  else
+    reply_file (req, fd, size, offset);
+}
+
+/* As opendir: ENOSYS means that the kernel need not ask, and may keep its pages. */
+void
+handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+  reply_errno (req, ENOSYS);
+}
+
+void
+handle_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+  reply_errno (req, ENOSYS);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inode.c - what an inode number means.
+ *
+ * Inode numbers and lifetimes
+ *
+ * An inode number is arithmetic, not a table:
+ *
+ *     63      56 55              32 31                               0
+ *     [  view  ] [ node's number  ] [ UID                            ]
+ *
+ * The view is 0: the live tree. The number is that of a directory of the store, given out once,
+ * kept on the directory itself and never used again; the UID is a message's in that directory, and
+ * is never used again either. So st_ino means one thing for ever: it is the same after a remount, a
+ * rebuild of every index and a restore, and a backup that keys its cache on it finds everything
+ * again.
+ *
+ *     UID 0                         the directory itself
+ *     UID 1 to STORE_UID_MAX        the message
+ *     UID above STORE_UID_MAX       a node of the control directory
+ *     1 (number 0, UID 1)           the root, as FUSE demands; number 0 is the root of the store,
+ *                                   which holds no messages, so the number is free
+ *
+ * The kernel's inode (its "node id") is this number too. Nothing is allocated when the kernel
+ * learns of an inode, so nothing is freed when it forgets one: forget is a no-op, and a leak or a
+ * use after free is not possible. What the kernel asks of an inode is answered from the store as it
+ * is then.
+ *
+ * An object may go while the kernel still knows its inode. Then the answer is ESTALE, whatever the
+ * request: the kernel looks the name up once more, does not find it, and the caller gets ENOENT.
+ * That is also what ends a name that the kernel was told it may keep for a day: the notify thread
+ * only makes the attributes of a changed inode void, and at the next use the kernel asks for them,
+ * because default_permissions, which is always on, needs them.
+ *
+ * Names that do not exist are not kept at all. Backups hardly ask for them, and a kept one would
+ * hide a mailbox made meanwhile, whose name the notify thread does not know.
+ */
+#include "fs/internal.h"
+
+G_STATIC_ASSERT (sizeof (fuse_ino_t) == sizeof (uint64_t));
+
+static fuse_ino_t
+make_inode (uint32_t number, uint32_t uid)
+{
+  return (uint64_t)number << 32 | uid;
+}
+
+fuse_ino_t
+inode_directory (uint32_t number)
+{
+  return number == STORE_ROOT ? FUSE_ROOT_ID : make_inode (number, 0);
+}
+
+fuse_ino_t
+inode_message (uint32_t number, uint32_t uid)
+{
+  return make_inode (number, uid);
+}
+
+fuse_ino_t
+inode_control (uint32_t slot)
+{
+  return make_inode (STORE_ROOT, STORE_UID_MAX + 1 + slot);
+}
+
+InodeKind
+inode_kind (fuse_ino_t ino)
+{
+  uint32_t uid = (uint32_t)ino;
+
+  if (ino == FUSE_ROOT_ID || uid == 0)
+    return INODE_DIRECTORY;
+  return uid > STORE_UID_MAX ? INODE_CONTROL : INODE_MESSAGE;
+}
+
+uint32_t
+inode_number (fuse_ino_t ino)
+{
+  return ino >> 32 & STORE_NUMBER_MAX;
+}
+
+uint32_t
+inode_uid (fuse_ino_t ino)
+{
+  return (uint32_t)ino;
+}
+
+uint32_t
+inode_slot (fuse_ino_t ino)
+{
+  return (uint32_t)ino - (STORE_UID_MAX + 1);
+}
+
+char *
+inode_path (Mount *mount, fuse_ino_t ino)
+{
+  if (inode_kind (ino) == INODE_CONTROL)
+    return g_build_filename (mount->options->ctldir, control_name (ino), NULL);
+
+  g_autofree char *directory = store_node_path (mount->store, inode_number (ino), NULL);
+  if (directory == NULL)
+    return g_strdup_printf ("inode %#" PRIx64, ino);
+  if (inode_kind (ino) == INODE_DIRECTORY)
+    return g_strdup_printf ("/%s", directory);
+
+  char name[STORE_NAME_SIZE];
+  store_message_name (inode_uid (ino), name);
+  return g_strdup_printf ("/%s/%s", directory, name);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * internal.h - what the files of fs/ share: one mounted store, and a section for each file.
+ *
+ * A handler resolves its inode, makes one call to the store and replies once, through reply.c.
+ * Nothing here keeps state for an open file, so that the kernel need not tell of opens and closes
+ * at all.
+ *
+ * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
+ * Notify. A control file's own lock is held while it is rendered, and the census lock inside it.
+ */
+#pragma once
+
+#include "store/store.h"
+
+#include <fuse_lowlevel.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+typedef struct Control Control;
+typedef struct Marks Marks;
+typedef struct Mount Mount;
+typedef struct Notify Notify;
+
+/* ---- options.c: the command line ---------------------------------------------------------------
+ */
+
+typedef enum { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF } CtlMode;
+typedef enum { XATTRS_ALL, XATTRS_DATA, XATTRS_NONE } XattrsMode;
+typedef enum { VERIFY_FIRST, VERIFY_ALWAYS, VERIFY_NEVER } VerifyMode;
+
+#define OPTION_UNSET UINT_MAX
+
+/* The integers are what fuse_opt_parse() can fill in; those for modes hold the enums above. */
+typedef struct {
+  struct fuse_args rest; /* what is for libfuse and the kernel */
+  char *store;           /* absolute */
+  char *mountpoint;      /* absolute */
+  char *ctldir;
+  int foreground, debug, single, help, version;
+  int read_only;
+  int ctl, xattrs, verify;
+  unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
+} Options;
+
+/* Takes the command line apart and looks at the mountpoint. On failure it has said why on stderr.
+ */
+bool options_parse (int argc, char **argv, Options *out);
+void options_clear (Options *options);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
+void options_help (void);
+
+/* ---- mount.c: one mounted store ----------------------------------------------------------------
+ */
+
+struct Mount {
+  Options *options;
+  Store *store;
+  struct fuse_session *session;
+  Marks *marks;
+  Control *control;
+  Notify *notify;
+  uid_t uid; /* of everything in the mount */
+  gid_t gid;
+  mode_t file_mode, directory_mode; /* with their S_IF */
+  double timeout; /* seconds that the kernel may keep names and attributes of mail */
+  int64_t mounted_ns;
+  int ready_fd;              /* written to when the mount is up; -1: nobody waits */
+  _Atomic uint64_t requests; /* answered so far, but for forgets */
+  _Atomic uint64_t failures; /* of these with EIO or EUCLEAN */
+};
+
+/* Mounts, serves until the end and returns the exit code. `ready_fd` is closed when the mount is up
+ * and the process has let go of the caller's terminal. */
+int mount_run (Options *options, int ready_fd);
+
+/* ---- log.c: stderr in the foreground, syslog in the background ----------------------------------
+ */
+
+void log_start (bool debug);
+void log_to_syslog (void);
+bool log_is_debug (void);
+
+/* `priority` is syslog's. Control bytes in the text are escaped. */
+void log_message (int priority, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* ---- inode.c: what an inode number means --------------------------------------------------------
+ */
+
+typedef enum { INODE_DIRECTORY, INODE_MESSAGE, INODE_CONTROL } InodeKind;
+
+fuse_ino_t inode_directory (uint32_t number);
+fuse_ino_t inode_message (uint32_t number, uint32_t uid);
+fuse_ino_t inode_control (uint32_t slot); /* 0 is the control directory itself */
+
+InodeKind inode_kind (fuse_ino_t ino);
+uint32_t inode_number (fuse_ino_t ino); /* the directory's, or that of the directory it lies in */
+uint32_t inode_uid (fuse_ino_t ino);    /* of a message */
+uint32_t inode_slot (fuse_ino_t ino);   /* of a control node */
+
+/* Path below the mountpoint, for people; never NULL. */
+char *inode_path (Mount *mount, fuse_ino_t ino);
+
+/* ---- reply.c: the one place that answers --------------------------------------------------------
+ */
+
+void reply_errno (fuse_req_t req, int code);
+
+/* Answers with the error's code and logs it. `ino` is what the request was about. ENOENT becomes
+ * ESTALE: the kernel named an inode that it had been told of, and at ESTALE it looks the name up
+ * again. */
+void reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error);
+
+void reply_entry (fuse_req_t req, const struct fuse_entry_param *entry);
+void reply_attr (fuse_req_t req, const struct stat *attr, double timeout);
+void reply_bytes (fuse_req_t req, const void *bytes, size_t size);
+void reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset);
+void reply_file (fuse_req_t req, int fd, size_t size, off_t offset);
+void reply_statfs (fuse_req_t req, const struct statvfs *statfs);
+
+/* For getxattr and listxattr: the size when the caller asked for that, ERANGE when it does not fit.
+ */
+void reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size);
+
+/* ---- attr.c: what stat(2) shows -----------------------------------------------------------------
+ */
+
+void attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct stat *out);
+bool attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error);
+
+/* An entry for `attr`, which the kernel may keep; notes that it was told. */
+void attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param *out);
+
+void handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void handle_statfs (fuse_req_t req, fuse_ino_t ino);
+
+/* ---- dir.c, file.c, refuse.c: the other handlers
+ * ------------------------------------------------- */
+
+void handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
+void handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                         struct fuse_file_info *info);
+
+void handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void handle_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                  struct fuse_file_info *info);
+
+void refuse_setattr (fuse_req_t req, fuse_ino_t ino, struct stat *attr, int which,
+                     struct fuse_file_info *info);
+void refuse_mknod (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);
+void refuse_mkdir (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void refuse_create (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                    struct fuse_file_info *info);
+void refuse_symlink (fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void refuse_link (fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void refuse_unlink (fuse_req_t req, fuse_ino_t parent, const char *name); /* and rmdir */
+void refuse_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                    const char *new_name, unsigned flags);
+void refuse_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+                   struct fuse_file_info *info);
+void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                       struct fuse_file_info *info);
+
+/* ---- attribute.c: the extended attributes user.mailfs.NAME
+ * --------------------------------------- */
+
+/* The value of an attribute, which the caller owns. NULL without an error when it is unset or
+ * unknown. */
+char *attribute_value (Mount *mount, fuse_ino_t ino, const char *name, GError **error);
+
+/* Appends the names that listxattr shows, each with its prefix and its NUL. */
+bool attribute_list (Mount *mount, fuse_ino_t ino, GString *out, GError **error);
+
+/* Whether there is an attribute of that name for such an inode, set or unset. */
+bool attribute_is_known (fuse_ino_t ino, const char *name);
+
+#define ATTRIBUTE_PREFIX "user.mailfs."
+
+/* ---- xattr.c: the requests for them
+ * -------------------------------------------------------------- */
+
+void handle_getxattr (fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void handle_listxattr (fuse_req_t req, fuse_ino_t ino, size_t size);
+void handle_setxattr (fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+                      size_t size, int flags);
+void handle_removexattr (fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* ---- marks.c: what this mount knows of each inode, in a bit each
+ * --------------------------------- */
+
+typedef enum {
+  MARK_TOLD,     /* the kernel was told of it and may keep what it was told */
+  MARK_VERIFIED, /* the message's bytes were held against their digest */
+  MARK_DAMAGED,  /* and they were not those that were delivered */
+} Mark;
+
+Marks *marks_new (void);
+void marks_free (Marks *self);
+
+void marks_set (Marks *self, fuse_ino_t ino, Mark mark);
+bool marks_has (Marks *self, fuse_ino_t ino, Mark mark);
+uint64_t marks_count (Marks *self, Mark mark);
+GArray *marks_list (Marks *self, Mark mark); /* of fuse_ino_t */
+
+/* Forgets what was found out about a message's bytes; `ino` 0: about everything. */
+void marks_forget_bytes (Marks *self, fuse_ino_t ino);
+
+/* Whether the caller is the one to verify the message now: false when it was found good. While
+ * another thread is at it, this waits for its result. True must be followed by marks_set() with the
+ * result, if there is one, and then by marks_verify_end(). */
+bool marks_verify_begin (Marks *self, fuse_ino_t ino);
+void marks_verify_end (Marks *self, fuse_ino_t ino);
+
+/* ---- control.c, status.c: the files below .ctl
+ * --------------------------------------------------- */
+
+Control *control_new (void);
+void control_free (Control *self);
+
+/* Whether `name` in directory `parent` is the control directory. */
+bool control_is_directory (Mount *mount, fuse_ino_t parent, const char *name);
+
+/* The files one after the other: inode and name, false past the last. */
+bool control_file (unsigned index, fuse_ino_t *out_ino, const char **out_name);
+
+/* Name of a control inode; NULL for the directory. */
+const char *control_name (fuse_ino_t ino);
+
+/* An entry that the kernel may not keep. False when there is no such control node. */
+bool control_attr (Mount *mount, fuse_ino_t ino, struct stat *out);
+
+void control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
+
+typedef struct Status Status;
+Status *status_new (void);
+void status_free (Status *self);
+Status *control_status (Control *self);
+void status_outdate (Status *self); /* something changed in the store */
+
+void status_render_health (Mount *mount, GString *out);
+void status_render_text (Mount *mount, GString *out);
+void status_render_json (Mount *mount, GString *out);
+
+/* ---- notify.c: telling the kernel what changed
+ * --------------------------------------------------- */
+
+/* Starts the thread; `mount->session` must be mounted. */
+Notify *notify_start (Mount *mount, GError **error);
+void notify_stop (Notify *self);
+
+/* Lets the kernel drop its pages of an inode, soon. Handlers may call it. */
+void notify_drop_pages (Notify *self, fuse_ino_t ino);
+
+/* Held, from before the store is asked until after the reply, by each handler whose answer the
+ * kernel may keep. A change that happens meanwhile is told again after the reply, which may have
+ * carried the old state. */
+typedef struct {
+  Notify *notify;
+  unsigned phase;
+} Telling;
+Telling notify_telling (Mount *mount);
+void telling_clear (Telling *telling);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Telling, telling_clear)

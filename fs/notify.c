@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notify.c - telling the kernel what changed, from a thread of its own.
+ *
+ * Only this thread calls fuse_lowlevel_notify_*: in a handler they can deadlock, because the kernel
+ * may hold locks for the very request that is being handled.
+ *
+ * A change is told twice. An answer that was on its way to the kernel while the change was told the
+ * first time may carry the old state, and the kernel would then keep that for a day. So every
+ * handler holds a Telling, and when all those that were held at the first telling are gone, the
+ * change is told once more. Handlers count themselves into one of two phases; the phase changes at
+ * the first telling, so the old one only empties.
+ */
+#include "fs/internal.h"
+
+#define POLL_US (100 * G_TIME_SPAN_MILLISECOND)
+
+struct Notify {
+  Mount *mount;
+  StoreWatch *watch;
+  GThread *thread;
+  GArray *fresh;   /* StoreChange: told once since the phase changed */
+  GArray *waiting; /* StoreChange: told once before that, to be told again */
+
+  GMutex mutex; /* for what follows */
+  GCond wake;   /* `stop` was set or `drop` grew */
+  bool stop;
+  GArray *drop;        /* fuse_ino_t */
+  unsigned phase;      /* 0 or 1 */
+  unsigned telling[2]; /* handlers at work, by the phase they began in */
+};
+
+/* ---- the handlers' side -----------------------------------------------------------------------
+ */
+
+Telling
+notify_telling (Mount *mount)
+{
+  Notify *self = mount->notify;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  self->telling[self->phase]++;
+  return (Telling){.notify = self, .phase = self->phase};
+}
+
+void
+telling_clear (Telling *telling)
+{
+  Notify *self = telling->notify;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  self->telling[telling->phase]--;
+}
+
+void
+notify_drop_pages (Notify *self, fuse_ino_t ino)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  g_array_append_val (self->drop, ino);
+  g_cond_signal (&self->wake);
+}
+
+/* ---- the thread -------------------------------------------------------------------------------
+ */
+
+/* A directory loses its listing with its attributes; of a message only the attributes can change.
+ * The kernel answers ENOENT for what it has forgotten: fine. */
+static void
+invalidate (Notify *self, fuse_ino_t ino)
+{
+  off_t offset = inode_kind (ino) == INODE_MESSAGE ? -1 : 0;
+
+  fuse_lowlevel_notify_inval_inode (self->mount->session, ino, offset, 0);
+}
+
+static void
+invalidate_all (Notify *self)
+{
+  g_autoptr (GArray) inodes = marks_list (self->mount->marks, MARK_TOLD);
+
+  for (guint i = 0; i < inodes->len; i++)
+    invalidate (self, g_array_index (inodes, fuse_ino_t, i));
+}
+
+static void
+tell_change (Notify *self, const StoreChange *change)
+{
+  Marks *marks = self->mount->marks;
+
+  if (change->number == STORE_CHANGE_ALL) {
+    marks_forget_bytes (marks, 0);
+    return invalidate_all (self);
+  }
+  fuse_ino_t ino = change->uid == 0 ? inode_directory (change->number)
+                                    : inode_message (change->number, change->uid);
+  marks_forget_bytes (marks, ino);
+  if (marks_has (marks, ino, MARK_TOLD))
+    invalidate (self, ino);
+}
+
+static void
+tell_fresh_changes (Notify *self)
+{
+  StoreChange change;
+  guint before = self->fresh->len;
+
+  while (store_watch_next (self->watch, &change)) {
+    tell_change (self, &change);
+    g_array_append_val (self->fresh, change);
+  }
+  if (self->fresh->len > before)
+    status_outdate (control_status (self->mount->control));
+}
+
+/* True when no handler that began before the last change of phase is still at work; then the phase
+ * changes again. */
+static bool
+turn_phase (Notify *self)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  if (self->telling[!self->phase] > 0)
+    return false;
+  self->phase = !self->phase;
+  return true;
+}
+
+static void
+tell_waiting_changes (Notify *self)
+{
+  if ((self->fresh->len == 0 && self->waiting->len == 0) || !turn_phase (self))
+    return;
+  for (guint i = 0; i < self->waiting->len; i++)
+    tell_change (self, &g_array_index (self->waiting, StoreChange, i));
+  g_array_set_size (self->waiting, 0);
+
+  GArray *told_again = self->waiting;
+  self->waiting = self->fresh;
+  self->fresh = told_again;
+}
+
+static void
+drop_pages (Notify *self, GArray *inodes)
+{
+  for (guint i = 0; i < inodes->len; i++)
+    fuse_lowlevel_notify_inval_inode (self->mount->session, g_array_index (inodes, fuse_ino_t, i),
+                                      0, 0);
+}
+
+/* Sleeps until there may be something to do; false: the end. The caller owns `*out_drop`. */
+static bool
+wait_for_work (Notify *self, GArray **out_drop)
+{
+  int64_t until = g_get_monotonic_time () + POLL_US;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  while (!self->stop && self->drop->len == 0 &&
+         g_cond_wait_until (&self->wake, &self->mutex, until))
+    ;
+  *out_drop = self->drop;
+  self->drop = g_array_new (FALSE, FALSE, sizeof (fuse_ino_t));
+  return !self->stop;
+}
+
+static gpointer
+run (gpointer data)
+{
+  Notify *self = data;
+
+  for (;;) {
+    g_autoptr (GArray) drop = NULL;
+    if (!wait_for_work (self, &drop))
+      return NULL;
+    drop_pages (self, drop);
+    tell_fresh_changes (self);
+    tell_waiting_changes (self);
+  }
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------
+ */
+
+static void
+free_notify (Notify *self)
+{
+  store_watch_free (self->watch);
+  g_array_unref (self->fresh);
+  g_array_unref (self->waiting);
+  g_array_unref (self->drop);
+  g_cond_clear (&self->wake);
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}
+
+Notify *
+notify_start (Mount *mount, GError **error)
+{
+  StoreWatch *watch = store_watch_new (mount->store, error);
+  if (watch == NULL)
+    return NULL;
+
+  Notify *self = g_new0 (Notify, 1);
+  self->mount = mount;
+  self->watch = watch;
+  self->fresh = g_array_new (FALSE, FALSE, sizeof (StoreChange));
+  self->waiting = g_array_new (FALSE, FALSE, sizeof (StoreChange));
+  self->drop = g_array_new (FALSE, FALSE, sizeof (fuse_ino_t));
+  g_mutex_init (&self->mutex);
+  g_cond_init (&self->wake);
+  self->thread = g_thread_new ("notify", run, self);
+  return self;
+}
+
+void
+notify_stop (Notify *self)
+{
+  if (self == NULL)
+    return;
+  g_mutex_lock (&self->mutex);
+  self->stop = true;
+  g_cond_signal (&self->wake);
+  g_mutex_unlock (&self->mutex);
+  g_thread_join (self->thread);
+  free_notify (self);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options.c - the command line: mailfs [-o OPTIONS] STORE MOUNTPOINT, as sshfs has it.
+ */
+#include "fs/internal.h"
+
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/vfs.h>
+
+enum { KEY_RO, KEY_RW, KEY_AUTO_UNMOUNT, KEY_IGNORED };
+
+#define SET(template, field, value)                                                                \
+  {                                                                                                \
+    template, offsetof (Options, field), value                                                     \
+  }
+
+static const struct fuse_opt option_table[] = {
+    SET ("-f", foreground, 1),
+    SET ("-d", debug, 1),
+    SET ("debug", debug, 1),
+    SET ("-s", single, 1),
+    SET ("-h", help, 1),
+    SET ("--help", help, 1),
+    SET ("-V", version, 1),
+    SET ("--version", version, 1),
+    SET ("uid=%u", uid, 0),
+    SET ("gid=%u", gid, 0),
+    SET ("fmode=%o", fmode, 0),
+    SET ("dmode=%o", dmode, 0),
+    SET ("ctl=hidden", ctl, CTL_HIDDEN),
+    SET ("ctl=visible", ctl, CTL_VISIBLE),
+    SET ("ctl=off", ctl, CTL_OFF),
+    SET ("ctldir=%s", ctldir, 0),
+    SET ("xattrs=all", xattrs, XATTRS_ALL),
+    SET ("xattrs=data", xattrs, XATTRS_DATA),
+    SET ("xattrs=none", xattrs, XATTRS_NONE),
+    SET ("verify=first", verify, VERIFY_FIRST),
+    SET ("verify=always", verify, VERIFY_ALWAYS),
+    SET ("verify=never", verify, VERIFY_NEVER),
+    FUSE_OPT_KEY ("ro", KEY_RO),
+    FUSE_OPT_KEY ("rw", KEY_RW),
+    FUSE_OPT_KEY ("auto_unmount", KEY_AUTO_UNMOUNT),
+    /* What fstab has for others and mount(8) hands on. */
+    FUSE_OPT_KEY ("_netdev", KEY_IGNORED),
+    FUSE_OPT_KEY ("auto", KEY_IGNORED),
+    FUSE_OPT_KEY ("noauto", KEY_IGNORED),
+    FUSE_OPT_KEY ("nofail", KEY_IGNORED),
+    FUSE_OPT_KEY ("user", KEY_IGNORED),
+    FUSE_OPT_KEY ("nouser", KEY_IGNORED),
+    FUSE_OPT_END,
+};
+
+static bool G_GNUC_PRINTF (1, 2) complain (const char *format, ...)
+{
+  va_list arguments;
+  va_start (arguments, format);
+  g_autofree char *text = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  g_autofree char *printable = store_text_printable (text);
+  fprintf (stderr, "mailfs: %s\n", printable);
+  return false;
+}
+
+static int
+take_path (Options *options, const char *path)
+{
+  char **place = options->store == NULL ? &options->store : &options->mountpoint;
+
+  if (*place != NULL) {
+    complain ("more than STORE and MOUNTPOINT: '%s'; see mailfs -h", path);
+    return -1;
+  }
+  *place = g_strdup (path);
+  return 0;
+}
+
+/* fuse_opt's convention: -1 is an error, 0 takes the argument, 1 leaves it for libfuse. */
+static int
+take_option (void *data, const char *argument, int key, struct fuse_args *rest)
+{
+  Options *options = data;
+
+  switch (key) {
+  case KEY_RO: options->read_only = 1; return 1;
+  case KEY_RW: options->read_only = 0; return 1;
+  case KEY_IGNORED: return 0;
+  case KEY_AUTO_UNMOUNT:
+    complain ("auto_unmount is refused: a backup that runs when the daemon died would find an "
+              "empty directory and delete its copy");
+    return -1;
+  case FUSE_OPT_KEY_NONOPT: return take_path (options, argument);
+  default: break;
+  }
+  if (*argument != '-')
+    return 1;
+  complain ("unknown option '%s'; see mailfs -h", argument);
+  return -1;
+}
+
+/* Whether one of two absolute paths lies below the other, or is it. */
+static bool
+overlap (const char *one, const char *other)
+{
+  size_t length = MIN (strlen (one), strlen (other));
+
+  return strncmp (one, other, length) == 0 &&
+         (one[length] == '\0' || one[length] == '/' || one[length - 1] == '/') &&
+         (other[length] == '\0' || other[length] == '/' || other[length - 1] == '/');
+}
+
+/* A mount that lies there already would be hidden by ours, not replaced. An automount point is not
+ * one. */
+static bool
+check_not_mounted (const char *path)
+{
+  struct statx root;
+  struct statfs filesystem;
+
+  if (statx (AT_FDCWD, path, AT_NO_AUTOMOUNT, 0, &root) < 0 || statfs (path, &filesystem) < 0)
+    return complain ("mountpoint '%s': %s", path, g_strerror (errno));
+  if (filesystem.f_type == FUSE_SUPER_MAGIC && (root.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0)
+    return complain ("mountpoint '%s' is in use: a FUSE filesystem is mounted there", path);
+  return true;
+}
+
+/* Makes both paths absolute, for the daemon leaves the caller's directory. */
+static bool
+check_paths (Options *options)
+{
+  if (options->mountpoint == NULL)
+    return complain ("STORE and MOUNTPOINT are needed; see mailfs -h");
+
+  struct stat st;
+  if (stat (options->mountpoint, &st) < 0)
+    return complain ("mountpoint '%s': %s%s", options->mountpoint, g_strerror (errno),
+                     errno == ENOTCONN ? "; what was mounted there has died, unmount it first"
+                                       : "");
+  if (!S_ISDIR (st.st_mode))
+    return complain ("mountpoint '%s': %s", options->mountpoint, g_strerror (ENOTDIR));
+  g_autofree char *given_mountpoint = options->mountpoint;
+  options->mountpoint = realpath (given_mountpoint, NULL);
+  g_autofree char *given_store = options->store;
+  options->store = g_canonicalize_filename (given_store, NULL);
+  g_autofree char *store = realpath (options->store, NULL);
+  if (store != NULL && options->mountpoint != NULL && overlap (store, options->mountpoint))
+    return complain ("mountpoint '%s' would hide the store '%s', or lies in it",
+                     options->mountpoint, store);
+  return options->mountpoint != NULL
+             ? check_not_mounted (options->mountpoint)
+             : complain ("mountpoint '%s': %s", given_mountpoint, g_strerror (errno));
+}
+
+static bool
+check_values (Options *options)
+{
+  if (options->ctldir == NULL)
+    options->ctldir = g_strdup (".ctl");
+  if (*options->ctldir == '\0' || strchr (options->ctldir, '/') != NULL ||
+      strlen (options->ctldir) > NAME_MAX || g_str_equal (options->ctldir, ".") ||
+      g_str_equal (options->ctldir, ".."))
+    return complain ("ctldir: '%s' cannot be a file name", options->ctldir);
+  if ((options->fmode != OPTION_UNSET && (options->fmode & ~0777u) != 0) ||
+      (options->dmode != OPTION_UNSET && (options->dmode & ~0777u) != 0))
+    return complain ("fmode, dmode: permission bits are 0 to 777, octal");
+  return true;
+}
+
+/* The kernel's own: what the mount is called, no access times (they would cost a request after each
+ * read), and permission checks by mode and owner, which also make it ask when attributes are void
+ * (inode.c). Options of the user come later in the list and win. */
+static void
+add_mount_options (Options *options)
+{
+  char *text = NULL;
+  g_autofree char *source = g_strdup_printf ("fsname=%s", options->store);
+
+  fuse_opt_add_opt (&text, "subtype=mailfs,noatime,default_permissions");
+  fuse_opt_add_opt_escaped (&text, source);
+  fuse_opt_insert_arg (&options->rest, 1, text);
+  fuse_opt_insert_arg (&options->rest, 1, "-o");
+  free (text);
+}
+
+bool
+options_parse (int argc, char **argv, Options *out)
+{
+  struct fuse_args given = FUSE_ARGS_INIT (argc, argv);
+  Options options = {
+      .rest = given,
+      .uid = OPTION_UNSET,
+      .gid = OPTION_UNSET,
+      .fmode = OPTION_UNSET,
+      .dmode = OPTION_UNSET,
+  };
+  bool good = fuse_opt_parse (&options.rest, &options, option_table, take_option) == 0;
+
+  if (good && !options.help && !options.version)
+    good = check_values (&options) && check_paths (&options);
+  if (!good) {
+    options_clear (&options);
+    return false;
+  }
+  if (options.debug) {
+    options.foreground = 1;
+    fuse_opt_add_arg (&options.rest, "-odebug");
+  }
+  if (options.mountpoint != NULL)
+    add_mount_options (&options);
+  *out = options;
+  return true;
+}
+
+void
+options_clear (Options *options)
+{
+  fuse_opt_free_args (&options->rest);
+  g_clear_pointer (&options->store, g_free);
+  g_clear_pointer (&options->mountpoint, free);
+  g_clear_pointer (&options->ctldir, free);
+}
+
+void
+options_help (void)
+{
+  fputs ("usage: mailfs [-o OPTIONS] STORE MOUNTPOINT\n"
+         "\n"
+         "  -f                 stay in the foreground\n"
+         "  -d, -o debug       foreground, and tell of every request\n"
+         "  -s                 one thread only\n"
+         "  -h, --help         this text\n"
+         "  -V, --version      version\n"
+         "\n"
+         "  -o ro              change nothing at all, in the mount and in the store\n"
+         "  -o uid=N,gid=N     owner of everything (the store's owner)\n"
+         "  -o fmode=M,dmode=M modes of files and directories, octal (640, 750)\n"
+         "  -o ctl=MODE        control directory: hidden (the default), visible, off\n"
+         "  -o ctldir=NAME     its name (.ctl)\n"
+         "  -o xattrs=MODE     all (the default), data: only what is listed, none\n"
+         "  -o verify=MODE     hold messages against their digest when read: first (the\n"
+         "                     default), always, never\n"
+         "  -o allow_other     let other users in, as owner and modes allow\n"
+         "\n"
+         "Options of mount(8) and of libfuse are passed on:\n",
+         stdout);
+  fuse_lowlevel_help ();
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reply.c - the one place that answers: every request ends in one of these functions, once.
+ *
+ * A reply fails only when the caller was interrupted or the mount is gone, and then there is nobody
+ * left to tell: forget is a no-op (inode.c), so nothing has to be taken back either.
+ */
+#include "fs/internal.h"
+
+#include <syslog.h>
+
+/* Up to this size reading into memory and writing to the kernel is cheaper than setting up a
+ * splice. */
+#define SPLICE_MIN (64u << 10)
+
+static void
+count_reply (fuse_req_t req)
+{
+  Mount *mount = fuse_req_userdata (req);
+  mount->requests++;
+}
+
+void
+reply_errno (fuse_req_t req, int code)
+{
+  count_reply (req);
+  fuse_reply_err (req, code);
+}
+
+void
+reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error)
+{
+  Mount *mount = fuse_req_userdata (req);
+  int code = error_code (error);
+  bool grave = code == EIO || code == EUCLEAN;
+
+  if (grave)
+    mount->failures++;
+  if (grave || log_is_debug ()) {
+    g_autofree char *path = inode_path (mount, ino);
+    log_message (grave ? LOG_WARNING : LOG_DEBUG, "%s: %s", path, error->message);
+  }
+  reply_errno (req, code == ENOENT ? ESTALE : code);
+}
+
+void
+reply_entry (fuse_req_t req, const struct fuse_entry_param *entry)
+{
+  count_reply (req);
+  fuse_reply_entry (req, entry);
+}
+
+void
+reply_attr (fuse_req_t req, const struct stat *attr, double timeout)
+{
+  count_reply (req);
+  fuse_reply_attr (req, attr, timeout);
+}
+
+void
+reply_bytes (fuse_req_t req, const void *bytes, size_t size)
+{
+  count_reply (req);
+  fuse_reply_buf (req, bytes, size);
+}
+
+void
+reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset)
+{
+  size_t start = MIN ((uint64_t)offset, total);
+  reply_bytes (req, (const char *)bytes + start, MIN (size, total - start));
+}
+
+void
+reply_file (fuse_req_t req, int fd, size_t size, off_t offset)
+{
+  if (size <= SPLICE_MIN) {
+    char bytes[SPLICE_MIN];
+    ssize_t count = pread (fd, bytes, size, offset);
+    if (count < 0)
+      return reply_errno (req, errno);
+    return reply_bytes (req, bytes, count);
+  }
+
+  struct fuse_bufvec data = FUSE_BUFVEC_INIT (size);
+  data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+  data.buf[0].fd = fd;
+  data.buf[0].pos = offset;
+  count_reply (req);
+  fuse_reply_data (req, &data, FUSE_BUF_SPLICE_MOVE);
+}
+
+void
+reply_statfs (fuse_req_t req, const struct statvfs *statfs)
+{
+  count_reply (req);
+  fuse_reply_statfs (req, statfs);
+}
+
+void
+reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size)
+{
+  if (size > 0 && total > size)
+    return reply_errno (req, ERANGE);
+  if (size > 0)
+    return reply_bytes (req, bytes, total);
+  count_reply (req);
+  fuse_reply_xattr (req, total);
+}

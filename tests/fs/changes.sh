@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What a tool changes beside a mount shows within a second, although the kernel keeps what it was told.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+make_sample_store
+start -f
+count=$(find "$inbox" -name '*.eml' | wc -l)
+flags() {
+  getfattr --absolute-names --only-values -n user.mailfs.flags "$1" 2>/dev/null
+}
+has() {
+  [ "$(find "$1" -name '*.eml' | wc -l)" -eq "$2" ]
+}
+flagged() {
+  [ "$(stat -c %z "$1")" != "$2" ] && [ "$(flags "$1")" == "$3" ]
+}
+newer() {
+  [ "$(stat -c %y "$1")" != "$2" ]
+}
+look() {
+  (cd "$mnt" && find . -printf '%P %i %s %T@ %C@\n' | sort)
+}
+
+# Deliveries: found by name, in the listing, and in the directory's mtime.
+for round in 1 2 3 4 5; do
+  mtime=$(stat -c %y "$inbox")
+  name=$inbox/$(printf '%010u.eml' $((count + round)))
+  expect_error ENOENT stat "$name"
+  mailstore -q deliver joe@example.com <"$sample/01-welcome.eml" >"$work/out"
+  within 1000 cmp "$sample/01-welcome.eml" "$name"
+  within 1000 has "$inbox" $((count + round))
+  within 1000 newer "$inbox" "$mtime"
+done
+
+# Flags: the attribute is asked for each time, the change time is kept by the kernel.
+message=$inbox/0000000001.eml
+ctime=$(stat -c %z "$message") mtime=$(stat -c %y "$message")
+mailstore flag joe@example.com 1 +Flagged
+within 1000 flagged "$message" "$ctime" '\Flagged'
+ctime=$(stat -c %z "$message")
+mailstore flag joe@example.com 1 -Flagged
+within 1000 flagged "$message" "$ctime" ''
+expect_equal "$(stat -c %y "$message")" "$mtime" 'a flag changed the mtime'
+
+# Mailboxes, of names that were looked for before.
+expect_error ENOENT stat "$mnt/example.com/user/joe/New"
+expect_error ENOENT stat "$mnt/example.net"
+mailstore -q deliver -c joe@example.com/New/Deeper <"$sample/01-welcome.eml" >"$work/out"
+mailstore -q deliver -c jim@example.net <"$sample/01-welcome.eml" >"$work/out"
+within 1000 test -e "$mnt/example.com/user/joe/New/Deeper/0000000001.eml"
+within 1000 test -e "$mnt/example.net/user/jim/INBOX/0000000001.eml"
+within 1000 equal "$(ls "$mnt")" $'example.com\nexample.net'
+
+# More changes than the ring of changes holds: then everything is asked for anew.
+mkdir "$work/many"
+seq -f '%05g' 9000 | while read -r i; do
+  printf 'Subject: %s\n\n%s\n' "$i" "$i" >"$work/many/$i.eml"
+done
+look >"$work/before"
+mailstore -q import --format eml "$work/many" joe@example.com/Many >"$work/out"
+mailstore flag joe@example.com 2 +Seen
+within 2000 has "$mnt/example.com/user/joe/Many" 9000
+within 1000 equal "$(flags "$inbox/0000000002.eml")" '\Seen'
+stat -c %z "$inbox/0000000002.eml" >"$work/kept"
+look >"$work/after"
+stop
+start -f
+look | diff "$work/after" - >"$work/diff" || complain_here "a fresh mount sees another tree: $(head "$work/diff")"
+
+# A reader that never stops sees every change all the same: an answer on its way is told of twice.
+stress() {
+  python3 - "$inbox" "$work/stop" <<'PYTHON' &
+import os, sys
+while not os.path.exists(sys.argv[2]):
+    for entry in os.scandir(sys.argv[1]):
+        entry.stat(follow_symlinks=False)
+PYTHON
+}
+rm -f "$work/stop"
+stress
+stress
+same_ctime() {
+  [ "$(stat -c %z "$inbox/0000000003.eml")" == \
+    "$(stat -c %z "$store/mail/example.com/user/joe/INBOX/0000000003.eml")" ]
+}
+for round in $(seq 20); do
+  mailstore flag joe@example.com 3 "+round$round"
+  within 1000 same_ctime
+done
+touch "$work/stop"
+wait %2 %3 2>/dev/null || true
+stop

@@ -36,6 +36,7 @@ typedef struct {
 
   /* What working on it gave: */
   uint64_t size;
+  uint8_t sha256[32];
   bool is_known;
   StoreDraft *draft;
   GError *failure;
@@ -93,7 +94,7 @@ free_item (void *data)
  */
 
 static bool
-digest_file (Item *item, uint8_t out_sha256[32], GError **error)
+digest_file (Item *item, GError **error)
 {
   struct stat st;
   auto_fd fd = layout_open_message (item->directory_fd, item->name);
@@ -101,18 +102,18 @@ digest_file (Item *item, uint8_t out_sha256[32], GError **error)
     return fail_errno (error, "open");
   g_autofree uint8_t *buffer = g_malloc (DIGEST_BUFFER);
   item->size = (uint64_t)st.st_size;
-  return message_digest (fd, item->size, buffer, DIGEST_BUFFER, out_sha256, error);
+  return message_digest (fd, item->size, buffer, DIGEST_BUFFER, item->sha256, error);
 }
 
 static bool
-digest_item (Item *item, uint8_t out_sha256[32], GError **error)
+digest_item (Import *self, Item *item, GError **error)
 {
   if (item->kind == SOURCE_FILE)
-    return digest_file (item, out_sha256, error);
+    return digest_file (item, error);
   size_t size;
   const void *bytes = g_bytes_get_data (item->content, &size);
   item->size = size;
-  return EVP_Digest (bytes, size, out_sha256, NULL, EVP_sha256 (), NULL) ||
+  return EVP_Digest (bytes, size, item->sha256, NULL, EVP_sha256 (), NULL) ||
          fail (error, ENOMEM, "digest");
 }
 
@@ -138,23 +139,11 @@ make_draft (Import *self, Item *item, GError **error)
   return true;
 }
 
-static bool
-work (Import *self, Item *item, GError **error)
-{
-  uint8_t sha256[32];
-  bool compares = target_has_known (item->target), dry_run = self->request->dry_run;
-  if ((compares || dry_run) && !digest_item (item, sha256, error))
-    return false;
-  item->is_known = compares && target_take_known (item->target, sha256);
-  return item->is_known || dry_run || make_draft (self, item, error);
-}
-
 /* Whether everything else would fail like this, too. Where it could be either side's fault, reading
  * the source tells. */
 static bool
-is_fatal (Item *item)
+is_fatal (Import *self, Item *item)
 {
-  uint8_t sha256[32];
   switch (error_code (item->failure)) {
   case EMFILE:
   case ENFILE:
@@ -162,7 +151,7 @@ is_fatal (Item *item)
   case EINVAL:
   case E2BIG:
   case EMLINK: return false;
-  default: return digest_item (item, sha256, NULL);
+  default: return digest_item (self, item, NULL);
   }
 }
 
@@ -183,23 +172,53 @@ find_again (Import *self, Item *item)
   return true;
 }
 
+/* Does a step that reads the source. Its failure becomes the item's. */
+static void
+take_step (Import *self, Item *item, bool (*step) (Import *self, Item *item, GError **error))
+{
+  bool done = step (self, item, &item->failure);
+  for (int i = 0; !done && i < RENAMES_MAX && find_again (self, item); i++) {
+    g_clear_error (&item->failure);
+    done = step (self, item, &item->failure);
+  }
+  item->is_fatal = !done && is_fatal (self, item);
+}
+
+static bool
+is_message (const Item *item)
+{
+  return item->kind == SOURCE_FILE || item->kind == SOURCE_BYTES;
+}
+
+static void
+prepare_item (void *data, void *user_data)
+{
+  Import *self = user_data;
+  Item *item = data;
+  const GError *failure = target_failure (item->target);
+  if (!is_message (item))
+    return;
+  if (failure != NULL)
+    item->failure = g_error_copy (failure);
+  else if (target_has_known (item->target) || self->request->dry_run)
+    take_step (self, item, digest_item);
+}
+
+static void
+decide_on_item (void *data, void *user_data)
+{
+  Item *item = data;
+  if (is_message (item) && item->failure == NULL && target_has_known (item->target))
+    item->is_known = target_take_known (item->target, item->sha256);
+}
+
 static void
 work_on_item (void *data, void *user_data)
 {
   Import *self = user_data;
   Item *item = data;
-  if (item->kind == SOURCE_FOLDER || item->kind == SOURCE_UNREADABLE)
-    return;
-  if (target_failure (item->target) != NULL) {
-    item->failure = g_error_copy (target_failure (item->target));
-  } else {
-    bool done = work (self, item, &item->failure);
-    for (int i = 0; !done && i < RENAMES_MAX && find_again (self, item); i++) {
-      g_clear_error (&item->failure);
-      done = work (self, item, &item->failure);
-    }
-    item->is_fatal = !done && is_fatal (item);
-  }
+  if (is_message (item) && item->failure == NULL && !item->is_known && !self->request->dry_run)
+    take_step (self, item, make_draft);
   release_source (item);
 }
 
@@ -366,7 +385,9 @@ tick (void *user_data)
 static bool
 run (Import *self, GError **error)
 {
-  static const PipelineSteps steps = {.work = work_on_item,
+  static const PipelineSteps steps = {.prepare = prepare_item,
+                                      .decide = decide_on_item,
+                                      .work = work_on_item,
                                       .commit = commit_item,
                                       .finish = finish_commits,
                                       .free_item = free_item,

@@ -35,7 +35,7 @@ bool target_keeps_uids (const Target *self);
 /* Whether the mailbox held messages before the import. */
 bool target_has_known (const Target *self);
 
-/* Whether it held this one: true as often as it did. Any thread. */
+/* Whether it held this one: true as often as it did. One thread at a time. */
 bool target_take_known (Target *self, const uint8_t sha256[32]);
 
 /* When all of the folder's messages are in the mailbox: passes the source's next UID on. */

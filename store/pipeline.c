@@ -10,6 +10,7 @@
 typedef struct {
   void *item;
   uint64_t size;
+  uint64_t number; /* in the order of pushing */
   bool done;
 } Slot;
 
@@ -21,9 +22,11 @@ struct Pipeline {
   int64_t next_tick_us; /* the pushing thread's own */
 
   GMutex mutex; /* guards what follows; never held over a step */
-  GCond todo_grew, order_moved, room_made;
+  GCond todo_grew, turn_moved, order_moved, room_made;
   GQueue order; /* of Slot: what is not committed, oldest first */
   GQueue todo;  /* those of them that no worker has taken */
+  uint64_t pushed;
+  uint64_t turn; /* number of the item whose decision comes next */
   uint64_t bytes;
   bool ended, stopped;
   GError *failure; /* the first; NULL: none */
@@ -45,6 +48,26 @@ free_slot (Pipeline *self, Slot *slot)
   g_free (slot);
 }
 
+/* The mutex is held, and let go over the steps. Items are taken in order, so whoever has an earlier
+ * one is already at work on it. */
+static void
+work_on (Pipeline *self, Slot *slot)
+{
+  g_mutex_unlock (&self->mutex);
+  self->steps.prepare (slot->item, self->data);
+  g_mutex_lock (&self->mutex);
+  while (self->turn != slot->number)
+    g_cond_wait (&self->turn_moved, &self->mutex);
+  g_mutex_unlock (&self->mutex);
+  self->steps.decide (slot->item, self->data);
+  g_mutex_lock (&self->mutex);
+  self->turn++;
+  g_cond_broadcast (&self->turn_moved);
+  g_mutex_unlock (&self->mutex);
+  self->steps.work (slot->item, self->data);
+  g_mutex_lock (&self->mutex);
+}
+
 static void *
 run_worker (void *data)
 {
@@ -57,9 +80,7 @@ run_worker (void *data)
     if (slot == NULL)
       return NULL;
     g_cond_signal (&self->room_made);
-    g_mutex_unlock (&self->mutex);
-    self->steps.work (slot->item, self->data);
-    g_mutex_lock (&self->mutex);
+    work_on (self, slot);
     slot->done = true;
     self->bytes -= slot->size;
     g_cond_signal (&self->room_made);
@@ -167,7 +188,7 @@ pipeline_push (Pipeline *self, void *item, uint64_t size)
     return false;
   }
   Slot *slot = g_new (Slot, 1);
-  *slot = (Slot){.item = item, .size = size};
+  *slot = (Slot){.item = item, .size = size, .number = self->pushed++};
   self->bytes += size;
   g_queue_push_tail (&self->order, slot);
   g_queue_push_tail (&self->todo, slot);

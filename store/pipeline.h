@@ -18,7 +18,9 @@
 typedef struct Pipeline Pipeline;
 
 typedef struct {
-  /* Any of the working threads. */
+  /* Any of the working threads, one after the other for an item: */
+  void (*prepare) (void *item, void *data);
+  void (*decide) (void *item, void *data); /* one item at a time, in the order of pushing */
   void (*work) (void *item, void *data);
   /* The one committing thread, in the order of pushing; owns the item from then on. False stops. */
   bool (*commit) (void *item, void *data, GError **error);

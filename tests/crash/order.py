@@ -28,7 +28,8 @@ class Calls:
         command = [crash.KILL_AT, "-d", directory, "-l", log, "--", crash.MAILSTORE, "-s",
                    os.path.join(directory, "store"), *words]
         with open(reply, "wb") as out:
-            subprocess.run(command, input=stdin, stdout=out, env=crash.ENVIRONMENT, check=True)
+            subprocess.run(command, input=stdin, stdout=out, env=crash.ENVIRONMENT, check=True,
+                           timeout=60)
         self.calls = []
         with open(log, encoding="utf-8") as file:
             for line in file.read().splitlines():

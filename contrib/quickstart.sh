@@ -92,14 +92,14 @@ install_packages() {
 }
 
 build() {
-  local log=$source_dir/build-release.log
+  local log=$source_dir/build-release/quickstart.log
   step "building in $source_dir/build-release"
+  mkdir -p "$source_dir/build-release"
   if ! (cd "$source_dir" && cmake --preset release -DBUILD_TESTING=OFF &&
     cmake --build --preset release --parallel "$(nproc)") >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     die "the build failed; all of its output is in $log"
   fi
-  rm -f "$log"
 }
 
 make_store() {

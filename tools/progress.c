@@ -13,13 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define REFRESH_US 100000 /* ten times a second: quick enough to the eye */
-#define BAR_MAX    40
+#define PATIENCE_US 300000 /* what is over sooner shows no bar */
+#define REFRESH_US  100000 /* ten times a second: quick enough to the eye */
+#define BAR_MAX     40
 
 struct Progress {
   const char *label;
   bool visible, colour;
-  int64_t started_us, drawn_us;
+  bool drawn;
+  int64_t started_us, next_us;
   struct sigaction saved_int, saved_term;
 };
 
@@ -47,6 +49,7 @@ progress_new (const Tool *tool)
   self->colour =
       (no_colour == NULL || *no_colour == '\0') && g_strcmp0 (g_getenv ("TERM"), "dumb") != 0;
   self->started_us = g_get_monotonic_time ();
+  self->next_us = self->started_us + PATIENCE_US;
   /* SA_RESETHAND: whoever asks twice is not kept waiting. */
   struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
   sigaction (SIGINT, &action, &self->saved_int);
@@ -124,9 +127,10 @@ void
 progress_show (Progress *self, const StoreProgress *now)
 {
   int64_t time_us = g_get_monotonic_time ();
-  if (!self->visible || time_us - self->drawn_us < REFRESH_US)
+  if (!self->visible || time_us < self->next_us)
     return;
-  self->drawn_us = time_us;
+  self->next_us = time_us + REFRESH_US;
+  self->drawn = true;
   int columns = text_columns (STDERR_FILENO);
   g_autofree char *line = compose (self, now, columns);
   erase_line (columns);
@@ -145,7 +149,7 @@ progress_free (Progress *self)
 {
   if (self == NULL)
     return;
-  if (self->visible && self->drawn_us != 0)
+  if (self->drawn)
     erase_line (text_columns (STDERR_FILENO));
   sigaction (SIGINT, &self->saved_int, NULL);
   sigaction (SIGTERM, &self->saved_term, NULL);

@@ -20,6 +20,10 @@ failures=0
 status=0 out='' err=''
 export MAILSTORE=$store PATH=$MAILFS_BUILD/tools:$MAILFS_BUILD/fs:$PATH TZ=UTC0 LC_ALL=C.UTF-8
 unset NO_COLOR
+# A daemon has no standard error to complain on.
+for options in ASAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS; do
+  export "$options=${!options:+${!options}:}log_path=$work/sanitizer"
+done
 umask 022
 
 leave() {
@@ -27,6 +31,10 @@ leave() {
   for mount in "${mounts[@]}"; do
     umount "$mount" 2>/dev/null || fusermount3 -u "$mount" 2>/dev/null || true
   done
+  if compgen -G "$work/sanitizer.*" >/dev/null; then
+    cat "$work"/sanitizer.*
+    failures=$((failures + 1))
+  fi
   rm -rf --one-file-system -- "$work"
   if [ "$code" -eq 0 ] && [ "$failures" -gt 0 ]; then
     echo "$failures expectations failed"

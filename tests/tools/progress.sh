@@ -5,7 +5,8 @@
 source "$(dirname "$0")/lib.sh"
 
 mkdir "$work/source"
-for i in $(seq 2000); do
+# Enough that no disk is through before the bar comes.
+for i in $(seq 5000); do
   printf 'Subject: message %d\n\n%d\n' "$i" "$i" >"$work/source/$i.eml"
 done
 
@@ -18,7 +19,7 @@ on_terminal() {
 mailstore -q init
 on_terminal mailstore import --format eml "$work/source" joe@example.com
 grep -q $'\033' "$work/typescript" || complain 'no colour on a terminal'
-grep -q '2000 imported' "$work/typescript" || complain 'no summary'
+grep -q '5000 imported' "$work/typescript" || complain 'no summary'
 # Every line that was drawn fits the terminal, and is blank in the end.
 python3 - "$work/typescript" <<'PYTHON' || complain 'the bar'
 import re, sys
@@ -26,9 +27,9 @@ text = open(sys.argv[1], encoding='utf-8', newline='').read()
 plain = re.sub('\033\\[[0-9;]*m', '', text)
 drawn = [piece for piece in plain.split('\r') if re.search(r'\d/s', piece)]
 assert drawn, 'nothing was drawn'
-assert any(re.search(r'import \[#*-*\] +\d+ %  \d+/2000 messages  \d+/s', piece) for piece in drawn), drawn
+assert any(re.search(r'import \[#*-*\] +\d+ %  \d+/5000 messages  \d+/s', piece) for piece in drawn), drawn
 assert all(len(piece) < 100 for piece in drawn)
-assert re.search(r'\r +\r[^\r]*2000 imported', plain), 'the bar was left behind'
+assert re.search(r'\r +\r[^\r]*5000 imported', plain), 'the bar was left behind'
 PYTHON
 
 mailstore -q init "$work/two"
@@ -36,16 +37,25 @@ on_terminal NO_COLOR=1 mailstore -s "$work/two" import --format eml "$work/sourc
 grep -qE '[0-9]/s' "$work/typescript" || complain 'no bar with NO_COLOR'
 grep -q $'\033' "$work/typescript" && complain 'colour despite NO_COLOR'
 
-mailstore -q init "$work/three"
-on_terminal mailstore -q -s "$work/three" import --format eml "$work/source" joe@example.com
-grep -qE '[0-9]/s' "$work/typescript" && complain 'a bar despite -q'
-
+# While somebody else holds the user's lock, a job waits as long as one likes.
+hold_lock() {
+  flock "$store/mail/example.com/user/joe" -c "touch '$work/held'; sleep 1" &
+  until [ -e "$work/held" ]; do sleep 0.01; done
+  rm "$work/held"
+}
+mailstore flag joe@example.com 1 +Seen
+hold_lock
 on_terminal mailstore reconstruct --force -r
-grep -q '2000 messages' "$work/typescript" || complain 'no summary of reconstruct'
+grep -qE '[0-9]/s' "$work/typescript" || complain 'no bar for reconstruct'
+grep -q '5000 messages' "$work/typescript" || complain 'no summary of reconstruct'
+wait
+hold_lock
+on_terminal mailstore -q reconstruct --force -r
+grep -qE '[0-9]/s' "$work/typescript" && complain 'a bar despite -q'
+wait
 
 # Not on a terminal: nothing but the summary.
-mailstore -q init "$work/four"
-run -s "$work/four" import --format eml "$work/source" joe@example.com
-expect_no_err
-run -s "$work/four" check
+hold_lock
+run reconstruct --force -r
+expect_status 0
 expect_equal "$(wc -l <"$work/err")" 1

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists of addresses (RFC 5322, 3.4 and 4.4) as ENVELOPE wants them: a parenthesised
- * (name route mailbox host) for each, a group between (NIL NIL "its name" NIL) and (NIL NIL NIL
- * NIL).
+ * Lists of addresses (RFC 5322, 3.4 and 4.4) as ENVELOPE wants them: (name route mailbox host) for
+ * each, and a group between (NIL NIL "its name" NIL) and (NIL NIL NIL NIL).
  *
  * Mail holds every mistake there is, so nothing is refused: what stands between two commas is an
  * address, however odd. One without a domain has the host "", since NIL would begin a group.
@@ -15,7 +14,7 @@
 /* An encoded word may be 75 bytes long; some writers exceed that. */
 #define ENCODED_WORD_MAX 256u
 
-/* Text without quoting and comments, each run of blanks made one, and where in it an addr-spec
+/* Text without quoting and comments, with each run of blanks made one, and where in it an addr-spec
  * lies. */
 typedef struct {
   GString *text;
@@ -150,16 +149,11 @@ take_angle (Addresses *self)
     self->at++;
 }
 
-/* A piece of text; NIL when `text` is NULL. */
-typedef struct {
-  const char *text;
-  size_t size;
-} Slice;
-
-static const Slice nil;
+/* NIL; anything else has a text, if an empty one. */
+static const ParseSlice nil;
 
 /* Bytes `start` to `end` of the words, without blanks around them. */
-static Slice
+static ParseSlice
 words_slice (const Words *self, size_t start, size_t end)
 {
   const char *text = self->text->str;
@@ -167,13 +161,13 @@ words_slice (const Words *self, size_t start, size_t end)
     start++;
   while (start < end && text[end - 1] == ' ')
     end--;
-  return (Slice){text + start, end - start};
+  return (ParseSlice){text + start, end - start};
 }
 
 static void
-put_tuple (Addresses *self, Slice name, Slice route, Slice mailbox, Slice host)
+put_tuple (Addresses *self, ParseSlice name, ParseSlice route, ParseSlice mailbox, ParseSlice host)
 {
-  const Slice members[] = {name, route, mailbox, host};
+  const ParseSlice members[] = {name, route, mailbox, host};
   size_t start = self->out->len;
   for (size_t i = 0; i < G_N_ELEMENTS (members); i++) {
     g_string_append_c (self->out, i == 0 ? '(' : ' ');
@@ -196,7 +190,7 @@ end_address (Addresses *self)
   const Words *spec = self->has_angle ? &self->inner : outer;
   size_t start = 0;
   size_t end = spec->text->len;
-  Slice name = nil;
+  ParseSlice name = nil;
   if (self->has_angle) {
     name = words_slice (outer, 0, outer->text->len);
   } else if (outer->has_at) {
@@ -205,12 +199,12 @@ end_address (Addresses *self)
   }
   if (self->has_angle || end > 0) {
     if (name.size == 0)
-      name = self->comment->len == 0 ? nil : (Slice){self->comment->str, self->comment->len};
-    Slice route = nil;
+      name = self->comment->len == 0 ? nil : (ParseSlice){self->comment->str, self->comment->len};
+    ParseSlice route = nil;
     if (self->has_angle && self->route->len > 0)
-      route = (Slice){self->route->str, self->route->len};
+      route = (ParseSlice){self->route->str, self->route->len};
     size_t at = spec->has_at ? spec->at : end;
-    Slice host = words_slice (spec, MIN (at + 1, end), end);
+    ParseSlice host = words_slice (spec, MIN (at + 1, end), end);
     const char *blank = self->has_angle ? NULL : memchr (host.text, ' ', host.size);
     if (blank != NULL)
       host.size = blank - host.text;

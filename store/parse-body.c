@@ -39,19 +39,36 @@ skip_blanks (const char **at)
 }
 
 /* Takes what comes before a blank or one of `stops`. */
-static size_t
+static ParseSlice
 take_word (const char **at, const char *stops)
 {
   const char *start = *at;
   while (**at != '\0' && !is_blank (**at) && strchr (stops, **at) == NULL)
     (*at)++;
-  return *at - start;
+  return (ParseSlice){start, *at - start};
 }
 
-static size_t
+static ParseSlice
 take_token (const char **at)
 {
+  skip_blanks (at);
   return take_word (at, "()<>@,;:\\\"/[]?=");
+}
+
+static bool
+is_word (ParseSlice slice, const char *word)
+{
+  return strlen (word) == slice.size && g_ascii_strncasecmp (slice.text, word, slice.size) == 0;
+}
+
+/* The next token in upper case, or `fallback` where there is none. */
+static void
+put_token (GString *out, const char **at, const char *fallback)
+{
+  ParseSlice token = take_token (at);
+  if (token.size == 0)
+    token = (ParseSlice){fallback, strlen (fallback)};
+  parse_put_upper (out, token.text, token.size);
 }
 
 static void
@@ -75,46 +92,47 @@ put_pending (Parameters *self)
 /* Splits "filename*12*" into its base, whose size it returns, a section and whether the value is
  * extended. A name that is no continuation is returned whole. */
 static size_t
-split_name (const char *name, size_t size, unsigned *out_section, bool *out_is_extended)
+split_name (ParseSlice name, unsigned *out_section, bool *out_is_extended)
 {
-  size_t end = size;
-  bool is_extended = end > 0 && name[end - 1] == '*';
+  size_t end = name.size;
+  bool is_extended = end > 0 && name.text[end - 1] == '*';
   if (is_extended)
     end--;
   size_t digits = end;
-  while (digits > 0 && g_ascii_isdigit (name[digits - 1]))
+  while (digits > 0 && g_ascii_isdigit (name.text[digits - 1]))
     digits--;
-  if (digits == end || end - digits > 4 || digits < 2 || name[digits - 1] != '*')
-    return size;
+  if (digits == end || end - digits > 4 || digits < 2 || name.text[digits - 1] != '*')
+    return name.size;
   *out_section = 0;
   for (size_t i = digits; i < end; i++)
-    *out_section = *out_section * 10 + (name[i] - '0');
+    *out_section = *out_section * 10 + (name.text[i] - '0');
   *out_is_extended = is_extended;
   return digits - 1;
 }
 
 /* Makes `name` pending, or a continuation of what is. Leaves `value` ready to be appended to. */
 static void
-begin_parameter (Parameters *self, const char *name, size_t size)
+begin_parameter (Parameters *self, ParseSlice name)
 {
   unsigned section = 0;
   bool is_extended = false;
-  size_t base = split_name (name, size, &section, &is_extended);
-  if (base < size && section > 0 && section == self->section && base == self->name->len &&
+  size_t base = split_name (name, &section, &is_extended);
+  bool is_continuation = base < name.size;
+  if (is_continuation && section > 0 && section == self->section && base == self->name->len &&
       (self->is_extended || !is_extended) &&
-      g_ascii_strncasecmp (self->name->str, name, base) == 0) {
+      g_ascii_strncasecmp (self->name->str, name.text, base) == 0) {
     self->section++;
     self->is_plain = self->is_extended && !is_extended;
     return;
   }
   put_pending (self);
-  if (base < size && section == 0) {
-    size = base;
+  if (is_continuation && section == 0) {
+    name.size = base;
     self->section = 1;
     self->is_extended = is_extended;
   }
   g_string_truncate (self->name, 0);
-  g_string_append_len (self->name, name, size);
+  g_string_append_len (self->name, name.text, name.size);
   g_string_truncate (self->value, 0);
   self->is_pending = true;
   self->is_plain = false;
@@ -131,8 +149,8 @@ take_value (GString *out, const char **at)
     return;
   }
   while (**at != '\0' && **at != ';') {
-    size_t size = take_word (at, ";");
-    g_string_append_len (out, *at - size, size);
+    ParseSlice word = take_word (at, ";");
+    g_string_append_len (out, word.text, word.size);
     skip_blanks (at);
     if (**at != '\0' && **at != ';')
       g_string_append_c (out, ' ');
@@ -167,12 +185,11 @@ put_parameters (GString *out, const char *at, GString *boundary)
   self.value = g_string_new (NULL);
   while (*at != '\0') {
     skip_blanks (&at);
-    size_t size = take_word (&at, ";=\"");
-    const char *name = at - size;
+    ParseSlice name = take_word (&at, ";=\"");
     skip_blanks (&at);
-    if (size > 0 && *at == '=') {
+    if (name.size > 0 && *at == '=') {
       at++;
-      begin_parameter (&self, name, size);
+      begin_parameter (&self, name);
       take_section (&self, &at);
     }
     at += strcspn (at, ";");
@@ -193,11 +210,8 @@ put_disposition (GString *out, const char *at)
     g_string_append (out, "NIL");
     return;
   }
-  skip_blanks (&at);
-  size_t size = take_token (&at);
   g_string_append_c (out, '(');
-  /* What is no known disposition is an attachment (RFC 2183, 2.8). */
-  parse_put_upper (out, size == 0 ? "attachment" : at - size, size == 0 ? 10 : size);
+  put_token (out, &at, "attachment"); /* as what is unknown (RFC 2183, 2.8) */
   g_string_append_c (out, ' ');
   put_parameters (out, at, NULL);
   g_string_append_c (out, ')');
@@ -210,27 +224,16 @@ put_languages (GString *out, const char *at)
   bool is_first = true;
   while (at != NULL && *at != '\0') {
     skip_blanks (&at);
-    size_t size = take_word (&at, ",");
-    if (size > 0) {
+    ParseSlice language = take_word (&at, ",");
+    if (language.size > 0) {
       g_string_append_c (out, is_first ? '(' : ' ');
-      parse_put_string (out, at - size, size);
+      parse_put_string (out, language.text, language.size);
       is_first = false;
     }
     if (*at == ',')
       at++;
   }
   g_string_append (out, is_first ? "NIL" : ")");
-}
-
-static void
-put_encoding (GString *out, const char *at)
-{
-  size_t size = 0;
-  if (at != NULL) {
-    skip_blanks (&at);
-    size = take_token (&at);
-  }
-  parse_put_upper (out, size == 0 ? "7bit" : at - size, size == 0 ? 4 : size);
 }
 
 void
@@ -248,28 +251,17 @@ parse_part_clear (ParsePart *self)
   g_string_free (self->tail, TRUE);
 }
 
-/* Takes "type/subtype". Both sizes are above 0 when it returns true. */
+/* Takes "type/subtype". Neither is empty when it returns true. */
 static bool
-take_type (const char **at, const char **out_type, size_t *out_size, const char **out_subtype,
-           size_t *out_subtype_size)
+take_type (const char **at, ParseSlice *out_type, ParseSlice *out_subtype)
 {
+  *out_type = take_token (at);
   skip_blanks (at);
-  *out_type = *at;
-  *out_size = take_token (at);
-  skip_blanks (at);
-  if (*out_size == 0 || **at != '/')
+  if (out_type->size == 0 || **at != '/')
     return false;
   (*at)++;
-  skip_blanks (at);
-  *out_subtype = *at;
-  *out_subtype_size = take_token (at);
-  return *out_subtype_size > 0;
-}
-
-static bool
-is_word (const char *text, size_t size, const char *word)
-{
-  return strlen (word) == size && g_ascii_strncasecmp (text, word, size) == 0;
+  *out_subtype = take_token (at);
+  return out_subtype->size > 0;
 }
 
 static void
@@ -281,7 +273,9 @@ put_fields (ParsePart *self, const ParseHeader *header, const char *parameters)
   g_string_append_c (self->head, ' ');
   parse_put_nstring (self->head, parse_header_get (header, PARSE_FIELD_DESCRIPTION));
   g_string_append_c (self->head, ' ');
-  put_encoding (self->head, parse_header_get (header, PARSE_FIELD_ENCODING));
+  const char *encoding = parse_header_get (header, PARSE_FIELD_ENCODING);
+  const char *at = encoding == NULL ? "" : encoding;
+  put_token (self->head, &at, "7bit");
   g_string_append_c (self->tail, ' ');
   parse_put_nstring (self->tail, parse_header_get (header, PARSE_FIELD_MD5));
 }
@@ -293,31 +287,30 @@ parse_part_describe (ParsePart *self, const ParseHeader *header, bool in_digest)
   g_string_truncate (self->head, 0);
   g_string_truncate (self->tail, 0);
   const char *at = parse_header_get (header, PARSE_FIELD_TYPE);
-  const char *type, *subtype;
-  size_t size, subtype_size;
-  if (at == NULL || !take_type (&at, &type, &size, &subtype, &subtype_size)) {
+  ParseSlice type, subtype;
+  if (at == NULL || !take_type (&at, &type, &subtype)) {
     at = at == NULL && in_digest ? "message/rfc822" : "text/plain; charset=us-ascii";
-    take_type (&at, &type, &size, &subtype, &subtype_size);
+    take_type (&at, &type, &subtype);
   }
 
   self->kind = PARSE_KIND_BASIC;
   self->is_digest = false;
   g_string_append_c (self->head, '(');
-  if (is_word (type, size, "multipart")) {
+  if (is_word (type, "multipart")) {
     self->kind = PARSE_KIND_MULTIPART;
-    self->is_digest = is_word (subtype, subtype_size, "digest");
+    self->is_digest = is_word (subtype, "digest");
     g_string_append_c (self->tail, ' ');
-    parse_put_upper (self->tail, subtype, subtype_size);
+    parse_put_upper (self->tail, subtype.text, subtype.size);
     g_string_append_c (self->tail, ' ');
     put_parameters (self->tail, at, self->boundary);
   } else {
-    if (is_word (type, size, "text"))
+    if (is_word (type, "text"))
       self->kind = PARSE_KIND_TEXT;
-    else if (is_word (type, size, "message") && is_word (subtype, subtype_size, "rfc822"))
+    else if (is_word (type, "message") && is_word (subtype, "rfc822"))
       self->kind = PARSE_KIND_MESSAGE;
-    parse_put_upper (self->head, type, size);
+    parse_put_upper (self->head, type.text, type.size);
     g_string_append_c (self->head, ' ');
-    parse_put_upper (self->head, subtype, subtype_size);
+    parse_put_upper (self->head, subtype.text, subtype.size);
     g_string_append_c (self->head, ' ');
     put_fields (self, header, at);
   }

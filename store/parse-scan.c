@@ -21,8 +21,7 @@
 
 #include <string.h>
 
-/* What of a line is kept for comparing with boundaries, which have at most 70 bytes (RFC
- * 2046, 5.1.1). */
+/* What of a line is kept to compare it with boundaries. They have at most 70 bytes in good mail. */
 #define LINE_KEPT    1024u
 #define BOUNDARY_MAX (LINE_KEPT - 16)
 
@@ -111,8 +110,7 @@ parse_scan_free (ParseScan *self)
   g_free (self);
 }
 
-/* ---- parts: opened by their header, closed by a boundary or the end ----------------------------
- */
+/* ---- parts: opened by their header, closed by a boundary or the end ------------------------- */
 
 /* RFC 3501 has numbers of 32 bits. */
 static void
@@ -142,8 +140,7 @@ put_stand_in (ParseScan *self, uint64_t size, uint64_t lines)
   g_string_append (self->body, " NIL NIL NIL NIL)");
 }
 
-/* Closes the part on top, which ends before the current line: at a boundary, or with the message.
- */
+/* Closes the part on top; it ends before the current line, at a boundary or with the message. */
 static void
 close_part (ParseScan *self, bool is_boundary)
 {
@@ -270,8 +267,7 @@ open_part (ParseScan *self)
   push_part (self);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------
- */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 /* The open part that has the line as its boundary, the innermost one first; NULL when there is
  * none. Blanks may follow a boundary, nothing else. */
@@ -402,6 +398,14 @@ parse_scan_feed (ParseScan *self, const uint8_t *bytes, size_t size)
   }
 }
 
+/* The text alone, without the room it grew in. */
+static char *
+take_string (GString **string)
+{
+  size_t size = (*string)->len + 1;
+  return g_realloc (g_string_free (g_steal_pointer (string), FALSE), size);
+}
+
 void
 parse_scan_finish (ParseScan *self, StoreSummary *out)
 {
@@ -411,8 +415,8 @@ parse_scan_finish (ParseScan *self, StoreSummary *out)
     open_part (self);
   while (self->depth > 0)
     close_part (self, false);
-  out->envelope = g_strdup (self->envelope->str);
-  out->bodystructure = g_strdup (self->body->str);
+  out->envelope = take_string (&self->envelope);
+  out->bodystructure = take_string (&self->body);
   out->sent_s = self->sent_s;
   out->damage |= self->damage;
 }

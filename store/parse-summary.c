@@ -13,8 +13,7 @@ store_summary_clear (StoreSummary *summary)
   g_clear_pointer (&summary->bodystructure, g_free);
 }
 
-/* ---- reading an ENVELOPE -----------------------------------------------------------------------
- */
+/* ---- reading an ENVELOPE -------------------------------------------------------------------- */
 
 /* What is read may come from a damaged index: anything may be anywhere, and then the reading stops.
  */
@@ -77,8 +76,7 @@ skip_member (const char **at)
   } while (depth > 0 && *at != before);
 }
 
-/* ---- putting it for people ---------------------------------------------------------------------
- */
+/* ---- putting it for people ------------------------------------------------------------------ */
 
 /* Takes `text` over; returns it as valid UTF-8 without control characters. */
 static char *

@@ -3,9 +3,9 @@
  * parse.h - what the files of the parser share; only parse*.c and their tests include it.
  *
  *   parse.c           bytes or a file in, a StoreSummary out: feeds digest and scanner
- *   parse-scan.c      finds header blocks, boundaries and sizes, line by line, and writes
- * BODYSTRUCTURE parse-header.c    splits a header block into the fields we need; strings in IMAP's
- * spelling parse-body.c      what the Content-* fields of one part say, in BODYSTRUCTURE's spelling
+ *   parse-scan.c      finds header blocks, boundaries and sizes; writes BODYSTRUCTURE
+ *   parse-header.c    splits a header block into fields; puts strings as IMAP spells them
+ *   parse-body.c      what the Content-* fields of one part say
  *   parse-envelope.c  ENVELOPE out of a message's fields
  *   parse-address.c   lists of addresses
  *   parse-date.c      Date
@@ -21,11 +21,16 @@
 #define PARSE_ENVELOPE_MAX 65536u
 #define PARSE_BODY_MAX     1048576u
 
-/* ---- IMAP's strings (RFC 3501, 4.3) -----------------------------------------------------------
- */
+/* A piece of a longer text. */
+typedef struct {
+  const char *text;
+  size_t size;
+} ParseSlice;
 
-/* Appends a quoted string where that is allowed and short, else a literal. `text` may hold any byte
- * but NUL. */
+/* ---- IMAP's strings (RFC 3501, 4.3) --------------------------------------------------------- */
+
+/* Appends a quoted string where that is allowed and short, else a literal. `text` may hold any
+ * byte but NUL. */
 void parse_put_string (GString *out, const char *text, size_t size);
 
 /* The same; NIL for NULL. */
@@ -34,8 +39,7 @@ void parse_put_nstring (GString *out, const char *text);
 /* The same in upper case: for words in which case means nothing. */
 void parse_put_upper (GString *out, const char *text, size_t size);
 
-/* ---- header blocks ----------------------------------------------------------------------------
- */
+/* ---- header blocks -------------------------------------------------------------------------- */
 
 typedef enum {
   PARSE_FIELD_DATE,
@@ -80,8 +84,7 @@ const char *parse_header_get (const ParseHeader *self, ParseField field);
 void parse_take_comment (const char **at, GString *out);
 void parse_take_quoted (const char **at, GString *out);
 
-/* ---- what is made of them ---------------------------------------------------------------------
- */
+/* ---- what is made of them ------------------------------------------------------------------- */
 
 typedef enum {
   PARSE_KIND_BASIC,
@@ -114,8 +117,7 @@ bool parse_put_addresses (GString *out, const char *text, size_t limit);
 /* A Date field in seconds since 1970, UTC; INT64_MIN when it cannot be read. */
 int64_t parse_date (const char *text);
 
-/* ---- the scanner ------------------------------------------------------------------------------
- */
+/* ---- the scanner ---------------------------------------------------------------------------- */
 
 typedef struct ParseScan ParseScan;
 

@@ -38,8 +38,10 @@ maildir_file_find (GArray *files, const char *name)
     else
       high = middle;
   }
+  if (low == files->len)
+    return NULL;
   MaildirFile *found = &g_array_index (files, MaildirFile, low);
-  return low < files->len && maildir_base_compare (found->name, name) == 0 ? found : NULL;
+  return maildir_base_compare (found->name, name) == 0 ? found : NULL;
 }
 
 /* Reads a decimal number of 32 bits and moves behind it. */

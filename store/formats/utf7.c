@@ -110,7 +110,7 @@ decode_shifted (const char *p, GString *out)
     if (bits.count >= 16 && !append_utf16 (out, take_bits (&bits, 16), &high))
       return NULL;
   }
-  return high == 0 ? p + 1 : NULL;
+  return p + 1;
 }
 
 static bool

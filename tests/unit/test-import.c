@@ -392,6 +392,34 @@ test_renames (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
+/* A file is renamed after the source has seen it and before it is read. */
+static bool
+rename_late (const StoreProgress *progress, void *user_data)
+{
+  const char *root = user_data;
+  if (progress->done == 0)
+    g_usleep (G_USEC_PER_SEC / 4); /* so that the next call comes with the next message */
+  else if (progress->done == 1)
+    tree_rename (root, "new/1.a", "cur/1.a:2,S");
+  return true;
+}
+
+static void
+test_renamed_late (Fixture *fixture, gconstpointer data)
+{
+  auto_tree root = tree_new ();
+  g_autoptr (GError) error = NULL;
+  StoreImport request = {.format = "maildir", .source = root, .target = "joe@example.org"};
+  g_auto (StoreImportResult) result = {0};
+  tree_write (root, "new/1.a", "x", 1);
+  tree_write (root, "new/2.a", "y", 1);
+  tree_mkdir (root, "cur");
+  assert_ok (store_import (fixture->store, &request, rename_late, root, &result, &error), error);
+  g_assert_cmpuint (result.imported, ==, 2);
+  g_autofree char *renamed = g_build_filename (root, "cur/1.a:2,S", NULL);
+  g_assert_true (g_file_test (renamed, G_FILE_TEST_EXISTS));
+}
+
 /* ---- real mail --------------------------------------------------------------------------------
  */
 
@@ -433,6 +461,7 @@ main (int argc, char **argv)
   add_test ("/import/cancel-at-once", cancel_at_once);
   g_test_add_func ("/import/full", test_full);
   add_test ("/import/renames", test_renames);
+  add_test ("/import/renamed-late", test_renamed_late);
   add_test ("/import/corpora", test_corpora);
   return g_test_run ();
 }

@@ -24,6 +24,7 @@ test_tree (void)
   tree_write (root, "Sent/2024/y.eml", "4", 4);
   tree_write (root, "a%2Fb/z.eml", "5", 5);
   tree_write (root, "100%/z.eml", "6", 6);
+  tree_write (root, "a%41/z.eml", "6", 6);
   tree_write (root, "attachments/picture.png", "7", 7);
   tree_write (root, ".hidden/x.eml", "8", 8);
   tree_mkdir (root, "empty");
@@ -34,6 +35,7 @@ test_tree (void)
                    "= Sent\n- x.eml @3\n"
                    "= Sent|2024\n- y.eml @4\n"
                    "= a/b\n- z.eml @5\n"
+                   "= a%41\n- z.eml @6\n"
                    "= empty\n"
                    "! /: 1 entries that are no *.eml files are left out\n"
                    "! /attachments: 1 entries that are no *.eml files are left out\n");

@@ -80,6 +80,15 @@ test_content_length (void)
   check (FROM_A "Content-Length: 6\n\nbody\n\n\n", "- \"Content-Length: 6\\n\\nbody\\n\\n\" @60\n");
   check (FROM_A "Content-Length: 4\n\nbody\n\n" FROM_B "S: 2\n",
          "- \"Content-Length: 4\\n\\nbody\" @60\n- \"S: 2\\n\" @120\n");
+  /* Into a line. */
+  check (
+      FROM_A "Content-Length: 1\n\nx" FROM_B "S: 2\n",
+      "- \"Content-Length: 1\\n\\nxFrom b@example.org Thu Jan  1 00:02:00 1970\\nS: 2\\n\" @60\n");
+  /* An mboxrd quotes whatever its headers say. */
+  g_autofree char *quoted =
+      dump_mbox ("m.mboxrd", FROM_A "Content-Length: 44\n\n" FROM_B "\n" FROM_B "S: 2\n");
+  g_assert_cmpstr (quoted, ==,
+                   "- \"Content-Length: 44\\n\" @60\n- \"\" @120\n- \"S: 2\\n\" @120\n");
   /* Lies: into the middle, beyond the end, no number. */
   static const char *const lies[] = {"2", "44", "500", "99999999999999999999", "-1", "x", ""};
   for (size_t i = 0; i < G_N_ELEMENTS (lies); i++) {
@@ -157,6 +166,12 @@ test_long_lines (void)
         g_strdup_printf ("- \"S: 1\\n\\n%s\\nFrom inside\\n\" @60\n- \"S: 2\\n\" @120\n", line);
     check (content, expected);
   }
+  /* What stands where the second buffer of a line begins does not begin a line. */
+  g_autofree char *buffer = g_strnfill (LINES_BUFFER, 'x');
+  g_autofree char *inside = g_strdup_printf (FROM_A "S: 1\n\n%s" FROM_B "S: 2\n", buffer);
+  g_autofree char *whole = g_strdup_printf (
+      "- \"S: 1\\n\\n%sFrom b@example.org Thu Jan  1 00:02:00 1970\\nS: 2\\n\" @60\n", buffer);
+  check (inside, whole);
   g_autofree char *sender = g_strnfill (3 * LINES_BUFFER, 'x');
   g_autofree char *content = g_strdup_printf ("From %s\nS: 1\n\nx\n", sender);
   check (content, "- \"S: 1\\n\\nx\\n\" @5\n");

@@ -24,6 +24,8 @@ expect_status 0
 expect_equal "$(flags)" '\Flagged Project-X||\Flagged Project-X'
 run flag joe@example.com 2,3 '=\Answered' =done
 expect_equal "$(flags)" '\Flagged Project-X|\Answered done|\Answered done'
+run flag joe@example.com 3 +Seen =new -done
+expect_equal "$(flags)" '\Flagged Project-X|\Answered done|\Seen new' '= is not done first'
 run flag joe@example.com 3 =
 expect_equal "$(flags)" '\Flagged Project-X|\Answered done|'
 run flag --json joe@example.com 1 +deleted

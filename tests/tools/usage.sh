@@ -52,7 +52,7 @@ run -s "$store" list
 expect_status 0
 run list -s "$store"
 expect_status 0
-run -f "$store/mailfs.conf" list
+MAILSTORE=$work/nowhere run -f "$store/mailfs.conf" list
 expect_status 0
 MAILSTORE='' run -s "$store" list
 expect_status 0

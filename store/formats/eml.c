@@ -35,14 +35,16 @@ is_message_name (const char *name)
   return name[0] != '.' && length > 4 && g_ascii_strcasecmp (name + length - 4, ".eml") == 0;
 }
 
-/* A name in the store's own spelling is unescaped, any other stays as it is. */
+/* A name in the store's own spelling is unescaped, any other stays as it is: also "%", which would
+ * be the name of nothing. */
 static char *
 unescape_level (const char *name)
 {
   bool lossy = false;
   g_autofree char *plain = store_name_unescape (name);
   g_autofree char *again = store_name_escape (plain, &lossy);
-  return !lossy && strcmp (again, name) == 0 ? g_steal_pointer (&plain) : g_strdup (name);
+  bool is_ours = !lossy && *plain != '\0' && strcmp (again, name) == 0;
+  return is_ours ? g_steal_pointer (&plain) : g_strdup (name);
 }
 
 static char **

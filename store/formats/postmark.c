@@ -115,7 +115,7 @@ parse_zone (const char *word, int *out_minutes)
  *   Thu, 1 Jan 2004 00:00:00 +0100     RFC 5322
  *   2004-01-01 00:00:00 +0100          ISO 8601 */
 static bool
-parse_date (char **words, guint at, int64_t *out_time_s)
+read_date (char **words, guint at, int64_t *out_time_s)
 {
   struct tm tm = {0};
   bool has_year = true;
@@ -159,7 +159,7 @@ postmark_date (const char *line, size_t length, int64_t *out_time_s)
   }
   words[count] = NULL;
   for (guint at = count; at-- > 0;)
-    if (parse_date (words, at, out_time_s))
+    if (read_date (words, at, out_time_s))
       return true;
   return false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/formats/reader.h"
+#include "store/parse.h"
 
-#include <gmime/gmime.h>
 #include <string.h>
 
 /* A UID far up would leave a mailbox with none to give out. Mail is free to carry any X-IMAPbase.
@@ -62,9 +62,7 @@ take_subject (MboxStatus *self, const char *value)
 static void
 take_date (MboxStatus *self, const char *value)
 {
-  g_autoptr (GDateTime) date = g_mime_utils_header_decode_date (value);
-  if (date != NULL)
-    self->date_s = g_date_time_to_unix (date);
+  self->date_s = parse_date (value);
 }
 
 static void

@@ -7,7 +7,6 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-  parse_init ();
   fuzz_begin ();
   fuzz_write ("m", data, size);
   g_assert_cmpuint (fuzz_read (&source_mbox, "m"), <=, size);

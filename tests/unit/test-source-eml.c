@@ -25,12 +25,14 @@ test_tree (void)
   tree_write (root, "a%2Fb/z.eml", "5", 5);
   tree_write (root, "100%/z.eml", "6", 6);
   tree_write (root, "a%41/z.eml", "6", 6);
+  tree_write (root, "%/z.eml", "6", 6);
   tree_write (root, "attachments/picture.png", "7", 7);
   tree_write (root, ".hidden/x.eml", "8", 8);
   tree_mkdir (root, "empty");
   g_autofree char *dump = dump_source (&source_eml, root, "");
   g_assert_cmpstr (dump, ==,
                    "= INBOX\n- a.EML @-5\n- b.eml @1\n"
+                   "= %\n- z.eml @6\n"
                    "= 100%\n- z.eml @6\n"
                    "= Sent\n- x.eml @3\n"
                    "= Sent|2024\n- y.eml @4\n"

@@ -2,7 +2,6 @@
 #include "tests/unit/source-dump.h"
 
 #include "store/formats/reader.h"
-#include "store/internal.h"
 
 #define FROM_A "From a@example.org Thu Jan  1 00:01:00 1970\n"
 #define FROM_B "From b@example.org Thu Jan  1 00:02:00 1970\n"
@@ -300,7 +299,6 @@ test_corpus (void)
 int
 main (int argc, char **argv)
 {
-  parse_init ();
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/source/mbox/messages", test_messages);
   g_test_add_func ("/source/mbox/line-ends", test_line_ends);

@@ -89,8 +89,7 @@ targets_count (const Targets *self)
   return g_hash_table_size (self->by_node) + self->nodeless->len;
 }
 
-/* ---- folders ----------------------------------------------------------------------------------
- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 /* Names below the base: INBOX has one spelling, and is the base itself when that is a mailbox. */
 static GPtrArray *
@@ -217,8 +216,7 @@ targets_begin (Targets *self, const SourceMessage *folder, GError **error)
   return target;
 }
 
-/* ---- one target -------------------------------------------------------------------------------
- */
+/* ---- one target ------------------------------------------------------------------------------ */
 
 const GError *
 target_failure (const Target *self)

@@ -90,8 +90,7 @@ free_item (void *data)
   g_free (item);
 }
 
-/* ---- working threads: from a message of the source to a draft ---------------------------------
- */
+/* ---- working threads: from a message of the source to a draft -------------------------------- */
 
 static bool
 digest_file (Item *item, GError **error)
@@ -222,8 +221,7 @@ work_on_item (void *data, void *user_data)
   release_source (item);
 }
 
-/* ---- the committing thread --------------------------------------------------------------------
- */
+/* ---- the committing thread ------------------------------------------------------------------- */
 
 static void
 count_imported (Import *self, const Item *item, uint32_t uid)
@@ -314,8 +312,7 @@ finish_commits (void *user_data, GError **error)
   return end_folder (user_data, error);
 }
 
-/* ---- the calling thread -----------------------------------------------------------------------
- */
+/* ---- the calling thread ---------------------------------------------------------------------- */
 
 static Item *
 new_item (Import *self, SourceMessage *message)

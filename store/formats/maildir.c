@@ -165,8 +165,7 @@ current_folder (const Maildir *self)
   return g_ptr_array_index (self->base.folders, self->folder - 1);
 }
 
-/* ---- listing ----------------------------------------------------------------------------------
- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 static bool
 list_part (Maildir *self, bool is_new, GArray *files, GError **error)
@@ -298,8 +297,7 @@ begin_folder (Maildir *self, SourceMessage *out)
                          .uidnext = list.uidnext};
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* Lists the folder again and gives the files that are still to be read their new names. */
 static void

@@ -153,8 +153,7 @@ set_where (Mbox *self)
                                  current_folder (self)->path, self->number, self->scan.begin);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int
 open_folder (Mbox *self, const SourceFolder *folder, GError **error)
@@ -237,8 +236,7 @@ end_file (Mbox *self)
   self->scan.has_next = false;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* Takes one '>' off every quoted line. Returns the new size. */
 static size_t

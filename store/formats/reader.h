@@ -15,8 +15,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-/* ---- source.c: folders and directories
- * ------------------------------------------------------------ */
+/* ---- source.c: folders and directories ------------------------------------------------------- */
 
 typedef struct {
   char *path;      /* below the root; "" is the root itself */
@@ -69,8 +68,7 @@ typedef bool (*SourceVisit) (Source *self, int directory_fd, const char *path, G
                              GError **error);
 bool source_walk (Source *self, SourceVisit visit, GError **error);
 
-/* ---- lines.c ----------------------------------------------------------------------------------
- */
+/* ---- lines.c --------------------------------------------------------------------------------- */
 
 #define LINES_BUFFER 65536u
 
@@ -105,8 +103,7 @@ void lines_seek (Lines *self, uint64_t offset);
 /* pread(2) until `size` bytes are there or the file ends. Returns how many, or -1 with errno. */
 ssize_t lines_read_at (int fd, void *buffer, size_t size, uint64_t offset);
 
-/* ---- keywords.c -------------------------------------------------------------------------------
- */
+/* ---- keywords.c ------------------------------------------------------------------------------ */
 
 /* A message's keywords as they are collected: valid, sorted, each once. */
 typedef struct {
@@ -130,8 +127,7 @@ bool keywords_add (Keywords *self, const char *name);
 /* As StoreFacts wants them, NULL: none. Until the next reset. */
 const char *keywords_text (Keywords *self);
 
-/* ---- utf7.c: modified UTF-7 (RFC 3501, 5.1.3) ---------------------------------------------------
- */
+/* ---- utf7.c: modified UTF-7 (RFC 3501, 5.1.3) ------------------------------------------------ */
 
 /* NULL when `text` is not modified UTF-7 in its one valid spelling. */
 char *utf7_decode (const char *text);
@@ -140,8 +136,7 @@ char *utf7_decode (const char *text);
  * UTF-8. */
 char *utf7_encode (const char *text, bool (*direct) (unsigned char byte));
 
-/* ---- uidlist.c: what Dovecot and Courier keep beside a Maildir ----------------------------------
- */
+/* ---- uidlist.c: what Dovecot and Courier keep beside a Maildir ------------------------------- */
 
 typedef struct {
   const char *name; /* of the file; owned by who made it */
@@ -177,8 +172,7 @@ void uidlist_read (int directory_fd, GArray *files, Uidlist *out, GPtrArray *war
 void uidlist_read_keywords (int directory_fd, char *names[MAILDIR_KEYWORDS], GPtrArray *warnings,
                             const char *where);
 
-/* ---- postmark.c: the From_ line of an mbox
- * -------------------------------------------------------- */
+/* ---- postmark.c: the From_ line of an mbox --------------------------------------------------- */
 
 /* Whether the line begins with "From ". */
 bool postmark_begins (const char *line, size_t length);
@@ -187,8 +181,7 @@ bool postmark_begins (const char *line, size_t length);
  * none. */
 bool postmark_date (const char *line, size_t length, int64_t *out_time_s);
 
-/* ---- status.c: what mail programs note in the header of a message in an mbox
- * -------------------------- */
+/* ---- status.c: what mail programs note in the header of a message in an mbox ----------------- */
 
 typedef struct {
   uint32_t flags;
@@ -209,8 +202,7 @@ void mbox_status_reset (MboxStatus *self);
 /* Takes the next line of a header. */
 void mbox_status_line (MboxStatus *self, const char *line, size_t length);
 
-/* ---- mboxscan.c -------------------------------------------------------------------------------
- */
+/* ---- mboxscan.c ------------------------------------------------------------------------------ */
 
 typedef struct {
   Lines lines;

@@ -85,7 +85,9 @@ source_clear (Source *self)
 void
 source_progress (const Source *self, StoreProgress *out)
 {
-  *out = (StoreProgress){.done = self->done, .total = self->total, .unit = self->unit};
+  /* Messages may have arrived since they were counted. */
+  *out = (StoreProgress){
+      .done = self->done, .total = MAX (self->total, self->done), .unit = self->unit};
 }
 
 void

@@ -104,8 +104,7 @@ dump_source (const StoreFormat *format, const char *root, const char *file)
   return g_string_free (out, FALSE);
 }
 
-/* ---- trees ------------------------------------------------------------------------------------
- */
+/* ---- trees ----------------------------------------------------------------------------------- */
 
 static inline char *
 tree_new (void)

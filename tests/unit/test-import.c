@@ -263,8 +263,7 @@ test_errors (Fixture *fixture, gconstpointer data)
   g_free (import_with (fixture->store, request, root, "", EROFS));
 }
 
-/* ---- interruptions ----------------------------------------------------------------------------
- */
+/* ---- interruptions --------------------------------------------------------------------------- */
 
 typedef struct {
   uint64_t stop_at; /* messages that may be read */
@@ -420,8 +419,7 @@ test_renamed_late (Fixture *fixture, gconstpointer data)
   g_assert_true (g_file_test (renamed, G_FILE_TEST_EXISTS));
 }
 
-/* ---- real mail --------------------------------------------------------------------------------
- */
+/* ---- real mail ------------------------------------------------------------------------------- */
 
 static void
 test_corpora (Fixture *fixture, gconstpointer data)

@@ -43,6 +43,8 @@ print_result (const Tool *tool, const StoreImport *import, const StoreImportResu
     json_print (json);
     return;
   }
+  if (tool->quiet)
+    return;
   g_autofree char *seen = text_count (result->seen, "message", "messages");
   g_autofree char *mailboxes = text_count (result->mailboxes, "mailbox", "mailboxes");
   g_autofree char *size = text_size (result->bytes);

@@ -198,16 +198,17 @@ message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage
   json_print (json);
 }
 
-#define FLAGS_WIDTH    16
-#define FROM_WIDTH     26
-#define BEFORE_SUBJECT (10 + 1 + 10 + 2 + 16 + 2 + FLAGS_WIDTH + 2 + FROM_WIDTH + 2)
+#define DATE_WIDTH     (detailed ? 19 : 10)
+#define FLAGS_WIDTH    12
+#define FROM_WIDTH     18
+#define BEFORE_SUBJECT (7 + 1 + 9 + 2 + 10 + 2 + FLAGS_WIDTH + 2 + FROM_WIDTH + 2)
 
 static void
 print_message_heading (void)
 {
-  printf ("%10s %10s  %-16s  ", "UID", "SIZE", "DATE");
+  printf ("%7s %9s  %-*s  ", "UID", "SIZE", DATE_WIDTH, "DATE");
   if (detailed)
-    printf ("%10s  %-8s  ", "MODSEQ", "DAMAGE");
+    printf ("%7s  %-8s  ", "MODSEQ", "DAMAGE");
   printf ("%-*s  %-*s  %s\n", FLAGS_WIDTH, "FLAGS", FROM_WIDTH, "FROM", "SUBJECT");
 }
 
@@ -231,16 +232,16 @@ print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
   g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
   g_autofree char *from = get_field (&summary, "from");
   g_autofree char *subject = get_field (&summary, "subject");
-  printf ("%10u %10" PRIu64 "  %s  ", message->uid, message->size, date);
+  printf ("%7u %9" PRIu64 "  %.*s  ", message->uid, message->size, DATE_WIDTH, date);
   if (detailed) {
     g_autofree char *damage = describe_damage (message->damage);
-    printf ("%10" PRIu64 "  %-8s  ", message->modseq, *damage != '\0' ? damage : "-");
+    printf ("%7" PRIu64 "  %-8s  ", message->modseq, *damage != '\0' ? damage : "-");
   }
   print_field (flags, FLAGS_WIDTH);
   print_field (from, FROM_WIDTH);
   g_autofree char *text = store_text_printable (subject != NULL ? subject : "");
   if (columns > 0 && !detailed) {
-    g_autofree char *fitting = text_cut (text, MAX (columns - BEFORE_SUBJECT, 20));
+    g_autofree char *fitting = text_cut (text, MAX (columns - BEFORE_SUBJECT, 1));
     puts (fitting);
   } else {
     puts (text);

@@ -42,7 +42,7 @@ char *
 text_local_time (int64_t time_s)
 {
   g_autoptr (GDateTime) time = g_date_time_new_from_unix_local (time_s);
-  return time != NULL ? g_date_time_format (time, "%Y-%m-%d %H:%M") : g_strdup ("-");
+  return time != NULL ? g_date_time_format (time, "%Y-%m-%d %H:%M:%S") : g_strdup ("-");
 }
 
 char *

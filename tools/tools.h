@@ -68,7 +68,7 @@ void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);
 char *text_count (uint64_t count, const char *one, const char *many); /* "1 message" */
 char *text_size (uint64_t bytes);                                     /* "45.1 MB" */
 char *text_seconds (double seconds);    /* "4.2 s", "3:07", "1:00:09" */
-char *text_local_time (int64_t time_s); /* "2024-05-31 17:04", in the local time zone */
+char *text_local_time (int64_t time_s); /* "2024-05-31 17:04:09", in the local time zone */
 char *text_rfc3339 (int64_t time_s);    /* "2024-05-31T15:04:09Z"; NULL for INT64_MIN */
 
 /* Printable UTF-8 made at least, or at most, `width` columns of a terminal wide; what is cut ends

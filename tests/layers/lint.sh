@@ -9,8 +9,12 @@ complain() {
   broken=1
 }
 
+for program in mandoc shellcheck; do
+  command -v "$program" >/dev/null || { echo "skipped: no $program"; exit 77; }
+done
+
 # Whether a page that another one refers to is installed says nothing about either.
-if mandoc -Tlint -W style docs/man/*.[1-8] | grep -v 'referenced manual not found'; then
+if mandoc -Tlint -W style docs/man/*.[1-8] 2>/dev/null | grep -v 'referenced manual not found'; then
   complain 'mandoc'
 fi
 mapfile -t scripts < <(find contrib tests .ci -name '*.sh' -o -path '.ci/run' | sort)

@@ -116,6 +116,7 @@ run import --format maildir "$sample" joe@example.com
 [ "$status" -ne 0 ] || complain 'a directory of files passed for a Maildir'
 run -q import --format eml "$sample" quiet@example.com
 expect_status 0
+expect_no_out
 expect_no_err
 
 # The change of owner above touched every file.

@@ -207,11 +207,11 @@ store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t coun
   if (count == 0)
     return true;
   if (!sync_drafts (&append, error))
-    return false;
+    return fail_prefix (error, "append to '%s'", self->path);
   auto_fd lock = lock_user (self->store, self->owner, error);
   if (lock < 0)
     return false;
-  bool done = append_locked (&append, error);
+  bool done = append_locked (&append, error) || fail_prefix (error, "append to '%s'", self->path);
   for (size_t i = append.placed; i < count; i++)
     drafts[i]->uid = 0;
   if (append.placed > 0)
@@ -239,7 +239,7 @@ store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_
   state.uidvalidity = uidvalidity;
   state.uidnext = uidnext;
   if (!node_state_write (self->store, self->fd, self->kind, &state, error))
-    return false;
+    return fail_prefix (error, "'%s'", self->path);
   if (fsync (self->fd) < 0)
     return fail_errno (error, "sync '%s'", self->path);
   change_note (self->store, self->number, 0);

@@ -20,9 +20,8 @@ collect (ScanItem *item, void *data, GError **error)
 static bool
 is_lasting (const ScanItem *item)
 {
-  char name[STORE_NAME_SIZE], path[32];
-  store_message_name (item->uid, name);
-  g_snprintf (path, sizeof path, "%s%s", item->expunged ? LAYOUT_EXPUNGED "/" : "", name);
+  char path[32];
+  scan_item_path (item, path);
   struct stat st;
   bool there = fstatat (item->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
   if (item->verdict == SCAN_GONE)

@@ -214,14 +214,14 @@ store_draft_finish (StoreDraft *self, StoreMailbox *mailbox, GError **error)
   g_autoptr (GError) failure = NULL;
   if (!message_state_write (self->store, -1, self->fd, 0, &self->state, &failure) &&
       failure->code != EBADF) {
-    g_propagate_error (error, g_steal_pointer (&failure));
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s/tmp: ", self->store->path);
     return false;
   }
   if (failure != NULL)
     self->state.modseq = 0;
   struct timespec times[2] = {{.tv_sec = self->internal_s}, {.tv_sec = self->internal_s}};
   if (futimens (self->fd, times) < 0)
-    return fail_errno (error, "set the date of a message");
+    return fail_errno (error, "set the date of a file in %s/tmp", self->store->path);
   close (g_steal_fd (&self->fd));
   return true;
 }

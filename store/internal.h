@@ -403,7 +403,11 @@ ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
 /* Waits until every item has been consumed. */
 bool scan_drain (Scan *self, GError **error);
 
-/* Reads the file of one item: state, summary, damage. Never fails: see `failure`. */
+/* Where the item's file lies, below its mailbox. */
+void scan_item_path (const ScanItem *item, char out[32]);
+
+/* Reads the file of one item: state, summary, damage. Never fails: see `failure`. May be repeated.
+ */
 void scan_read (ScanItem *item);
 
 /* Tells the job what an item is: one finding for each thing that is wrong. `fixed` is for what a

@@ -87,7 +87,7 @@ layout_make_directory (Store *store, int parent_fd, const char *name, LayoutPrep
   char temporary[32];
   layout_tmp_name (store, temporary);
   if (mkdirat (tmp, temporary, 0750) < 0)
-    return fail_errno (error, "make a directory in tmp");
+    return fail_errno (error, "make a directory in %s/tmp", store->path);
   auto_fd fd = layout_open (tmp, temporary, O_RDONLY | O_DIRECTORY, 0);
   bool ready = fd < 0 || fchmod (fd, 0750) < 0
                    ? fail_errno (error, "open tmp/%s", temporary)
@@ -103,7 +103,7 @@ layout_make_directory (Store *store, int parent_fd, const char *name, LayoutPrep
     if (fd >= 0)
       unlinkat (fd, LAYOUT_STATE, 0);
     unlinkat (tmp, temporary, AT_REMOVEDIR);
-    return false;
+    return fail_prefix (error, "directory '%s'", name);
   }
   if (fsync (parent_fd) < 0)
     return fail_errno (error, "sync the parent of '%s'", name);

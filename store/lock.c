@@ -78,7 +78,7 @@ store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_
   state.next_number = first + count;
   state.last_uidvalidity = MAX (now, state.last_uidvalidity + 1);
   if (!store_state_write (store, store->mail_fd, &state, error))
-    return false;
+    return fail_prefix (error, "%s/mail", store->path);
   if (fsync (store->mail_fd) < 0)
     return fail_errno (error, "sync %s/mail", store->path);
   *out_first = first;

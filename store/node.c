@@ -341,8 +341,9 @@ adopt (Store *self, int parent_fd, List *list, NewNode *new_node, const char *na
     }
     node_state_clear (&state);
   }
-  return node_state_write (self, fd, new_node->kind, &new_node->state, error) &&
-         (fsync (fd) == 0 || fail_errno (error, "sync directory '%s'", name));
+  if (!node_state_write (self, fd, new_node->kind, &new_node->state, error))
+    return fail_prefix (error, "directory '%s'", name);
+  return fsync (fd) == 0 || fail_errno (error, "sync directory '%s'", name);
 }
 
 /* Makes the directory and its row; the store lock is held. */
@@ -413,6 +414,23 @@ make_child (Store *self, const StoreNode *parent, const char *name, StoreNode *o
                                lossy && disk_name == escaped ? name : NULL, out, error);
 }
 
+/* Gives a new mailbox its row, and takes note that its parent's directory changed only by it. An
+ * index that cannot be written stays behind, as after any other change. */
+static void
+index_child (Store *self, const StoreNode *child)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, child->number, NULL);
+  g_autoptr (StoreMailbox) parent = store_mailbox_open (self, child->parent, NULL);
+  auto_fd lock = mailbox != NULL ? lock_user (self, child->owner, NULL) : -1;
+  g_autoptr (Handle) handle = NULL;
+  g_autoptr (IndexWrite) write = lock >= 0 ? mailbox_write_begin (mailbox, &handle, NULL) : NULL;
+  IndexMailbox facts;
+  if (write != NULL && mailbox_facts (mailbox, write, &facts, NULL) &&
+      index_write_mailbox (write, &facts, NULL) &&
+      (parent == NULL || mailbox_catch_up (parent, write, NULL)))
+    index_write_commit (write, NULL);
+}
+
 /* Makes what is missing of `levels` below `node`, which becomes the last of them. */
 static bool
 make_all (Store *self, StoreNode *node, char *const *levels, unsigned count, GError **error)
@@ -425,6 +443,8 @@ make_all (Store *self, StoreNode *node, char *const *levels, unsigned count, GEr
       return false;
     store_node_clear (node);
     *node = child;
+    if (node->kind == STORE_NODE_MAILBOX)
+      index_child (self, node);
   }
   return true;
 }

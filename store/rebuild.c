@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows from what a scan found. Differences are collected and applied in short transactions, each
- * with the user lock held. Since the scan ran without a lock, every item is looked at once more:
- * when its row or its file is not as the scan saw it, somebody was faster and knows better, and the
- * item is dropped.
+ * with the user lock held. Since the scan ran without a lock, every item is looked at once more.
  *
  * A mailbox counts as complete (IndexMailbox.directory_ns) only in the last transaction. A rebuild
  * that is killed leaves a mailbox that is served from its files, and rows that the next rebuild
@@ -69,9 +67,8 @@ static bool
 write_state (const ScanItem *item, IndexMessage *row, GError **error)
 {
   StoreMailbox *mailbox = item->mailbox;
-  char name[STORE_NAME_SIZE], path[32];
-  store_message_name (item->uid, name);
-  g_snprintf (path, sizeof path, "%s%s", item->expunged ? LAYOUT_EXPUNGED "/" : "", name);
+  char path[32];
+  scan_item_path (item, path);
   auto_fd fd = layout_open_message (mailbox->fd, path);
   struct stat st;
   MessageState state = {.modseq = row->modseq,
@@ -160,27 +157,33 @@ begin (Rebuild *self, GError **error)
   return now != NULL ? index_write_begin (self->handle->index, error) : NULL;
 }
 
-/* Whether row and file are still as the scan saw them. */
+/* Looks once more, now that nobody can change anything. Where the row changed since the scan,
+ * somebody was faster and knows better: `*out_apply` is false. Where only the file did, it is read
+ * again. */
 static bool
-still_so (const ScanItem *item, IndexWrite *write, bool *out_so, GError **error)
+look_again (ScanItem *item, IndexWrite *write, bool *out_apply, GError **error)
 {
   g_auto (IndexMessage) row = {0};
   bool found;
   if (!index_write_get_message (write, item->mailbox->number, item->uid, &row, &found, error))
     return false;
-  bool knew = item->verdict != SCAN_NEW;
-  char name[STORE_NAME_SIZE], path[32];
-  store_message_name (item->uid, name);
-  g_snprintf (path, sizeof path, "%s%s", item->expunged ? LAYOUT_EXPUNGED "/" : "", name);
+  bool known = item->verdict != SCAN_NEW;
+  *out_apply =
+      found == known &&
+      (!found || (row.modseq == item->row.modseq && row.changed_ns == item->row.changed_ns));
+  char path[32];
+  scan_item_path (item, path);
   struct stat st;
   bool there = fstatat (item->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
-  bool same_row =
-      found == knew &&
-      (!found || (row.modseq == item->row.modseq && row.changed_ns == item->row.changed_ns));
-  bool same_file = item->verdict == SCAN_GONE
-                       ? !there
-                       : there && stat_ctime_ns (&st) == stat_ctime_ns (&item->st);
-  *out_so = same_row && same_file;
+  if (!*out_apply || (!there && item->verdict == SCAN_GONE))
+    return true;
+  if (!there) {
+    item->verdict = SCAN_GONE;
+    *out_apply = known;
+  } else if (stat_ctime_ns (&st) != stat_ctime_ns (&item->st)) {
+    item->verdict = known ? SCAN_CHANGED : SCAN_NEW;
+    scan_read (item);
+  }
   return true;
 }
 
@@ -209,12 +212,12 @@ apply_items (Rebuild *self, GPtrArray *items, IndexWrite *write, bool give_modse
 {
   for (guint i = 0; i < items->len; i++) {
     ScanItem *item = items->pdata[i];
-    bool so;
-    if (!still_so (item, write, &so, error))
+    bool wanted;
+    if (!look_again (item, write, &wanted, error))
       return false;
     IndexMailbox row = {0};
     bool found = false;
-    if (!so)
+    if (!wanted)
       continue;
     if (!ensure_row (item->mailbox, write, error) ||
         (give_modseq &&
@@ -350,12 +353,11 @@ rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error)
   }
   if (unfinished->len == 0)
     return true;
-  if (!flush (self, error))
-    return false;
   auto_fd lock = lock_user (self->job->store, self->owner, error);
   g_autoptr (IndexWrite) write = lock >= 0 ? begin (self, error) : NULL;
   bool again = false;
-  if (write == NULL || !apply_items (self, self->stateless, write, true, error))
+  if (write == NULL || !apply_items (self, self->items, write, false, error) ||
+      !apply_items (self, self->stateless, write, true, error))
     return false;
   for (guint i = 0; i < unfinished->len; i++) {
     if (!finish_mailbox (self, unfinished->pdata[i], write, &again, error))
@@ -364,8 +366,8 @@ rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error)
   if (!index_write_commit (write, error))
     return false;
   g_clear_pointer (&write, index_write_free);
+  note_items (self->items);
   note_items (self->stateless);
-  g_ptr_array_set_size (self->stateless, 0);
   for (guint i = 0; i < unfinished->len; i++)
     change_note (self->job->store, ((ScanMailbox *)unfinished->pdata[i])->mailbox->number, 0);
   return !again || catch_up_all (self, unfinished, error);

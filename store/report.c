@@ -42,9 +42,6 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
   else if (!same_state (item))
     job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
                "flags of file and index differ");
-  else if (item->row.changed_ns != stat_ctime_ns (&item->st))
-    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
-               "the file was touched since it was indexed");
 }
 
 void

@@ -86,8 +86,8 @@ get_buffer (size_t size)
   return buffer->bytes;
 }
 
-static void
-item_path (const ScanItem *item, char out[32])
+void
+scan_item_path (const ScanItem *item, char out[32])
 {
   char name[STORE_NAME_SIZE];
   store_message_name (item->uid, name);
@@ -138,8 +138,13 @@ compare_with_row (const ScanItem *item)
 void
 scan_read (ScanItem *item)
 {
+  message_state_clear (&item->state);
+  store_summary_clear (&item->summary);
+  g_clear_error (&item->failure);
+  item->has_summary = item->has_state = false;
+  item->damage = 0;
   char path[32];
-  item_path (item, path);
+  scan_item_path (item, path);
   auto_fd fd = layout_open_message (item->mailbox->fd, path);
   if (fd < 0 || fstat (fd, &item->st) < 0) {
     item->damage = INDEX_DAMAGE_UNREADABLE;
@@ -247,7 +252,7 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
     item->st = *st;
   in->differences++;
   char path[32];
-  item_path (item, path);
+  scan_item_path (item, path);
   bool unread = verdict == SCAN_NEW && (self->flags & SCAN_SKIP_NEW);
   if (unread && fstatat (in->mailbox->fd, path, &item->st, AT_SYMLINK_NOFOLLOW) < 0)
     item->st = (struct stat){0};
@@ -351,7 +356,7 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
   struct stat st;
   char path[32];
   ScanItem probe = {.uid = name->uid, .expunged = name->expunged};
-  item_path (&probe, path);
+  scan_item_path (&probe, path);
   bool names_only = (self->flags & SCAN_NAMES) && (row->expunged != 0) == name->expunged;
   if (!names_only) {
     if (fstatat (in->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)

@@ -43,6 +43,23 @@ test_spellings (Fixture *fixture, gconstpointer data)
 }
 
 /* No name leads out of the store, or to what is the store's own. */
+/* A new mailbox, and the one that it was made in, agree with the index at once. */
+static void
+test_new_mailboxes_are_indexed (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  assert_clean (fixture->store);
+  deliver (inbox, "one", 0, NULL);
+  g_autoptr (StoreMailbox) child = open_named (fixture->store, "joe@example.com/INBOX/A/B");
+  assert_clean (fixture->store);
+  StoreMailboxInfo info;
+  g_autoptr (GError) error = NULL;
+  assert_ok (store_mailbox_info (inbox, &info, &error), error);
+  g_assert_cmpint (info.health, ==, STORE_HEALTH_OK);
+  assert_ok (store_mailbox_info (child, &info, &error), error);
+  g_assert_cmpint (info.health, ==, STORE_HEALTH_OK);
+}
+
 static void
 test_names_stay_inside (Fixture *fixture, gconstpointer data)
 {
@@ -182,6 +199,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   add_test ("/node/spellings", test_spellings);
+  add_test ("/node/new-mailboxes-are-indexed", test_new_mailboxes_are_indexed);
   add_test ("/node/names-stay-inside", test_names_stay_inside);
   add_test ("/node/long-names", test_long_names);
   add_test ("/node/numbers-are-never-reused", test_numbers_are_never_reused);

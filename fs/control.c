@@ -36,7 +36,7 @@ render_readme (Mount *mount, GString *out)
                         "status       the store and this mount: a key and its value per line\n"
                         "status.json  the same\n"
                         "\n"
-                        "mailfs.ctl(5) tells more.\n");
+                        "mailfs(8) tells more.\n");
 }
 
 static void

@@ -21,6 +21,7 @@ struct Marks {
   GCond verified;        /* a verification ended */
   GHashTable *chunks;    /* set of Chunk by key; with all below protected by mutex */
   GHashTable *verifying; /* set of inode numbers, as pointers */
+  unsigned waiting;      /* for one of these */
   uint64_t counts[MARKS];
 };
 
@@ -176,7 +177,9 @@ marks_verify_begin (Marks *self, fuse_ino_t ino)
   while (!has_mark (self, ino, MARK_VERIFIED)) {
     if (g_hash_table_add (self->verifying, (gpointer)ino))
       return true;
+    self->waiting++;
     g_cond_wait (&self->verified, &self->mutex);
+    self->waiting--;
   }
   return false;
 }
@@ -187,5 +190,6 @@ marks_verify_end (Marks *self, fuse_ino_t ino)
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   g_hash_table_remove (self->verifying, (gpointer)ino);
-  g_cond_broadcast (&self->verified);
+  if (self->waiting > 0)
+    g_cond_broadcast (&self->verified);
 }

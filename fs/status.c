@@ -67,7 +67,7 @@ read_census (Mount *mount, char **out_failure)
 static const char *
 judge_health (Mount *mount, const StoreStatus *census, const char *failure)
 {
-  if (marks_count (mount->marks, MARK_DAMAGED) > 0)
+  if (census->damaged > 0 || marks_count (mount->marks, MARK_DAMAGED) > 0)
     return store_health_name (STORE_HEALTH_DAMAGED);
   if (failure != NULL || census->users_without_index > 0 || census->list_in_memory)
     return store_health_name (STORE_HEALTH_DEGRADED);
@@ -158,9 +158,10 @@ write_status (Mount *mount, Writer *writer)
   write_number (writer, "unseen", census.unseen);
   write_number (writer, "expunged", census.expunged);
   write_number (writer, "bytes", census.bytes);
+  write_number (writer, "damaged", census.damaged);
   write_number (writer, "users_without_index", census.users_without_index);
-  write_number (writer, "verified", marks_count (mount->marks, MARK_VERIFIED));
-  write_number (writer, "damaged", marks_count (mount->marks, MARK_DAMAGED));
+  write_number (writer, "verified_here", marks_count (mount->marks, MARK_VERIFIED));
+  write_number (writer, "damaged_here", marks_count (mount->marks, MARK_DAMAGED));
   write_number (writer, "requests", mount->requests);
   write_number (writer, "failures", mount->failures);
   if (failure != NULL)

@@ -25,7 +25,7 @@ expect_equal "$(status_of store)" "$store"
 expect_equal "$(status_of mountpoint)" "$mnt"
 expect_equal "$(status_of pid)" "$daemon"
 expect_equal "$(status_of domains) $(status_of users) $(status_of mailboxes)" '1 1 3'
-expect_equal "$(status_of messages) $(status_of damaged) $(status_of failures)" '8 0 0'
+expect_equal "$(status_of messages) $(status_of damaged_here) $(status_of failures)" '8 0 0'
 expect_equal "$(status_of uuid)" "$(sed -n 's/^uuid *= *//p' "$store/mailfs.conf")"
 expect_equal "$(sed '/^\S* [^ ]/d' "$ctl/status")" ''
 

@@ -62,7 +62,7 @@ for way in find ls tar; do
   esac
 done
 expect_equal "$(grep -c 'Input/output error' "$work/err")" 5
-expect_equal "$(status_of damaged)" 5
+expect_equal "$(status_of damaged_here)" 5
 expect_equal "$(<"$mnt/.ctl/health")" damaged
 
 # rsync keeps the copies it has, for the damaged ones too.

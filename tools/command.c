@@ -213,6 +213,9 @@ command_run (Tool *tool, int argc, char **argv, GError **error)
 {
   g_autoptr (GPtrArray) names = g_ptr_array_new ();
   for (int i = 0; i < argc; i++) {
+    /* Most likely a variable that was never set; to the store it would be the whole of it. */
+    if (*argv[i] == '\0')
+      return fail (error, EINVAL, "a mailbox's name is empty");
     if (!take_word (argv[i]))
       g_ptr_array_add (names, argv[i]);
   }

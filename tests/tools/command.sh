@@ -153,6 +153,9 @@ run reconstruct -u nobody example.com
 expect_status 66
 run reconstruct foo.com missing
 expect_status 66
+run reset ''
+expect_status 64
+expect_one_error
 run check --frobnicate
 expect_status 64
 run reset -m --frobnicate

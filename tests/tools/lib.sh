@@ -20,6 +20,9 @@ failures=0
 status=0 out='' err=''
 export MAILSTORE=$store PATH=$MAILFS_BUILD/tools:$MAILFS_BUILD/fs:$PATH TZ=UTC0 LC_ALL=C.UTF-8
 unset NO_COLOR
+# libfuse keeps the mountpoint's name until it unmounts, which the daemon leaves to others.
+echo 'leak:fuse_session_mount' >"$work/suppressions"
+export LSAN_OPTIONS=suppressions=$work/suppressions:print_suppressions=0
 # A daemon has no standard error to complain on.
 for options in ASAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS; do
   export "$options=${!options:+${!options}:}log_path=$work/sanitizer"
@@ -132,7 +135,11 @@ mount_store() {
   mounts+=("$work/mnt")
 }
 
+# Returns when the daemon is gone, and has said what it has to say.
 unmount_store() {
+  local daemon
+  daemon=$(sed -n 's/^pid //p' "$work/mnt/.ctl/status")
   umount "$work/mnt"
+  while kill -0 "$daemon" 2>/dev/null; do sleep 0.01; done
   mounts=()
 }

@@ -161,29 +161,15 @@ find_damage (Subject *self)
 static char *
 value_state (Subject *self, const char *name, GError **error)
 {
-  const uint32_t grave = STORE_DAMAGE_SIZE | STORE_DAMAGE_DIGEST | STORE_DAMAGE_UNREADABLE;
-
-  return g_strdup ((find_damage (self) & grave) != 0 ? "damaged" : "ok");
+  return g_strdup ((find_damage (self) & STORE_DAMAGE_GRAVE) != 0 ? "damaged" : "ok");
 }
 
 static char *
 value_damage (Subject *self, const char *name, GError **error)
 {
-  static const struct {
-    uint32_t bit;
-    const char *name;
-  } kinds[] = {
-      {STORE_DAMAGE_NUL, "nul"},       {STORE_DAMAGE_SIZE, "size"},
-      {STORE_DAMAGE_DIGEST, "digest"}, {STORE_DAMAGE_UNREADABLE, "unreadable"},
-      {STORE_DAMAGE_LIMIT, "limit"},
-  };
   uint32_t damage = find_damage (self);
-  GString *text = g_string_new (NULL);
 
-  for (size_t i = 0; i < G_N_ELEMENTS (kinds); i++)
-    if ((damage & kinds[i].bit) != 0)
-      g_string_append_printf (text, "%s%s", text->len > 0 ? " " : "", kinds[i].name);
-  return g_string_free (text, damage == 0);
+  return damage != 0 ? store_damage_to_string (damage) : NULL;
 }
 
 static char *

@@ -69,7 +69,7 @@ judge_health (Mount *mount, const StoreStatus *census, const char *failure)
 {
   if (census->damaged > 0 || marks_count (mount->marks, MARK_DAMAGED) > 0)
     return store_health_name (STORE_HEALTH_DAMAGED);
-  if (failure != NULL || census->users_without_index > 0 || census->list_in_memory)
+  if (failure != NULL || census->behind > 0 || census->list_in_memory)
     return store_health_name (STORE_HEALTH_DEGRADED);
   return store_health_name (STORE_HEALTH_OK);
 }
@@ -159,6 +159,7 @@ write_status (Mount *mount, Writer *writer)
   write_number (writer, "expunged", census.expunged);
   write_number (writer, "bytes", census.bytes);
   write_number (writer, "damaged", census.damaged);
+  write_number (writer, "behind", census.behind);
   write_number (writer, "users_without_index", census.users_without_index);
   write_number (writer, "verified_here", marks_count (mount->marks, MARK_VERIFIED));
   write_number (writer, "damaged_here", marks_count (mount->marks, MARK_DAMAGED));

@@ -110,7 +110,7 @@ apply (const ScanItem *item, IndexWrite *write, uint32_t epoch, uint64_t modseq,
   if (state_missing && !write_state (item, &row, error))
     return false;
   /* Bytes that are not those that were delivered do not change what is known of those that were. */
-  bool damaged = item->verdict == SCAN_CHANGED && (item->damage & ~item->summary.damage) != 0;
+  bool damaged = item->verdict == SCAN_CHANGED && (item->damage & STORE_DAMAGE_GRAVE) != 0;
   IndexSummary summary = summary_row (item);
   bool keep = damaged || !item->has_summary;
   if (keep && item->verdict == SCAN_NEW)

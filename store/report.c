@@ -2,6 +2,18 @@
 /* What a scan found, in words. */
 #include "store/internal.h"
 
+char *
+store_damage_to_string (uint32_t damage)
+{
+  static const char *const names[] = {"nul", "size", "digest", "unreadable", "limit"};
+  GString *text = g_string_new (NULL);
+  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
+    if (damage & 1u << i)
+      g_string_append_printf (text, "%s%s", text->len > 0 ? " " : "", names[i]);
+  }
+  return g_string_free (text, FALSE);
+}
+
 /* Damage of the bytes themselves; no rebuild can put it right. */
 static void
 report_damage (const ScanItem *item, StoreJob *job)
@@ -49,7 +61,7 @@ scan_report (const ScanItem *item, StoreJob *job, bool fixed)
 {
   uint32_t number = item->mailbox->number;
   const char *path = item->mailbox->path;
-  bool damaged = (item->damage & ~item->summary.damage) != 0;
+  bool damaged = (item->damage & STORE_DAMAGE_GRAVE) != 0;
   if (item->verdict == SCAN_GONE)
     job_found (job, STORE_PROBLEM_NO_FILE, fixed, number, item->uid, path,
                "the message file is gone");

@@ -346,7 +346,7 @@ looks_same (const Name *name, const IndexMessage *row, const struct stat *st)
 {
   return (row->expunged != 0) == name->expunged && row->size == (uint64_t)st->st_size &&
          row->internal_s == st->st_mtim.tv_sec && row->changed_ns == stat_ctime_ns (st) &&
-         (row->damage & ~(INDEX_DAMAGE_NUL | INDEX_DAMAGE_LIMIT)) == 0;
+         (row->damage & STORE_DAMAGE_GRAVE) == 0;
 }
 
 /* A file with its row: compared, and emitted when they differ. */

@@ -204,6 +204,12 @@ typedef enum {
   STORE_DAMAGE_LIMIT = 1u << 4,      /* past a parser limit; summarised in part */
 } StoreDamage;
 
+/* The message is not what was delivered. */
+#define STORE_DAMAGE_GRAVE (STORE_DAMAGE_SIZE | STORE_DAMAGE_DIGEST | STORE_DAMAGE_UNREADABLE)
+
+/* "digest nul"; "" when there is none. */
+char *store_damage_to_string (uint32_t damage);
+
 typedef struct {
   uint32_t uid;
   uint32_t flags;      /* StoreFlags */

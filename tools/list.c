@@ -134,26 +134,6 @@ list_mailboxes (const Tool *tool, Store *store, uint32_t top, GError **error)
 
 /* ---- messages ---- */
 
-/* "digest nul", in the words of the mount's attribute; "" when the message is as delivered. */
-static char *
-describe_damage (uint32_t damage)
-{
-  static const struct {
-    uint32_t bit;
-    const char *name;
-  } names[] = {
-      {STORE_DAMAGE_NUL, "nul"},       {STORE_DAMAGE_SIZE, "size"},
-      {STORE_DAMAGE_DIGEST, "digest"}, {STORE_DAMAGE_UNREADABLE, "unreadable"},
-      {STORE_DAMAGE_LIMIT, "limit"},
-  };
-  GString *text = g_string_new (NULL);
-  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
-    if ((damage & names[i].bit) != 0)
-      g_string_append_printf (text, "%s%s", text->len > 0 ? " " : "", names[i].name);
-  }
-  return g_string_free (text, FALSE);
-}
-
 /* A header field, or NULL. A message that cannot be read has none: its damage says so, and the list
  * goes on. */
 static char *
@@ -179,7 +159,7 @@ message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage
   g_autofree char *internal = text_rfc3339 (message->internal_s);
   g_autofree char *sent = text_rfc3339 (summary.sent_s);
   g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
-  g_autofree char *damage = describe_damage (message->damage);
+  g_autofree char *damage = store_damage_to_string (message->damage);
 
   GString *json = json_begin ("message");
   json_string (json, "mailbox", title);
@@ -234,7 +214,7 @@ print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
   g_autofree char *subject = get_field (&summary, "subject");
   printf ("%7u %9" PRIu64 "  %.*s  ", message->uid, message->size, DATE_WIDTH, date);
   if (detailed) {
-    g_autofree char *damage = describe_damage (message->damage);
+    g_autofree char *damage = store_damage_to_string (message->damage);
     printf ("%7" PRIu64 "  %-8s  ", message->modseq, *damage != '\0' ? damage : "-");
   }
   print_field (flags, FLAGS_WIDTH);

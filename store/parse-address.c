@@ -11,9 +11,6 @@
 
 #include <string.h>
 
-/* An encoded word may be 75 bytes long; some writers exceed that. */
-#define ENCODED_WORD_MAX 256u
-
 /* Text without quoting and comments, with each run of blanks made one, and where in it an addr-spec
  * lies. */
 typedef struct {
@@ -77,7 +74,7 @@ measure_encoded_word (const char *text)
   if (text[0] != '=' || text[1] != '?')
     return 0;
   unsigned marks = 0;
-  for (size_t i = 1; i < ENCODED_WORD_MAX && g_ascii_isgraph (text[i]); i++)
+  for (size_t i = 1; g_ascii_isgraph (text[i]); i++)
     if (text[i] == '?' && ++marks >= 4)
       return text[i + 1] == '=' ? i + 2 : 0;
   return 0;

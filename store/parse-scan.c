@@ -299,7 +299,6 @@ end_line (ParseScan *self, size_t content_size, unsigned end_size)
   self->end_size = end_size;
   self->is_last_empty = content_size == 0;
   self->line_size = 0;
-  self->line_last = '\0';
 }
 
 /* A line is complete. `line` holds all of it, or its first LINE_KEPT bytes. */

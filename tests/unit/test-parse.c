@@ -206,6 +206,18 @@ test_stand_ins (void)
   assert_envelope ("", EMPTY_ENVELOPE);
 }
 
+/* What has no type in a digest is a message, what has a bad one is not. */
+static void
+test_digest (void)
+{
+  assert_body ("Content-Type: multipart/digest; boundary=b\n\n--b\nContent-Type: bad\n\nx\n--b\n"
+               "Content-Type: multipart/mixed; boundary=c\n\n--c\n\ny\n--b--\n",
+               "((\"TEXT\" \"PLAIN\" " US_ASCII " NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)"
+               "((\"TEXT\" \"PLAIN\" " US_ASCII " NIL NIL \"7BIT\" 1 1 NIL NIL NIL NIL)"
+               " \"MIXED\" (\"BOUNDARY\" \"c\") NIL NIL NIL)"
+               " \"DIGEST\" (\"BOUNDARY\" \"b\") NIL NIL NIL)");
+}
+
 static void
 test_header_block (void)
 {
@@ -247,6 +259,8 @@ test_dates (void)
       {"(a (b) c) Mon,3 Feb 120 10:00:00 +0530 (IST)", 1580704200},
       {"Monday, 03-February-2020 10:00:60 EST", 1580742060},
       {"3 Feb 49 10:00 Z", 2495959200},
+      {"3 Feb 50 10:00 Z", -628264800},
+      {"Mon, 3 Feb 2020 10:00:61 +0000", INT64_MIN},
       {"Mon, 3 Feb 2020 10:00:00 -01:30 and more", 1580729400},
       {"Mon, 3 Feb 2020 10:00:00 CEST", 1580724000},
       {"Fri, 31 Dec 9999 23:59:59 +0000", 253402300799},
@@ -336,6 +350,7 @@ main (int argc, char **argv)
   g_test_add_func ("/parse/line-ends", test_line_ends);
   g_test_add_func ("/parse/boundaries", test_boundaries);
   g_test_add_func ("/parse/stand-ins", test_stand_ins);
+  g_test_add_func ("/parse/digest", test_digest);
   g_test_add_func ("/parse/header-block", test_header_block);
   g_test_add_func ("/parse/damage", test_damage);
   g_test_add_func ("/parse/dates", test_dates);

@@ -7,6 +7,12 @@
 #define BYTES_MAX   (64u << 20) /* held by items that wait for a worker; one alone may be larger */
 #define TICK_US     (G_USEC_PER_SEC / 5)
 
+/* A condition that knows how many wait for it: to wake nobody is a system call, too. */
+typedef struct {
+  GCond cond;
+  unsigned waiting;
+} Event;
+
 typedef struct {
   void *item;
   uint64_t size;
@@ -22,7 +28,7 @@ struct Pipeline {
   int64_t next_tick_us; /* the pushing thread's own */
 
   GMutex mutex; /* guards what follows; never held over a step */
-  GCond todo_grew, turn_moved, order_moved, room_made;
+  Event todo_grew, turn_moved, order_moved, room_made;
   GQueue order; /* of Slot: what is not committed, oldest first */
   GQueue todo;  /* those of them that no worker has taken */
   uint64_t pushed;
@@ -33,12 +39,36 @@ struct Pipeline {
 };
 
 static void
+event_wait (Event *self, GMutex *mutex)
+{
+  self->waiting++;
+  g_cond_wait (&self->cond, mutex);
+  self->waiting--;
+}
+
+static void
+event_wake (Event *self)
+{
+  if (self->waiting > 0)
+    g_cond_broadcast (&self->cond);
+}
+
+static void
 stop (Pipeline *self)
 {
   self->stopped = true;
-  g_cond_broadcast (&self->todo_grew);
-  g_cond_broadcast (&self->order_moved);
-  g_cond_broadcast (&self->room_made);
+  event_wake (&self->todo_grew);
+  event_wake (&self->order_moved);
+  event_wake (&self->room_made);
+}
+
+/* The pushing thread is not woken for every single place. It sleeps while all of this shrinks. */
+static void
+make_room (Pipeline *self)
+{
+  if (self->todo.length <= TODO_MAX / 2 && self->order.length <= ORDER_MAX / 2 &&
+      self->bytes <= BYTES_MAX / 2)
+    event_wake (&self->room_made);
 }
 
 static void
@@ -57,12 +87,12 @@ work_on (Pipeline *self, Slot *slot)
   self->steps.prepare (slot->item, self->data);
   g_mutex_lock (&self->mutex);
   while (self->turn != slot->number)
-    g_cond_wait (&self->turn_moved, &self->mutex);
+    event_wait (&self->turn_moved, &self->mutex);
   g_mutex_unlock (&self->mutex);
   self->steps.decide (slot->item, self->data);
   g_mutex_lock (&self->mutex);
   self->turn++;
-  g_cond_broadcast (&self->turn_moved);
+  event_wake (&self->turn_moved);
   g_mutex_unlock (&self->mutex);
   self->steps.work (slot->item, self->data);
   g_mutex_lock (&self->mutex);
@@ -75,17 +105,17 @@ run_worker (void *data)
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   for (;;) {
     while (!self->stopped && !self->ended && self->todo.length == 0)
-      g_cond_wait (&self->todo_grew, &self->mutex);
+      event_wait (&self->todo_grew, &self->mutex);
     Slot *slot = self->stopped ? NULL : g_queue_pop_head (&self->todo);
     if (slot == NULL)
       return NULL;
-    g_cond_signal (&self->room_made);
+    make_room (self);
     work_on (self, slot);
     slot->done = true;
     self->bytes -= slot->size;
-    g_cond_signal (&self->room_made);
+    make_room (self);
     if (slot == g_queue_peek_head (&self->order))
-      g_cond_signal (&self->order_moved);
+      event_wake (&self->order_moved);
   }
 }
 
@@ -99,7 +129,7 @@ take_oldest (Pipeline *self)
       return NULL;
     if (slot != NULL && slot->done)
       return g_queue_pop_head (&self->order);
-    g_cond_wait (&self->order_moved, &self->mutex);
+    event_wait (&self->order_moved, &self->mutex);
   }
 }
 
@@ -112,7 +142,7 @@ run_committer (void *data)
   bool ok = true;
   Slot *slot;
   while (ok && (slot = take_oldest (self)) != NULL) {
-    g_cond_signal (&self->room_made);
+    make_room (self);
     g_mutex_unlock (&self->mutex);
     ok = self->steps.commit (slot->item, self->data, &failure);
     g_free (slot);
@@ -136,7 +166,8 @@ pipeline_new (const PipelineSteps *steps, void *data)
   self->steps = *steps;
   self->data = data;
   g_mutex_init (&self->mutex);
-  self->worker_count = MIN (g_get_num_processors (), WORKERS_MAX);
+  /* One more than can run: now and then one waits for the disk. */
+  self->worker_count = MIN (g_get_num_processors () + 1, WORKERS_MAX);
   for (unsigned i = 0; i < self->worker_count; i++)
     self->workers[i] = g_thread_new ("import", run_worker, self);
   self->committer = g_thread_new ("commit", run_committer, self);
@@ -172,7 +203,9 @@ has_room (const Pipeline *self, uint64_t size)
 static void
 wait_for_room (Pipeline *self)
 {
-  g_cond_wait_until (&self->room_made, &self->mutex, g_get_monotonic_time () + TICK_US);
+  self->room_made.waiting++;
+  g_cond_wait_until (&self->room_made.cond, &self->mutex, g_get_monotonic_time () + TICK_US);
+  self->room_made.waiting--;
   tick (self);
 }
 
@@ -192,7 +225,7 @@ pipeline_push (Pipeline *self, void *item, uint64_t size)
   self->bytes += size;
   g_queue_push_tail (&self->order, slot);
   g_queue_push_tail (&self->todo, slot);
-  g_cond_signal (&self->todo_grew);
+  event_wake (&self->todo_grew);
   return true;
 }
 
@@ -203,8 +236,8 @@ pipeline_end (Pipeline *self, bool drop, GError **error)
   self->ended = true;
   if (drop)
     stop (self);
-  g_cond_broadcast (&self->todo_grew);
-  g_cond_broadcast (&self->order_moved);
+  event_wake (&self->todo_grew);
+  event_wake (&self->order_moved);
   while (!self->stopped) /* the committing thread stops when all is done */
     wait_for_room (self);
   g_mutex_unlock (&self->mutex);

@@ -5,6 +5,8 @@
  */
 #include "tests/unit/test-index.h"
 
+#define PAGE_SIZE 8192
+
 enum { MAILBOX = 3, MESSAGES = 200 };
 
 static void
@@ -110,7 +112,7 @@ make_database (Fixture *fixture, size_t *out_size)
   char *bytes;
   index_close (open_filled_index (fixture, MAILBOX, MESSAGES));
   g_assert_true (g_file_get_contents (fixture->path, &bytes, out_size, NULL));
-  g_assert_cmpuint (*out_size, >, 8 * 4096);
+  g_assert_cmpuint (*out_size, >, 4 * PAGE_SIZE);
   return bytes;
 }
 
@@ -127,7 +129,7 @@ test_truncated (Fixture *fixture, const void *data)
     write_file (fixture, bytes, length);
     g_autoptr (GError) error = NULL;
     g_autoptr (Index) index = index_open (fixture->path, INDEX_CREATE, &error);
-    g_assert_true (index == NULL || length > size - 4096);
+    g_assert_true (index == NULL || length > size - PAGE_SIZE);
     if (index != NULL)
       g_assert_false (index_verify (index, &error));
     g_assert_error (error, MAILFS_ERROR, EUCLEAN);
@@ -158,9 +160,9 @@ test_zeroed_page (Fixture *fixture, const void *data)
 {
   size_t size;
   g_autofree char *bytes = make_database (fixture, &size);
-  for (size_t page = 0; page < size / 4096; page++) {
+  for (size_t page = 0; page < size / PAGE_SIZE; page++) {
     g_autofree char *copy = g_memdup2 (bytes, size);
-    memset (copy + page * 4096, 0, 4096);
+    memset (copy + page * PAGE_SIZE, 0, PAGE_SIZE);
     write_file (fixture, copy, size);
     g_autoptr (GError) error = NULL;
     g_autoptr (Index) index = index_open (fixture->path, 0, &error);
@@ -206,11 +208,11 @@ swap_pages (Fixture *fixture, bool (*is_order_wrong) (Fixture *))
   g_autofree char *bytes = NULL;
   int wrong = 0;
   g_assert_true (g_file_get_contents (fixture->path, &bytes, &size, NULL));
-  for (size_t one = 4096; one < size; one += 4096)
-    for (size_t other = one + 4096; other < size; other += 4096) {
+  for (size_t one = PAGE_SIZE; one < size; one += PAGE_SIZE)
+    for (size_t other = one + PAGE_SIZE; other < size; other += PAGE_SIZE) {
       g_autofree char *copy = g_memdup2 (bytes, size);
-      memcpy (copy + one, bytes + other, 4096);
-      memcpy (copy + other, bytes + one, 4096);
+      memcpy (copy + one, bytes + other, PAGE_SIZE);
+      memcpy (copy + other, bytes + one, PAGE_SIZE);
       write_file (fixture, copy, size);
       wrong += is_order_wrong (fixture);
     }
@@ -249,9 +251,9 @@ test_random_bytes (Fixture *fixture, const void *data)
     g_autofree char *copy = g_memdup2 (bytes, size);
     for (int i = g_test_rand_int_range (1, 30); i > 0; i--) {
       /* Most of what SQLite must not believe stands at the beginning of a page. */
-      size_t page = (size_t)g_test_rand_int_range (0, (int)(size / 4096)) * 4096;
+      size_t page = (size_t)g_test_rand_int_range (0, (int)(size / PAGE_SIZE)) * PAGE_SIZE;
       size_t at =
-          page + (size_t)g_test_rand_int_range (0, g_test_rand_int_range (0, 2) ? 64 : 4096);
+          page + (size_t)g_test_rand_int_range (0, g_test_rand_int_range (0, 2) ? 64 : PAGE_SIZE);
       copy[at] = (char)g_test_rand_int ();
     }
     write_file (fixture, copy, size);

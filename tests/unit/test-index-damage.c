@@ -7,7 +7,7 @@
 
 #define PAGE_SIZE 8192
 
-enum { MAILBOX = 3, MESSAGES = 200 };
+enum { MAILBOX = 3, MESSAGES = 500 };
 
 static void
 assert_clean_failure (Fixture *fixture, const GError *error)

@@ -186,6 +186,10 @@ char *keywords_change (const char *old, const char *given, StoreFlagsChange chan
 int lock_user (Store *store, uint32_t owner, GError **error);
 int lock_store (Store *store, GError **error);
 
+/* Keeps other imports into the same user out; taken before the locks above, and given back
+ * likewise. EBUSY when one is running. */
+int lock_import (Store *store, uint32_t owner, GError **error);
+
 /* Takes `count` consecutive node numbers, and a UIDVALIDITY above every earlier one. The store lock
  * must be held. `least` is the lowest number that may be given. */
 bool store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_first,

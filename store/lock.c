@@ -50,6 +50,61 @@ lock_store (Store *store, GError **error)
   return lock_directory (store->mail_fd, "mail", error);
 }
 
+/* How often lock_import() looks again, and how long it waits before. */
+#define IMPORT_ATTEMPTS 10
+#define IMPORT_PAUSE_US 10000
+
+/* Opens and locks the directory `name` of tmp/, made on demand. -1 with errno EWOULDBLOCK when
+ * somebody has it locked, ENOENT when it was swept away before it was locked. */
+static int
+try_lock_tmp (Store *store, int tmp, const char *name)
+{
+  if (mkdirat (tmp, name, 0700) < 0 && errno != EEXIST)
+    return -1;
+  auto_fd fd = layout_open (tmp, name, O_RDONLY | O_DIRECTORY, 0);
+  struct stat st;
+  if (fd < 0 || flock (fd, LOCK_EX | LOCK_NB) < 0 || fstat (fd, &st) < 0)
+    return -1;
+  if (st.st_nlink == 0) {
+    errno = ENOENT;
+    return -1;
+  }
+  return layout_own (store, fd, NULL) ? g_steal_fd (&fd) : -1;
+}
+
+int
+lock_import (Store *store, uint32_t owner, GError **error)
+{
+  if (store_is_read_only (store)) {
+    fail (error, EROFS, "the store %s is open read only", store->path);
+    return -1;
+  }
+  g_autofree char *path = store_node_path (store, owner, error);
+  if (path == NULL)
+    return -1;
+  g_autofree char *name = g_strdup_printf ("import.%u", owner);
+  auto_fd tmp = layout_open (store->fd, "tmp", O_RDONLY | O_DIRECTORY, 0);
+  if (tmp < 0) {
+    fail_errno (error, "open %s/tmp", store->path);
+    return -1;
+  }
+  /* Who sweeps tmp/ locks the directory for a moment, too, and removes it. */
+  for (int attempt = 1;; attempt++) {
+    int fd = try_lock_tmp (store, tmp, name);
+    if (fd >= 0)
+      return fd;
+    bool busy = errno == EWOULDBLOCK;
+    if ((!busy && errno != ENOENT) || attempt == IMPORT_ATTEMPTS) {
+      if (busy)
+        fail (error, EBUSY, "another import into '%s' is running", path);
+      else
+        fail_errno (error, "lock %s/tmp/%s", store->path, name);
+      return -1;
+    }
+    g_usleep (IMPORT_PAUSE_US);
+  }
+}
+
 /* The store's own state; without one (a store restored without attributes) the defaults. */
 static bool
 read_state (Store *store, StoreState *out, GError **error)

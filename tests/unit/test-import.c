@@ -98,6 +98,7 @@ test_maildir (Fixture *fixture, gconstpointer data)
   assert_listed (fixture->store, "joe@example.org/Empty", "0 1\n");
   import (fixture->store, "maildir", "joe@example.org", root, "", "4 0 4 0 3 0\n");
   assert_listed (fixture->store, "joe@example.org/INBOX", inbox);
+  assert_clean (fixture->store);
 }
 
 /* The source goes on living, and the import is run again. */
@@ -117,6 +118,7 @@ test_again (Fixture *fixture, gconstpointer data)
                  "4711 14\n3 1 [\\Seen] @100\n5 2 [\\Answered \\Flagged todo] @200\n8 3 [] @300\n"
                  "11 3 [] @900\n12 3 [] @901\n13 1 [] @902\n");
   import (fixture->store, "maildir", "joe@example.org", root, "", "7 0 7 0 3 0\n");
+  assert_clean (fixture->store);
 }
 
 /* The source has given out UIDs above those of its messages. */

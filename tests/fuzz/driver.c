@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
@@ -23,8 +24,10 @@ run_directory (const char *path, unsigned *inputs)
     gsize size;
     if (!g_file_get_contents (file, &contents, &size, &error))
       break;
-    /* A copy without the NUL that GLib puts behind it, so that reading too far is found. */
-    g_autofree uint8_t *data = g_memdup2 (contents, size);
+    /* A copy without the NUL that GLib puts behind it, so that reading too far is found. It exists
+     * even when it is empty. */
+    g_autofree uint8_t *data = malloc (size);
+    memcpy (data, contents, size);
     LLVMFuzzerTestOneInput (data, size);
     (*inputs)++;
   }

@@ -105,6 +105,7 @@ test_limit (void)
         g_strdup_printf ("(NIL NIL %s NIL NIL NIL NIL NIL NIL NIL)", out->str);
     g_autoptr (ImapEnvelope) read = imap_envelope_read (envelope, &error);
     g_assert_cmpstr (error, ==, NULL);
+    g_assert_nonnull (read);
   }
 }
 

@@ -111,6 +111,7 @@ test_nothing (void)
 {
   Feed none = feed_begin ();
   g_auto (StoreSummary) summary = feed_end (&none, 0);
+  g_assert_cmpuint (count (summary.bodystructure, "\"7BIT\" 0 0 "), ==, 1);
   static const char nuls[100000];
   g_auto (StoreSummary) empty = summarise (nuls, sizeof nuls);
   g_assert_cmpuint (empty.damage, ==, STORE_DAMAGE_NUL);
@@ -143,11 +144,16 @@ static void
 test_many_comparisons (void)
 {
   Feed message = feed_begin ();
-  for (uint32_t i = 1; i < PARSE_DEPTH_MAX; i++)
-    feed (&message, "Content-Type: multipart/mixed; boundary=bbbbbbbb\n\n--bbbbbbbb\n"
-                    "Content-Type: multipart/mixed; boundary=cccccccc\n\n");
-  feed_times (&message, "--bbbbbbbc\n", 1000000);
-  g_auto (StoreSummary) summary = feed_end (&message, ANY_DAMAGE);
+  for (uint32_t i = 0; i < PARSE_DEPTH_MAX; i++) {
+    g_autofree char *part =
+        g_strdup_printf ("Content-Type: multipart/mixed; boundary=b%07u\n\n--b%07u\n", i, i);
+    feed (&message, part);
+  }
+  feed (&message, "\n");
+  feed_times (&message, "--b000000x\n", 1000000);
+  g_auto (StoreSummary) summary = feed_end (&message, 0);
+  g_assert_cmpuint (count (summary.bodystructure, "\"MIXED\""), ==, PARSE_DEPTH_MAX);
+  g_assert_cmpuint (count (summary.bodystructure, "\"7BIT\" 11000000 1000000 "), ==, 1);
 }
 
 static void

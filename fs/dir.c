@@ -29,25 +29,25 @@ enum {
 
 #define CHILDREN_A_PAGE 32
 
-/* A page that is being filled. */
+/* One reply that is being filled. */
 typedef struct {
+  fuse_req_t req;
   Mount *mount;
   uint32_t number; /* the directory's */
-  Page *page;
+  char *bytes;
+  size_t used, size;
 } Listing;
 
-/* False when there is no room left. libfuse takes a request here but has no use for it. */
+/* False when there is no room left. */
 static bool
 add_entry (Listing *self, const char *name, const struct fuse_entry_param *entry, off_t cookie)
 {
-  Page *page = self->page;
-  size_t room = page->size - page->used;
-  size_t need = fuse_add_direntry_plus (NULL, page->bytes + page->used, room, name, entry, cookie);
-
+  size_t room = self->size - self->used;
+  size_t need =
+      fuse_add_direntry_plus (self->req, self->bytes + self->used, room, name, entry, cookie);
   if (need > room)
     return false;
-  page->used += need;
-  page->next = cookie;
+  self->used += need;
   return true;
 }
 
@@ -133,8 +133,8 @@ add_messages (Listing *self, uint32_t after, GError **error)
 {
   char name[STORE_NAME_SIZE];
   store_message_name (1, name);
-  size_t entry_size = fuse_add_direntry_plus (NULL, NULL, 0, name, NULL, 0);
-  size_t capacity = (self->page->size - self->page->used) / entry_size;
+  size_t entry_size = fuse_add_direntry_plus (self->req, NULL, 0, name, NULL, 0);
+  size_t capacity = (self->size - self->used) / entry_size;
   g_autofree StoreMessage *page = g_new (StoreMessage, capacity);
   size_t count = 0;
 
@@ -155,9 +155,8 @@ add_messages (Listing *self, uint32_t after, GError **error)
 }
 
 static bool
-fill_listing (Listing *self, GError **error)
+fill_listing (Listing *self, off_t offset, GError **error)
 {
-  off_t offset = self->page->offset;
   bool full = false;
 
   marks_set (self->mount->marks, inode_directory (self->number), MARK_TOLD);
@@ -169,9 +168,8 @@ fill_listing (Listing *self, GError **error)
 }
 
 static void
-fill_control_listing (Listing *self)
+fill_control_listing (Listing *self, off_t offset)
 {
-  off_t offset = self->page->offset;
   const char *name;
   fuse_ino_t ino;
 
@@ -183,43 +181,27 @@ fill_control_listing (Listing *self)
       return;
 }
 
-static bool
-make_page (Mount *mount, Page *page, GError **error)
-{
-  Listing listing = {.mount = mount, .number = inode_number (page->ino), .page = page};
-
-  page->bytes = g_malloc (page->size);
-  page->used = 0;
-  if (inode_kind (page->ino) != INODE_CONTROL)
-    return fill_listing (&listing, error);
-  fill_control_listing (&listing);
-  return true;
-}
-
-static void
-prepare_page_after (Mount *mount, const Page *page)
-{
-  g_auto (Page) next = {.ino = page->ino, .offset = page->next, .size = page->size};
-  uint64_t begun = ahead_begin (mount->ahead);
-
-  if (make_page (mount, &next, NULL))
-    ahead_put (mount->ahead, begun, &next);
-}
-
 void
 handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *info)
 {
   Mount *mount = fuse_req_userdata (req);
   g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
+  g_autofree char *bytes = g_malloc (size);
   g_autoptr (GError) error = NULL;
-  g_auto (Page) page = {.ino = ino, .offset = offset, .size = size};
+  Listing listing = {
+      .req = req,
+      .mount = mount,
+      .number = inode_number (ino),
+      .bytes = bytes,
+      .size = size,
+  };
 
-  if (!ahead_take (mount->ahead, &page) && !make_page (mount, &page, &error))
+  if (inode_kind (ino) == INODE_CONTROL)
+    fill_control_listing (&listing, offset);
+  else if (!fill_listing (&listing, offset, &error))
     return reply_error (req, ino, error);
-  reply_bytes (req, page.bytes, page.used);
-  if (page.used > 0)
-    prepare_page_after (mount, &page);
+  reply_bytes (req, bytes, listing.used);
 }
 
 /* Sets `*out_found`; absence is no error. */

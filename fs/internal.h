@@ -6,9 +6,8 @@
  * Nothing here keeps state for an open file, so that the kernel need not tell of opens and closes
  * at all.
  *
- * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Ahead,
- * Marks, Notify. A control file's own lock is held while it is rendered, and the census lock inside
- * it.
+ * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
+ * Notify. A control file's own lock is held while it is rendered, and the census lock inside it.
  */
 #pragma once
 
@@ -18,7 +17,6 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-typedef struct Ahead Ahead;
 typedef struct Control Control;
 typedef struct Marks Marks;
 typedef struct Mount Mount;
@@ -60,7 +58,6 @@ struct Mount {
   Store *store;
   struct fuse_session *session;
   Marks *marks;
-  Ahead *ahead;
   Control *control;
   Notify *notify;
   uid_t uid; /* of everything in the mount */
@@ -215,35 +212,6 @@ void marks_forget_bytes (Marks *self, fuse_ino_t ino);
  * result, if there is one, and then by marks_verify_end(). */
 bool marks_verify_begin (Marks *self, fuse_ino_t ino);
 void marks_verify_end (Marks *self, fuse_ino_t ino);
-
-/* ---- ahead.c: the next page of a listing, prepared before it is asked for
- * ------------------------ */
-
-/* A reply to a READDIRPLUS of directory `ino` at `offset`. */
-typedef struct {
-  fuse_ino_t ino;
-  off_t offset;
-  size_t size; /* room that the reply has */
-  char *bytes; /* owned; NULL: not made yet */
-  size_t used; /* 0: the end of the listing */
-  off_t next;  /* where the page after this one begins */
-} Page;
-void page_clear (Page *page);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Page, page_clear)
-
-Ahead *ahead_new (void);
-void ahead_free (Ahead *self);
-
-/* Drops all pages: something changed in the store. */
-void ahead_drop (Ahead *self);
-
-/* Call ahead_begin() before the store is asked for the page, and give the result to ahead_put(),
- * which takes the page over unless pages were dropped meanwhile. */
-uint64_t ahead_begin (Ahead *self);
-void ahead_put (Ahead *self, uint64_t begun, Page *page);
-
-/* Fills in a page that has ino, offset and size, if it is there. The caller then owns it. */
-bool ahead_take (Ahead *self, Page *page);
 
 /* ---- control.c, status.c: the files below .ctl
  * --------------------------------------------------- */

@@ -191,14 +191,12 @@ mount_run (Options *options, int ready_fd)
   raise_descriptor_limit ();
   set_signals_blocked (true);
   mount.marks = marks_new ();
-  mount.ahead = ahead_new ();
   mount.control = control_new ();
   if (open_store (&mount, &error))
     result = run_session (&mount);
   else
     log_message (LOG_ERR, "%s", error->message);
   control_free (mount.control);
-  ahead_free (mount.ahead);
   marks_free (mount.marks);
   store_close (mount.store);
   return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -106,7 +106,6 @@ tell_fresh_changes (Notify *self)
   guint before = self->fresh->len;
 
   while (store_watch_next (self->watch, &change)) {
-    ahead_drop (self->mount->ahead);
     tell_change (self, &change);
     g_array_append_val (self->fresh, change);
   }

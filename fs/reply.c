@@ -9,10 +9,6 @@
 
 #include <syslog.h>
 
-/* Up to this size reading into memory and writing to the kernel is cheaper than setting up a
- * splice. */
-#define SPLICE_MIN (64u << 10)
-
 static void
 count_reply (fuse_req_t req)
 {
@@ -71,18 +67,13 @@ reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t
   reply_bytes (req, (const char *)bytes + start, MIN (size, total - start));
 }
 
+/* The kernel takes over the file's pages where it can; libfuse copies what is too small to be worth
+ * that. */
 void
 reply_file (fuse_req_t req, int fd, size_t size, off_t offset)
 {
-  if (size <= SPLICE_MIN) {
-    char bytes[SPLICE_MIN];
-    ssize_t count = pread (fd, bytes, size, offset);
-    if (count < 0)
-      return reply_errno (req, errno);
-    return reply_bytes (req, bytes, count);
-  }
-
   struct fuse_bufvec data = FUSE_BUFVEC_INIT (size);
+
   data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
   data.buf[0].fd = fd;
   data.buf[0].pos = offset;

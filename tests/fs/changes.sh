@@ -75,26 +75,6 @@ stop
 start -f
 look | diff "$work/after" - >"$work/diff" || complain_here "a fresh mount sees another tree: $(head "$work/diff")"
 
-stop
-start -f
-
-# The next page of a listing is prepared while the first is looked at. A change makes that void too.
-python3 - "$mnt/example.com/user/joe/Many" <<'PYTHON' || complain_here 'a page that was prepared'
-import ctypes, os, subprocess, sys, time
-libc = ctypes.CDLL(None, use_errno=True)
-os.chdir(sys.argv[1])
-fd = os.open('.', os.O_RDONLY | os.O_DIRECTORY)
-buffer = ctypes.create_string_buffer(32768)
-libc.syscall(217, fd, buffer, len(buffer))
-assert b'0000000150.eml' in buffer.raw and b'0000000300.eml' not in buffer.raw
-before = time.time_ns()
-subprocess.run(['mailstore', 'flag', 'joe@example.com/Many', '300', '+ahead'], check=True)
-time.sleep(0.5)
-libc.syscall(217, fd, buffer, len(buffer))
-assert b'0000000300.eml' in buffer.raw
-assert os.stat('0000000300.eml').st_ctime_ns > before - 10**7
-PYTHON
-
 # An answer that is on its way while a change is told carries the old state; so the change is told again
 # when the answer has arrived. Here the answer to a first look is held back until long after the change.
 if command -v strace >/dev/null; then

@@ -6,34 +6,25 @@
 /* Longer strings are literals: no reader of IMAP need take longer quoted ones. */
 #define QUOTED_MAX 1000u
 
-static const struct {
-  const char *name;
-  size_t size;
-  bool repeats; /* a second one goes on with the list of the first */
-} fields[PARSE_FIELD_COUNT] = {
-#define FIELD(name, repeats)                                                                       \
-  {                                                                                                \
-    name, sizeof (name) - 1, repeats                                                               \
-  }
-    [PARSE_FIELD_DATE] = FIELD ("Date", false),
-    [PARSE_FIELD_SUBJECT] = FIELD ("Subject", false),
-    [PARSE_FIELD_FROM] = FIELD ("From", true),
-    [PARSE_FIELD_SENDER] = FIELD ("Sender", true),
-    [PARSE_FIELD_REPLY_TO] = FIELD ("Reply-To", true),
-    [PARSE_FIELD_TO] = FIELD ("To", true),
-    [PARSE_FIELD_CC] = FIELD ("Cc", true),
-    [PARSE_FIELD_BCC] = FIELD ("Bcc", true),
-    [PARSE_FIELD_IN_REPLY_TO] = FIELD ("In-Reply-To", false),
-    [PARSE_FIELD_MESSAGE_ID] = FIELD ("Message-ID", false),
-    [PARSE_FIELD_TYPE] = FIELD ("Content-Type", false),
-    [PARSE_FIELD_ID] = FIELD ("Content-ID", false),
-    [PARSE_FIELD_DESCRIPTION] = FIELD ("Content-Description", false),
-    [PARSE_FIELD_ENCODING] = FIELD ("Content-Transfer-Encoding", false),
-    [PARSE_FIELD_MD5] = FIELD ("Content-MD5", false),
-    [PARSE_FIELD_DISPOSITION] = FIELD ("Content-Disposition", false),
-    [PARSE_FIELD_LANGUAGE] = FIELD ("Content-Language", false),
-    [PARSE_FIELD_LOCATION] = FIELD ("Content-Location", false),
-#undef FIELD
+static const char *const names[PARSE_FIELD_COUNT] = {
+    [PARSE_FIELD_DATE] = "date",
+    [PARSE_FIELD_SUBJECT] = "subject",
+    [PARSE_FIELD_FROM] = "from",
+    [PARSE_FIELD_SENDER] = "sender",
+    [PARSE_FIELD_REPLY_TO] = "reply-to",
+    [PARSE_FIELD_TO] = "to",
+    [PARSE_FIELD_CC] = "cc",
+    [PARSE_FIELD_BCC] = "bcc",
+    [PARSE_FIELD_IN_REPLY_TO] = "in-reply-to",
+    [PARSE_FIELD_MESSAGE_ID] = "message-id",
+    [PARSE_FIELD_TYPE] = "content-type",
+    [PARSE_FIELD_ID] = "content-id",
+    [PARSE_FIELD_DESCRIPTION] = "content-description",
+    [PARSE_FIELD_ENCODING] = "content-transfer-encoding",
+    [PARSE_FIELD_MD5] = "content-md5",
+    [PARSE_FIELD_DISPOSITION] = "content-disposition",
+    [PARSE_FIELD_LANGUAGE] = "content-language",
+    [PARSE_FIELD_LOCATION] = "content-location",
 };
 
 static bool
@@ -132,9 +123,10 @@ measure_field (const char *at, const char *end)
 static ParseField
 find_field (const char *name, size_t size)
 {
+  char first = g_ascii_tolower (*name);
   ParseField field = 0;
-  while (field < PARSE_FIELD_COUNT &&
-         (fields[field].size != size || g_ascii_strncasecmp (fields[field].name, name, size) != 0))
+  while (field < PARSE_FIELD_COUNT && (names[field][0] != first || strlen (names[field]) != size ||
+                                       g_ascii_strncasecmp (names[field], name, size) != 0))
     field++;
   return field;
 }
@@ -174,7 +166,8 @@ take_field (ParseHeader *self, const char *at, const char *end)
   if (field == PARSE_FIELD_COUNT)
     return;
   bool is_first = (self->present & 1u << field) == 0;
-  if (!is_first && !fields[field].repeats)
+  bool is_list = field >= PARSE_FIELD_FROM && field <= PARSE_FIELD_BCC;
+  if (!is_first && !is_list)
     return;
   if (self->value[field] == NULL)
     self->value[field] = g_string_sized_new (128);

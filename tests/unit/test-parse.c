@@ -41,8 +41,8 @@ static const struct {
         "(\"TEXT\" \"HTML\" (\"CHARSET\" \"utf-8\") NIL NIL \"QUOTED-PRINTABLE\" 23 1"
         " NIL NIL NIL \"http://www.example.org/a.html\")"
         " \"ALTERNATIVE\" (\"BOUNDARY\" \"inner\") NIL NIL NIL)"
-        "(\"APPLICATION\" \"PDF\" (\"NAME\" \"a \\\"b\\\".pdf\") \"<part3@example.org>\" \"The bill\""
-        " \"BASE64\" 8 \"Q2hlY2sgSW50ZWdyaXR5IQ==\""
+        "(\"APPLICATION\" \"PDF\" (\"NAME\" \"a \\\"b\\\".pdf\") \"<part3@example.org>\""
+        " \"The bill\" \"BASE64\" 8 \"Q2hlY2sgSW50ZWdyaXR5IQ==\""
         " (\"ATTACHMENT\" (\"FILENAME*\" \"utf-8''%C3%BC%20b%2E100%25.pdf\" \"SIZE\" \"6\"))"
         " (\"de\") NIL)"
         " \"MIXED\" (\"BOUNDARY\" \"outer\") NIL (\"de\" \"en\") NIL)",
@@ -237,7 +237,7 @@ test_header_block (void)
 static void
 test_damage (void)
 {
-  static const char text[] = "Subject: a\0b\n\nc\0d\n";
+  static const char text[] = "To\0xx: a@b\nSubject: a\0b\n\nc\0d\n";
   g_auto (StoreSummary) summary = summarise (text, sizeof text - 1);
   g_assert_cmpuint (summary.damage, ==, STORE_DAMAGE_NUL);
   g_assert_cmpstr (summary.envelope, ==, "(NIL \"a?b\" NIL NIL NIL NIL NIL NIL NIL NIL)");

@@ -82,22 +82,6 @@ number_drafts (Append *append, GError **error)
   return true;
 }
 
-/* Puts the next UID and the modseq on the directory; the sync of the directory makes it last. */
-static bool
-write_mailbox_state (const Append *append, GError **error)
-{
-  StoreMailbox *mailbox = append->mailbox;
-  g_auto (NodeState) state = {0};
-  bool found;
-  if (!node_state_read (mailbox->fd, mailbox->kind, &state, &found, error))
-    return false;
-  state.number = mailbox->number;
-  state.uidvalidity = append->facts.uidvalidity;
-  state.uidnext = append->facts.uidnext;
-  state.modseq = append->facts.highestmodseq;
-  return node_state_write (mailbox->store, mailbox->fd, mailbox->kind, &state, error);
-}
-
 static bool
 place_drafts (Append *append, GError **error)
 {
@@ -161,6 +145,19 @@ skip_taken (Append *append, GError **error)
   return uids != NULL;
 }
 
+/* What the mailbox is like. An index that fails, for whatever reason, must not refuse mail: then
+ * the files alone are asked, and `*write` is given up. */
+static bool
+learn_facts (Append *append, IndexWrite **write, GError **error)
+{
+  StoreMailbox *mailbox = append->mailbox;
+  if (*write != NULL && mailbox_catch_up (mailbox, *write, NULL) &&
+      mailbox_facts (mailbox, *write, &append->facts, NULL))
+    return true;
+  g_clear_pointer (write, index_write_free);
+  return mailbox_facts (mailbox, NULL, &append->facts, error);
+}
+
 /* With the user lock held. When the files are in place it has succeeded: an index that cannot
  * follow shows by the directory's mtime that it is behind, and the files are shown instead. */
 static bool
@@ -169,13 +166,13 @@ append_locked (Append *append, GError **error)
   StoreMailbox *mailbox = append->mailbox;
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = NULL;
-  g_autoptr (IndexWrite) write = mailbox_write_begin (mailbox, &handle, &failure);
-  if (failure == NULL && mailbox_catch_up (mailbox, write, &failure) &&
-      mailbox_facts (mailbox, write, &append->facts, &failure)) {
+  g_autoptr (IndexWrite) write = mailbox_write_begin (mailbox, &handle, NULL);
+  if (learn_facts (append, &write, &failure)) {
     append->facts.highestmodseq++;
     append->epoch = store_epoch (mailbox->store);
     if (skip_taken (append, &failure) && number_drafts (append, &failure) &&
-        correct_states (append, &failure) && write_mailbox_state (append, &failure))
+        correct_states (append, &failure) &&
+        mailbox_write_state (mailbox, &append->facts, &failure))
       place_drafts (append, &failure);
   }
   if (append->placed > 0 && fsync (mailbox->fd) < 0 && failure == NULL)
@@ -219,6 +216,18 @@ store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t coun
   return done;
 }
 
+/* The row follows; when it cannot, the directory's attribute counts all the same. */
+static void
+write_uid_row (StoreMailbox *self)
+{
+  g_autoptr (Handle) handle = NULL;
+  g_autoptr (IndexWrite) write = mailbox_write_begin (self, &handle, NULL);
+  IndexMailbox facts;
+  if (write != NULL && mailbox_facts (self, write, &facts, NULL) &&
+      index_write_mailbox (write, &facts, NULL))
+    index_write_commit (write, NULL);
+}
+
 bool
 store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_t uidnext,
                                GError **error)
@@ -234,14 +243,18 @@ store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_
   g_autoptr (GArray) uids = layout_uids (self->fd, "", NULL, error);
   if (uids == NULL)
     return false;
-  if (!found || state.uidnext != 1 || uids->len > 0)
+  bool same = found && state.uidvalidity == uidvalidity;
+  if (!same && (!found || state.uidnext != 1 || uids->len > 0))
     return fail (error, EBUSY, "mailbox '%s' has held messages already", self->path);
+  if (same && uidnext <= state.uidnext)
+    return true;
   state.uidvalidity = uidvalidity;
   state.uidnext = uidnext;
   if (!node_state_write (self->store, self->fd, self->kind, &state, error))
     return fail_prefix (error, "'%s'", self->path);
   if (fsync (self->fd) < 0)
     return fail_errno (error, "sync '%s'", self->path);
+  write_uid_row (self);
   change_note (self->store, self->number, 0);
   return true;
 }

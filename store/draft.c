@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,8 +132,12 @@ link_file (StoreDraft *self, int directory_fd, const char *name, GError **error)
     return fail_errno (error, "link '%s'", name);
   self->in_tmp = true;
   self->fd = layout_open (tmp, self->name, O_RDWR | O_NOFOLLOW, 0);
-  if (self->fd < 0)
+  struct stat st;
+  if (self->fd < 0 || fstat (self->fd, &st) < 0)
     return fail_errno (error, "open '%s'", name);
+  /* Two messages must not be one file: they would share their flags. */
+  if (st.st_nlink > 2 || fgetxattr (self->fd, "user.mailfs.state", NULL, 0) >= 0)
+    return fail (error, EMLINK, "'%s' has other names, or is in a mail store already", name);
   if (fchmod (self->fd, 0640) < 0)
     return fail_errno (error, "change the mode of '%s'", name);
   return layout_own (self->store, self->fd, error);
@@ -208,6 +213,7 @@ store_draft_finish (StoreDraft *self, StoreMailbox *mailbox, GError **error)
     return false;
   g_clear_pointer (&self->bytes, g_byte_array_unref);
   self->state.modseq = guess_modseq (mailbox);
+  self->state.digest = digest_prefix (self->summary.sha256);
   self->state.birth = store_epoch (self->store);
   /* Without user attributes the state is kept in the mailbox's .state, which is written on
    * appending. */

@@ -40,6 +40,7 @@ typedef struct {
   List *list;
   GError *failure;    /* why it could not be opened; remembered until the file changes */
   struct stat failed; /* the file then */
+  int64_t made_us;    /* when a list in memory was made */
 } Handle;
 void handle_unref (Handle *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Handle, handle_unref)
@@ -70,6 +71,8 @@ struct StoreMailbox {
   StoreNodeKind kind;
   char *path; /* below mail/ */
   int fd;
+  dev_t device; /* of `fd` */
+  ino_t inode;
   GMutex mutex;    /* guards what follows */
   GArray *uids;    /* of the files, when the index could not be trusted; NULL: never needed */
   int64_t uids_ns; /* the directory's mtime then */
@@ -135,6 +138,7 @@ int64_t stat_ctime_ns (const struct stat *st);
 typedef struct {
   uint64_t modseq;
   uint32_t birth, expunged; /* epochs; expunged is 0 for a live message */
+  uint64_t digest;          /* digest_prefix() of what was delivered; 0: unknown */
   uint32_t flags;
   char *keywords;
 } MessageState;
@@ -159,6 +163,16 @@ typedef struct {
   uint32_t epoch;
   uint32_t last_uidvalidity;
 } StoreState;
+
+/* The first 8 bytes of a SHA-256, the part of it that stands on the file; and back, the rest zeros.
+ */
+uint64_t digest_prefix (const uint8_t sha256[32]);
+void digest_from_prefix (uint64_t prefix, uint8_t out_sha256[32]);
+
+/* Whether bytes with the digest `actual` can be those that are known by `known`: a whole digest,
+ * one made of a prefix, or zeros for none. */
+bool digest_matches (const uint8_t known[32], const uint8_t actual[32]);
+bool digest_is_whole (const uint8_t known[32]);
 
 /* Reading: absence is a result (`*out_found`), EBADMSG is an attribute that makes no sense. On
  * filesystems without user attributes the same lines stand in .state in the directory;
@@ -186,12 +200,18 @@ char *keywords_change (const char *old, const char *given, StoreFlagsChange chan
 int lock_user (Store *store, uint32_t owner, GError **error);
 int lock_store (Store *store, GError **error);
 
+/* The store lock together with the list, which nobody replaces while the lock is held. Whoever
+ * holds the store lock uses this handle and does not ask the cache: making a missing list takes the
+ * same lock. Fails with what forced the list into memory, if that is where it is. */
+int lock_list (Store *store, Handle **out_list, GError **error);
+
 /* Keeps other imports into the same user out; taken before the locks above, and given back
  * likewise. EBUSY when one is running. */
 int lock_import (Store *store, uint32_t owner, GError **error);
 
 /* Takes `count` consecutive node numbers, and a UIDVALIDITY above every earlier one. The store lock
- * must be held. `least` is the lowest number that may be given. */
+ * must be held. `least` is the lowest number that may be given, above all that are known to be in
+ * use: the counter may be lost or old. `count` may be 0; the counter is written all the same. */
 bool store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_first,
                          uint32_t *out_uidvalidity, GError **error);
 
@@ -199,6 +219,12 @@ bool store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t 
 uint32_t store_epoch (Store *store);
 
 /* ---- node.c -------------------------------------------------------------------------------- */
+
+/* How deep below mail/ a directory may lie. */
+#define NODE_DEPTH_MAX 64u
+
+/* What fsck makes at the top of a filesystem, which mail/ may be; no domain. */
+#define NODE_LOST_FOUND "lost+found"
 
 /* What a directory `name` in a `parent` of that kind is; STORE_NODE_ROOT when it is nothing of
  * ours. */
@@ -216,7 +242,8 @@ typedef void (*RelistFunc) (StoreProblem problem, uint32_t number, const char *p
 bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error);
 
 /* Builds a list beside the one at `path` and puts it in its place; a damaged one is kept under
- * another name. Returns the new one, opened. */
+ * another name. Returns the new one, opened; or the one that is there, when it is sound: another
+ * process may have been faster. */
 List *relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error);
 
 /* ---- change.c ------------------------------------------------------------------------------ */
@@ -230,8 +257,12 @@ void ring_free (Ring *ring);
 void cache_init (Store *store);
 void cache_clear (Store *store);
 
-/* The mailbox list; made again from the directories when it is missing or damaged. */
+/* The mailbox list; made again from the directories when it is missing or damaged. Where it cannot
+ * be written it is in memory, and `failure` says why. */
 Handle *cache_list (Store *store, GError **error);
+
+/* The list instead of one whose pages turned out to be damaged. */
+Handle *cache_renew_list (Store *store, Handle *damaged, GError **error);
 
 /* The index of a user or shared node. ENOENT or EUCLEAN when it is missing or damaged and `create`
  * does not help; readers then look at the files. */
@@ -241,6 +272,9 @@ Handle *cache_index (Store *store, uint32_t owner, bool create, GError **error);
  * old. */
 void cache_drop_index (Store *store, uint32_t owner);
 void cache_drop_list (Store *store);
+
+/* Whether the directory is still what its path means. One system call. */
+bool mailbox_is_current (const StoreMailbox *self);
 
 /* ---- mailbox.c ----------------------------------------------------------------------------- */
 
@@ -268,6 +302,10 @@ bool mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GE
 /* Opens the user's index for writing; NULL without an error when it is damaged: then the files are
  * changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
 IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error);
+
+/* Puts UIDVALIDITY, next UID and highest modseq on the directory; the latter two never fall. The
+ * user lock is held; it lasts once the directory has been synced. */
+bool mailbox_write_state (StoreMailbox *self, const IndexMailbox *facts, GError **error);
 
 /* Sets the directory's mtime to a value that no change by anybody else will leave behind. */
 bool mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error);
@@ -368,8 +406,9 @@ typedef struct {
   MessageState state;
   bool has_summary;
   StoreSummary summary;
-  uint32_t damage; /* INDEX_DAMAGE_*: what reading the file showed */
-  GError *failure; /* why the file or its state could not be read; NULL */
+  uint32_t damage;   /* INDEX_DAMAGE_*: what reading the file showed */
+  uint8_t known[32]; /* digest of what was delivered, by row or state; see digest_matches() */
+  GError *failure;   /* why the file or its state could not be read; NULL */
 } ScanItem;
 void scan_item_free (ScanItem *item);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ScanItem, scan_item_free)
@@ -382,6 +421,7 @@ typedef struct {
   bool has_state;
   NodeState state;
   uint32_t highest_uid;
+  uint32_t uidvalidity; /* what it gets where it has none */
   uint64_t differences;
 } ScanMailbox;
 void scan_mailbox_free (ScanMailbox *mailbox);
@@ -406,6 +446,10 @@ ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
 
 /* Waits until every item has been consumed. */
 bool scan_drain (Scan *self, GError **error);
+
+/* Whether the file's date is the internal date: of a new message, and of one whose row was made of
+ * a damaged file and that is whole again. Otherwise the row knows better. */
+bool scan_takes_date (const ScanItem *item);
 
 /* Where the item's file lies, below its mailbox. */
 void scan_item_path (const ScanItem *item, char out[32]);
@@ -436,8 +480,11 @@ bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
  * before the scan, and makes the index when there is none. ESTALE: the index was deleted or
  * replaced meanwhile, and all is to be done again. */
 typedef struct Rebuild Rebuild;
-Rebuild *rebuild_new (StoreJob *job, uint32_t owner, GError **error);
-bool rebuild_item (ScanItem *item, void *rebuild, GError **error);       /* a ScanFunc */
-bool rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error); /* of ScanMailbox */
+Rebuild *rebuild_new (StoreJob *job, uint32_t owner, bool defer, GError **error);
+bool rebuild_item (ScanItem *item, void *rebuild, GError **error); /* a ScanFunc */
+
+/* `scanned` is of ScanMailbox. With `defer`, messages without a state are left out, which
+ * `*out_deferred` tells: then nothing is complete, and all is to be done once more without it. */
+bool rebuild_finish (Rebuild *self, GPtrArray *scanned, bool *out_deferred, GError **error);
 void rebuild_free (Rebuild *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rebuild, rebuild_free)

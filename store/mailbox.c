@@ -430,6 +430,21 @@ mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError 
 }
 
 bool
+mailbox_write_state (StoreMailbox *self, const IndexMailbox *facts, GError **error)
+{
+  g_auto (NodeState) state = {0};
+  bool found;
+  if (!node_state_read (self->fd, self->kind, &state, &found, error))
+    return fail_prefix (error, "'%s'", self->path);
+  state.number = self->number;
+  state.uidvalidity = facts->uidvalidity;
+  state.uidnext = MAX (state.uidnext, facts->uidnext);
+  state.modseq = MAX (state.modseq, facts->highestmodseq);
+  return node_state_write (self->store, self->fd, self->kind, &state, error) ||
+         fail_prefix (error, "'%s'", self->path);
+}
+
+bool
 mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error)
 {
   /* The kernel stamps a change with a clock of some milliseconds' grain; this one has nanoseconds.

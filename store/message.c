@@ -21,7 +21,10 @@ store_message_open (StoreMailbox *self, uint32_t uid, GError **error)
   int fd = layout_open_message (self->fd, name);
   if (fd < 0) {
     int code = errno == ENOENT ? ESTALE : errno;
-    fail (error, code, "open message '%s/%s': %s", self->path, name, g_strerror (errno));
+    if (code == ESTALE)
+      fail (error, code, "no message %u in '%s'", uid, self->path);
+    else
+      fail (error, code, "open message '%s/%s': %s", self->path, name, g_strerror (errno));
   }
   return fd;
 }
@@ -80,36 +83,52 @@ message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity, uint8_t
          fail (error, ENOMEM, "digest");
 }
 
+/* What is known of the bytes that were delivered: size and digest by the index, else the part of
+ * the digest that stands on the file. */
+static bool
+learn_digest (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size, uint8_t out_known[32])
+{
+  bool found = false;
+  g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
+  if (handle != NULL &&
+      index_digest_get (handle->index, self->number, uid, out_size, out_known, &found, NULL) &&
+      found)
+    return true;
+  g_auto (MessageState) state = {0};
+  struct stat st;
+  if (fstat (fd, &st) < 0 || !message_state_read (self->fd, fd, uid, &state, &found, NULL) ||
+      !found || state.digest == 0)
+    return false;
+  *out_size = (uint64_t)st.st_size;
+  digest_from_prefix (state.digest, out_known);
+  return true;
+}
+
 bool
 store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity,
                       size_t *out_size, bool *out_known, GError **error)
 {
   uint64_t size = 0;
   uint8_t expected[32], actual[32];
-  bool known = false;
-  g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
-  if (handle != NULL &&
-      !index_digest_get (handle->index, self->number, uid, &size, expected, &known, NULL))
-    known = false;
+  bool known = learn_digest (self, uid, fd, &size, expected);
   struct stat st;
   if (fstat (fd, &st) < 0)
     return fail_errno (error, "stat message %u of '%s'", uid, self->path);
-  if (known && size != (uint64_t)st.st_size)
+  /* A row made of a file that was damaged already has that file's size. */
+  if (known && digest_is_whole (expected) && size != (uint64_t)st.st_size)
     return fail (error, EIO,
                  "message %u of '%s' has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT
                  " were delivered",
                  uid, self->path, (uint64_t)st.st_size, size);
   size = (uint64_t)st.st_size;
-  if (!known && size > capacity) {
-    *out_size = 0;
-  } else {
+  if (known || size <= capacity) {
     if (!message_digest (fd, size, buffer, capacity, actual, error))
       return fail_prefix (error, "message %u of '%s'", uid, self->path);
-    if (known && memcmp (expected, actual, sizeof expected) != 0)
+    if (known && !digest_matches (expected, actual))
       return fail (error, EIO, "message %u of '%s' does not have the bytes that were delivered",
                    uid, self->path);
-    *out_size = size <= capacity ? (size_t)size : 0;
   }
+  *out_size = size <= capacity ? (size_t)size : 0;
   *out_known = known;
   return true;
 }
@@ -122,6 +141,11 @@ store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GErr
   g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
   if (handle != NULL && !index_summary_get (handle->index, self->number, uid, &row, &found, NULL))
     found = false;
+  /* A message that could not be read when it was indexed has an empty one. */
+  if (found && *row.envelope == '\0') {
+    index_summary_clear (&row);
+    found = false;
+  }
   if (found) {
     *out = (StoreSummary){.sent_s = row.sent_s,
                           .envelope = g_steal_pointer (&row.envelope),
@@ -142,11 +166,12 @@ store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GErr
 
 /* ---- flags --------------------------------------------------------------------------------- */
 
-/* A message whose flags change: as it was and as it will be. */
+/* A message whose flags change. */
 typedef struct {
   uint32_t uid;
-  IndexMessage old;
-  uint32_t flags;
+  IndexMessage row;    /* as the index or the file shows it */
+  MessageState before; /* as the file carries it, unless the row's is newer */
+  uint32_t flags;      /* as they will be */
   char *keywords;
 } Flagging;
 
@@ -154,7 +179,8 @@ static void
 flagging_clear (gpointer data)
 {
   Flagging *flagging = data;
-  index_message_clear (&flagging->old);
+  index_message_clear (&flagging->row);
+  message_state_clear (&flagging->before);
   g_free (flagging->keywords);
 }
 
@@ -169,22 +195,57 @@ change_flags (uint32_t old, uint32_t given, StoreFlagsChange change)
   return given;
 }
 
-/* Finds the messages and keeps those that really change. */
+/* The state that counts: the file's own, or the row's where that is newer or the file has none. */
+static bool
+read_before (StoreMailbox *mailbox, Flagging *flagging, GError **error)
+{
+  auto_fd fd = store_message_open (mailbox, flagging->uid, error);
+  bool has_state = false;
+  if (fd < 0)
+    return false;
+  g_autoptr (GError) failure = NULL;
+  MessageState *before = &flagging->before;
+  const IndexMessage *row = &flagging->row;
+  if (!message_state_read (mailbox->fd, fd, flagging->uid, before, &has_state, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  if (has_state && before->modseq >= row->modseq)
+    return true;
+  uint64_t size, digest = before->digest;
+  uint8_t known[32];
+  if (digest == 0 && learn_digest (mailbox, flagging->uid, fd, &size, known))
+    digest = digest_prefix (known);
+  message_state_clear (before);
+  *before = (MessageState){.modseq = row->modseq,
+                           .birth = row->birth,
+                           .digest = digest,
+                           .flags = row->flags,
+                           .keywords = g_strdup (row->keywords)};
+  return true;
+}
+
+/* Finds the messages and keeps those that really change, or whose row is behind its file. */
 static bool
 collect_flaggings (View *view, const uint32_t *uids, size_t count, StoreFlagsChange change,
                    uint32_t flags, const char *keywords, GArray *out, GError **error)
 {
   for (size_t i = 0; i < count; i++) {
     Flagging flagging = {.uid = uids[i]};
-    bool found;
-    if (!view_message (view, uids[i], &flagging.old, &found, error))
+    bool found = false;
+    bool good = view_message (view, uids[i], &flagging.row, &found, error);
+    if (good && !found)
+      good = fail (error, ENOENT, "no message %u in '%s'", uids[i], view->mailbox->path);
+    if (!good || !read_before (view->mailbox, &flagging, error)) {
+      flagging_clear (&flagging);
       return false;
-    if (!found)
-      return fail (error, ENOENT, "no message %u in '%s'", uids[i], view->mailbox->path);
-    flagging.flags = change_flags (flagging.old.flags, flags, change);
-    flagging.keywords = keywords_change (flagging.old.keywords, keywords, change);
-    if (flagging.flags == flagging.old.flags &&
-        g_strcmp0 (flagging.keywords, flagging.old.keywords) == 0)
+    }
+    flagging.flags = change_flags (flagging.before.flags, flags, change);
+    flagging.keywords = keywords_change (flagging.before.keywords, keywords, change);
+    if (flagging.flags == flagging.before.flags &&
+        g_strcmp0 (flagging.keywords, flagging.before.keywords) == 0 &&
+        flagging.before.modseq == flagging.row.modseq)
       flagging_clear (&flagging);
     else
       g_array_append_val (out, flagging);
@@ -209,23 +270,13 @@ write_state (StoreMailbox *self, uint32_t uid, const MessageState *state, bool s
   return true;
 }
 
-static MessageState
-state_before (const Flagging *flagging)
-{
-  return (MessageState){.modseq = flagging->old.modseq,
-                        .birth = flagging->old.birth,
-                        .flags = flagging->old.flags,
-                        .keywords = flagging->old.keywords};
-}
-
 /* Gives the first `count` files their old state back. */
 static void
 restore_files (StoreMailbox *self, GArray *flaggings, guint count)
 {
   for (guint i = 0; i < count; i++) {
     Flagging *flagging = &g_array_index (flaggings, Flagging, i);
-    MessageState before = state_before (flagging);
-    write_state (self, flagging->uid, &before, false, &flagging->old.changed_ns, NULL);
+    write_state (self, flagging->uid, &flagging->before, false, &flagging->row.changed_ns, NULL);
   }
 }
 
@@ -234,18 +285,25 @@ static bool
 flag_files (StoreMailbox *self, GArray *flaggings, uint64_t modseq, GError **error)
 {
   bool sync_each = flaggings->len <= SYNC_EACH_MAX;
+  g_autoptr (GError) failure = NULL;
   for (guint i = 0; i < flaggings->len; i++) {
     Flagging *flagging = &g_array_index (flaggings, Flagging, i);
-    MessageState state = state_before (flagging);
+    MessageState state = flagging->before;
     state.modseq = modseq;
     state.flags = flagging->flags;
     state.keywords = flagging->keywords;
-    if (write_state (self, flagging->uid, &state, sync_each, &flagging->old.changed_ns, error))
+    if (write_state (self, flagging->uid, &state, sync_each, &flagging->row.changed_ns, &failure))
       continue;
-    restore_files (self, flaggings, i);
+    /* One that does not take the state has not been touched. */
+    restore_files (self, flaggings, error_code (failure) == E2BIG ? i : i + 1);
+    g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
-  return sync_each || syncfs (self->fd) == 0 || fail_errno (error, "sync '%s'", self->path);
+  if (sync_each || syncfs (self->fd) == 0)
+    return true;
+  fail_errno (error, "sync '%s'", self->path);
+  restore_files (self, flaggings, flaggings->len);
+  return false;
 }
 
 static bool
@@ -256,7 +314,7 @@ flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbo
     return false;
   for (guint i = 0; i < flaggings->len; i++) {
     const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
-    IndexMessage row = flagging->old;
+    IndexMessage row = flagging->row;
     row.modseq = facts->highestmodseq;
     row.flags = flagging->flags;
     row.keywords = flagging->keywords;
@@ -295,7 +353,15 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
+  for (guint i = 0; i < flaggings->len; i++)
+    facts.highestmodseq =
+        MAX (facts.highestmodseq, g_array_index (flaggings, Flagging, i).before.modseq);
   facts.highestmodseq++;
+  /* The directory first: a modseq that a crash leaves on a file alone is not given out again. */
+  if (!mailbox_write_state (self, &facts, error))
+    return false;
+  if (fsync (self->fd) < 0)
+    return fail_errno (error, "sync '%s'", self->path);
   if (!flag_files (self, flaggings, facts.highestmodseq, error))
     return false;
   /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the

@@ -21,10 +21,19 @@
 struct Rebuild {
   StoreJob *job;
   uint32_t owner, epoch;
+  bool defer;
   Handle *handle;       /* the index that was there when the scan began */
   GPtrArray *items;     /* of ScanItem, to be applied */
-  GPtrArray *stateless; /* files that need a new modseq: applied last, when the highest is known */
+  GHashTable *deferred; /* path of a mailbox -> number of files that wait for the second pass */
 };
+
+/* One transaction's worth. */
+typedef struct {
+  StoreJob *job; /* NULL: nobody to tell */
+  IndexWrite *write;
+  uint32_t epoch;
+  bool stated; /* a state was put on a file; it must be synced before the commit */
+} Apply;
 
 /* ---- one row ------------------------------------------------------------------------------- */
 
@@ -32,11 +41,13 @@ IndexMessage
 rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
 {
   bool known = item->verdict == SCAN_CHANGED;
+  bool keeps_size = known && (item->damage & STORE_DAMAGE_GRAVE) != 0;
   bool state_wins = item->has_state && (!known || item->state.modseq >= item->row.modseq);
   IndexMessage row = {.uid = item->uid,
                       .damage = item->damage,
-                      .size = known ? item->row.size : (uint64_t)item->st.st_size,
-                      .internal_s = known ? item->row.internal_s : item->st.st_mtim.tv_sec,
+                      .size = keeps_size ? item->row.size : (uint64_t)item->st.st_size,
+                      .internal_s =
+                          scan_takes_date (item) ? item->st.st_mtim.tv_sec : item->row.internal_s,
                       .changed_ns = stat_ctime_ns (&item->st)};
   if (state_wins) {
     row.modseq = item->state.modseq;
@@ -62,6 +73,15 @@ rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
   return row;
 }
 
+static uint64_t
+state_digest (const ScanItem *item)
+{
+  if (item->state.digest != 0)
+    return item->state.digest;
+  uint64_t known = digest_prefix (item->known);
+  return known != 0 || !item->has_summary ? known : digest_prefix (item->summary.sha256);
+}
+
 /* Puts the row's state on the file, which did not carry it. */
 static bool
 write_state (const ScanItem *item, IndexMessage *row, GError **error)
@@ -74,61 +94,87 @@ write_state (const ScanItem *item, IndexMessage *row, GError **error)
   MessageState state = {.modseq = row->modseq,
                         .birth = row->birth,
                         .expunged = row->expunged,
+                        .digest = state_digest (item),
                         .flags = row->flags,
                         .keywords = row->keywords};
   if (fd < 0)
     return fail_errno (error, "open '%s/%s'", mailbox->path, path);
   if (!message_state_write (mailbox->store, mailbox->fd, fd, item->uid, &state, error))
     return fail_prefix (error, "'%s/%s'", mailbox->path, path);
-  if (fsync (fd) < 0 || fstat (fd, &st) < 0)
-    return fail_errno (error, "sync '%s/%s'", mailbox->path, path);
+  if (fstat (fd, &st) < 0)
+    return fail_errno (error, "stat '%s/%s'", mailbox->path, path);
   row->changed_ns = stat_ctime_ns (&st);
   return true;
 }
 
+/* A file that is not ours to mark must not keep the rest from being indexed. */
+static bool
+state_file (Apply *self, const ScanItem *item, IndexMessage *row, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  self->stated = true;
+  if (write_state (item, row, &failure))
+    return true;
+  int code = error_code (failure);
+  if (code != EACCES && code != EPERM && code != EROFS && code != E2BIG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  if (self->job != NULL)
+    job_found (self->job, STORE_PROBLEM_BAD_STATE, false, item->mailbox->number, item->uid,
+               item->mailbox->path, "%s", failure->message);
+  return true;
+}
+
+/* What there is to say about the bytes; of a message that cannot be read, nothing. Of one whose
+ * bytes are not those that were delivered the digest stays what is known of those. */
 static IndexSummary
 summary_row (const ScanItem *item)
 {
-  IndexSummary summary = {.sent_s = item->summary.sent_s,
-                          .envelope = item->summary.envelope,
-                          .bodystructure = item->summary.bodystructure};
-  memcpy (summary.sha256, item->summary.sha256, sizeof summary.sha256);
+  static char nothing[] = "";
+  IndexSummary summary = {.sent_s = INT64_MIN, .envelope = nothing, .bodystructure = nothing};
+  const uint8_t *sha256 = item->known;
+  if (item->has_summary) {
+    summary.sent_s = item->summary.sent_s;
+    summary.envelope = item->summary.envelope;
+    summary.bodystructure = item->summary.bodystructure;
+    if (!(item->damage & INDEX_DAMAGE_DIGEST))
+      sha256 = item->summary.sha256;
+  }
+  memcpy (summary.sha256, sha256, sizeof summary.sha256);
   return summary;
 }
 
 /* Writes one item. `modseq` is what a message without a state gets. */
 static bool
-apply (const ScanItem *item, IndexWrite *write, uint32_t epoch, uint64_t modseq, GError **error)
+apply (Apply *self, const ScanItem *item, uint64_t modseq, GError **error)
 {
   uint32_t mailbox = item->mailbox->number;
   if (item->verdict == SCAN_GONE)
-    return index_write_remove_message (write, mailbox, item->uid, error);
+    return index_write_remove_message (self->write, mailbox, item->uid, error);
   bool state_missing;
-  g_auto (IndexMessage) row = rebuild_row (item, epoch, &state_missing);
+  g_auto (IndexMessage) row = rebuild_row (item, self->epoch, &state_missing);
   if (state_missing && row.modseq == 0)
     row.modseq = modseq;
-  if (state_missing && !write_state (item, &row, error))
+  if (state_missing && !state_file (self, item, &row, error))
     return false;
-  /* Bytes that are not those that were delivered do not change what is known of those that were. */
-  bool damaged = item->verdict == SCAN_CHANGED && (item->damage & STORE_DAMAGE_GRAVE) != 0;
+  bool keep = item->verdict == SCAN_CHANGED && (item->damage & STORE_DAMAGE_GRAVE) != 0;
   IndexSummary summary = summary_row (item);
-  bool keep = damaged || !item->has_summary;
-  if (keep && item->verdict == SCAN_NEW)
-    return true; /* Unreadable and unknown: there is nothing to put into a row. */
-  return index_write_message (write, mailbox, &row, keep ? NULL : &summary, error);
+  return index_write_message (self->write, mailbox, &row, keep ? NULL : &summary, error);
 }
 
 /* ---- collecting and applying --------------------------------------------------------------- */
 
 Rebuild *
-rebuild_new (StoreJob *job, uint32_t owner, GError **error)
+rebuild_new (StoreJob *job, uint32_t owner, bool defer, GError **error)
 {
   g_autoptr (Rebuild) self = g_new0 (Rebuild, 1);
   self->job = job;
   self->owner = owner;
+  self->defer = defer;
   self->epoch = store_epoch (job->store);
   self->items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
-  self->stateless = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
+  self->deferred = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->handle = cache_index (job->store, owner, true, error);
   return self->handle != NULL ? g_steal_pointer (&self) : NULL;
 }
@@ -139,7 +185,7 @@ rebuild_free (Rebuild *self)
   if (self == NULL)
     return;
   g_ptr_array_unref (self->items);
-  g_ptr_array_unref (self->stateless);
+  g_hash_table_unref (self->deferred);
   handle_unref (self->handle);
   g_free (self);
 }
@@ -207,25 +253,26 @@ ensure_row (StoreMailbox *mailbox, IndexWrite *write, GError **error)
   return index_write_mailbox (write, &row, error);
 }
 
+/* Applies all that has been collected, and makes the states last that it put on files. */
 static bool
-apply_items (Rebuild *self, GPtrArray *items, IndexWrite *write, bool give_modseq, GError **error)
+apply_items (Rebuild *self, IndexWrite *write, GError **error)
 {
-  for (guint i = 0; i < items->len; i++) {
-    ScanItem *item = items->pdata[i];
-    bool wanted;
+  Apply context = {.job = self->job, .write = write, .epoch = self->epoch};
+  for (guint i = 0; i < self->items->len; i++) {
+    ScanItem *item = self->items->pdata[i];
+    bool wanted, found;
+    IndexMailbox row = {0};
     if (!look_again (item, write, &wanted, error))
       return false;
-    IndexMailbox row = {0};
-    bool found = false;
     if (!wanted)
       continue;
     if (!ensure_row (item->mailbox, write, error) ||
-        (give_modseq &&
-         !index_write_get_mailbox (write, item->mailbox->number, &row, &found, error)) ||
-        !apply (item, write, self->epoch, row.highestmodseq + 1, error))
+        !index_write_get_mailbox (write, item->mailbox->number, &row, &found, error) ||
+        !apply (&context, item, row.highestmodseq + 1, error))
       return false;
   }
-  return true;
+  return !context.stated || syncfs (self->job->store->mail_fd) == 0 ||
+         fail_errno (error, "sync %s/mail", self->job->store->path);
 }
 
 static void
@@ -249,11 +296,24 @@ flush (Rebuild *self, GError **error)
   if (lock < 0)
     return false;
   g_autoptr (IndexWrite) write = begin (self, error);
-  if (write == NULL || !apply_items (self, self->items, write, false, error) ||
-      !index_write_commit (write, error))
+  if (write == NULL || !apply_items (self, write, error) || !index_write_commit (write, error))
     return false;
   note_items (self->items);
   g_ptr_array_set_size (self->items, 0);
+  return true;
+}
+
+/* A message without a state gets a modseq above all others, so it waits until those are known: for
+ * a second pass, when everything else has its row. */
+static bool
+defer_item (Rebuild *self, ScanItem *item)
+{
+  if (!self->defer || item->verdict != SCAN_NEW || item->has_state)
+    return false;
+  const char *path = item->mailbox->path;
+  guint count = GPOINTER_TO_UINT (g_hash_table_lookup (self->deferred, path));
+  g_hash_table_replace (self->deferred, g_strdup (path), GUINT_TO_POINTER (count + 1));
+  scan_item_free (item);
   return true;
 }
 
@@ -261,38 +321,70 @@ bool
 rebuild_item (ScanItem *item, void *rebuild, GError **error)
 {
   Rebuild *self = rebuild;
-  bool needs_modseq = item->verdict == SCAN_NEW && !item->has_state;
-  g_ptr_array_add (needs_modseq ? self->stateless : self->items, item);
+  if (defer_item (self, item))
+    return true;
+  g_ptr_array_add (self->items, item);
   return self->items->len < ITEMS_MAX || flush (self, error);
+}
+
+/* Says how much is without flags now, and whether there is anything. */
+static bool
+report_deferred (Rebuild *self)
+{
+  GHashTableIter iter;
+  gpointer path, count;
+  g_hash_table_iter_init (&iter, self->deferred);
+  while (g_hash_table_iter_next (&iter, &path, &count))
+    job_found (self->job, STORE_PROBLEM_BAD_STATE, true, 0, 0, path,
+               "%u messages carried no state: what flags they had is not known",
+               GPOINTER_TO_UINT (count));
+  return g_hash_table_size (self->deferred) > 0;
 }
 
 /* ---- finishing ----------------------------------------------------------------------------- */
 
-/* Puts a valid state on the directory where there is none, or one whose next UID is too low. */
+/* Puts a valid state on the directory where there is none, or one whose next UID is too low. What
+ * the scan saw may be old by now, so it only ever raises. */
 static bool
-mend_state (Rebuild *self, ScanMailbox *scanned, GError **error)
+mend_state (ScanMailbox *scanned, IndexMailbox *row, GError **error)
 {
   StoreMailbox *mailbox = scanned->mailbox;
-  bool low = scanned->has_state && scanned->state.uidnext <= scanned->highest_uid;
-  if (scanned->has_state && !low)
-    return true;
-  NodeState *state = &scanned->state;
-  state->number = mailbox->number;
-  state->uidnext = MAX (MAX (state->uidnext, scanned->row.uidnext), scanned->highest_uid + 1);
-  state->modseq = MAX (state->modseq, scanned->row.highestmodseq);
-  state->uidvalidity = scanned->has_state ? state->uidvalidity : scanned->row.uidvalidity;
-  if (state->uidvalidity == 0) {
-    uint32_t unused;
-    auto_fd lock = lock_store (mailbox->store, error);
-    if (lock < 0 || !store_numbers_take (mailbox->store, 1, 1, &unused, &state->uidvalidity, error))
-      return false;
+  g_auto (NodeState) state = {0};
+  bool has_state = false;
+  g_autoptr (GError) failure = NULL;
+  if (!node_state_read (mailbox->fd, mailbox->kind, &state, &has_state, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
   }
-  if (!node_state_write (mailbox->store, mailbox->fd, mailbox->kind, state, error))
+  row->uidnext = MAX (MAX (row->uidnext, state.uidnext), scanned->highest_uid + 1);
+  row->highestmodseq = MAX (row->highestmodseq, state.modseq);
+  row->uidvalidity = has_state ? state.uidvalidity : scanned->uidvalidity;
+  if (has_state && state.uidnext >= row->uidnext)
+    return true;
+  if (!has_state) {
+    node_state_clear (&state);
+    state = (NodeState){.number = mailbox->number, .uidvalidity = row->uidvalidity};
+  }
+  state.uidnext = row->uidnext;
+  state.modseq = row->highestmodseq;
+  if (!node_state_write (mailbox->store, mailbox->fd, mailbox->kind, &state, error))
     return fail_prefix (error, "%s", mailbox->path);
-  if (fsync (mailbox->fd) < 0)
-    return fail_errno (error, "sync '%s'", mailbox->path);
-  scanned->has_state = true;
-  return true;
+  return fsync (mailbox->fd) == 0 || fail_errno (error, "sync '%s'", mailbox->path);
+}
+
+/* A mailbox that has lost its UIDVALIDITY everywhere needs a new one. It is taken before the user
+ * lock. */
+static bool
+ensure_uidvalidity (ScanMailbox *scanned, GError **error)
+{
+  scanned->uidvalidity = scanned->row.uidvalidity;
+  if (scanned->has_state || scanned->uidvalidity > 1)
+    return true;
+  uint32_t unused;
+  Store *store = scanned->mailbox->store;
+  auto_fd lock = lock_store (store, error);
+  return lock >= 0 && store_numbers_take (store, 1, 1, &unused, &scanned->uidvalidity, error);
 }
 
 static bool
@@ -308,21 +400,18 @@ needs_finish (const ScanMailbox *scanned)
 /* Marks a mailbox as complete as of the scan; `*out_again` is set when its directory has changed
  * since. */
 static bool
-finish_mailbox (Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bool *out_again,
-                GError **error)
+finish_mailbox (ScanMailbox *scanned, IndexWrite *write, bool *out_again, GError **error)
 {
   StoreMailbox *mailbox = scanned->mailbox;
   struct stat st;
   IndexMailbox row = {0};
   bool found;
-  if (!mend_state (self, scanned, error) || !ensure_row (mailbox, write, error) ||
-      !index_write_get_mailbox (write, mailbox->number, &row, &found, error))
+  if (!ensure_row (mailbox, write, error) ||
+      !index_write_get_mailbox (write, mailbox->number, &row, &found, error) ||
+      !mend_state (scanned, &row, error))
     return false;
   if (fstat (mailbox->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", mailbox->path);
-  row.uidvalidity = scanned->state.uidvalidity;
-  row.uidnext = MAX (row.uidnext, scanned->state.uidnext);
-  row.highestmodseq = MAX (row.highestmodseq, scanned->state.modseq);
   row.last_repair_s = g_get_real_time () / G_USEC_PER_SEC;
   row.directory_ns = scanned->directory_ns;
   *out_again = *out_again || stat_mtime_ns (&st) != scanned->directory_ns;
@@ -330,44 +419,60 @@ finish_mailbox (Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bool *ou
 }
 
 /* Mailboxes that changed while they were scanned: what came is little, and is taken in with the
- * lock held. */
+ * lock held. ESTALE when it was not so little. */
 static bool
 catch_up_all (Rebuild *self, GPtrArray *scanned, GError **error)
 {
   g_autoptr (IndexWrite) write = begin (self, error);
+  bool behind = false;
   for (guint i = 0; write != NULL && i < scanned->len; i++) {
     const ScanMailbox *in = scanned->pdata[i];
-    if (!mailbox_catch_up (in->mailbox, write, error))
+    IndexMailbox row = {0};
+    bool found;
+    if (!mailbox_catch_up (in->mailbox, write, error) ||
+        !index_write_get_mailbox (write, in->mailbox->number, &row, &found, error))
+      return false;
+    behind = behind || !found || row.directory_ns == 0;
+  }
+  if (write == NULL || !index_write_commit (write, error))
+    return false;
+  return !behind || fail (error, ESTALE, "much changed while it was rebuilt");
+}
+
+static bool
+finish_all (Rebuild *self, GPtrArray *unfinished, bool *out_again, GError **error)
+{
+  g_autoptr (IndexWrite) write = begin (self, error);
+  if (write == NULL || !apply_items (self, write, error))
+    return false;
+  for (guint i = 0; i < unfinished->len; i++) {
+    if (!finish_mailbox (unfinished->pdata[i], write, out_again, error))
       return false;
   }
-  return write != NULL && index_write_commit (write, error);
+  return index_write_commit (write, error);
 }
 
 bool
-rebuild_finish (Rebuild *self, GPtrArray *scanned, GError **error)
+rebuild_finish (Rebuild *self, GPtrArray *scanned, bool *out_deferred, GError **error)
 {
+  *out_deferred = report_deferred (self);
+  if (*out_deferred)
+    return flush (self, error);
   g_autoptr (GPtrArray) unfinished = g_ptr_array_new ();
   for (guint i = 0; i < scanned->len; i++) {
-    if (needs_finish (scanned->pdata[i]))
-      g_ptr_array_add (unfinished, scanned->pdata[i]);
+    if (!needs_finish (scanned->pdata[i]))
+      continue;
+    if (!ensure_uidvalidity (scanned->pdata[i], error))
+      return false;
+    g_ptr_array_add (unfinished, scanned->pdata[i]);
   }
   if (unfinished->len == 0)
     return true;
-  auto_fd lock = lock_user (self->job->store, self->owner, error);
-  g_autoptr (IndexWrite) write = lock >= 0 ? begin (self, error) : NULL;
   bool again = false;
-  if (write == NULL || !apply_items (self, self->items, write, false, error) ||
-      !apply_items (self, self->stateless, write, true, error))
+  auto_fd lock = lock_user (self->job->store, self->owner, error);
+  if (lock < 0 || !finish_all (self, unfinished, &again, error))
     return false;
-  for (guint i = 0; i < unfinished->len; i++) {
-    if (!finish_mailbox (self, unfinished->pdata[i], write, &again, error))
-      return false;
-  }
-  if (!index_write_commit (write, error))
-    return false;
-  g_clear_pointer (&write, index_write_free);
   note_items (self->items);
-  note_items (self->stateless);
   for (guint i = 0; i < unfinished->len; i++)
     change_note (self->job->store, ((ScanMailbox *)unfinished->pdata[i])->mailbox->number, 0);
   return !again || catch_up_all (self, unfinished, error);
@@ -419,12 +524,14 @@ mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error)
     g_ptr_array_set_size (items, 0);
     directory_ns = 0;
   }
-  uint32_t epoch = store_epoch (self->store);
+  Apply context = {.write = write, .epoch = store_epoch (self->store)};
   for (guint i = 0; i < items->len; i++) {
     if (!index_write_get_mailbox (write, self->number, &row, &found, error) ||
-        !apply (items->pdata[i], write, epoch, row.highestmodseq + 1, error))
+        !apply (&context, items->pdata[i], row.highestmodseq + 1, error))
       return false;
   }
+  if (context.stated && syncfs (self->fd) < 0)
+    return fail_errno (error, "sync '%s'", self->path);
   if (!index_write_get_mailbox (write, self->number, &row, &found, error))
     return false;
   row.directory_ns = directory_ns;

@@ -11,6 +11,7 @@
 typedef struct {
   StoreJob *job;
   Rebuild *rebuild; /* NULL in a dry run */
+  bool reported;    /* an earlier pass has told already */
 } Target;
 
 static bool
@@ -18,7 +19,8 @@ take (ScanItem *item, void *data, GError **error)
 {
   Target *target = data;
   bool dry_run = job_has (target->job, STORE_WORD_DRY_RUN);
-  scan_report (item, target->job, !dry_run);
+  if (!target->reported)
+    scan_report (item, target->job, !dry_run);
   if (!dry_run)
     return rebuild_item (item, target->rebuild, error);
   scan_item_free (item);
@@ -86,14 +88,20 @@ remove_unknown (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError *
   auto_fd lock = lock_user (job->store, owner, error);
   g_autoptr (IndexWrite) write = lock >= 0 ? index_write_begin (handle->index, error) : NULL;
   for (guint i = 0; write != NULL && i < unknown->len; i++) {
-    if (!index_write_remove_mailbox (write, g_array_index (unknown, uint32_t, i), error))
+    uint32_t number = g_array_index (unknown, uint32_t, i);
+    g_auto (StoreNode) node = {0};
+    g_autoptr (GError) failure = NULL;
+    /* It may have been made while the others were rebuilt. */
+    if (!store_node_get (job->store, number, &node, &failure) && failure->code == ENOENT &&
+        !index_write_remove_mailbox (write, number, error))
       return false;
   }
   return write != NULL && index_write_commit (write, error);
 }
 
 static bool
-scan_all (StoreJob *job, Scan *scan, const GArray *mailboxes, GPtrArray *scanned, GError **error)
+scan_all (StoreJob *job, Scan *scan, const GArray *mailboxes, GPtrArray *scanned, bool report,
+          GError **error)
 {
   for (guint i = 0; i < mailboxes->len; i++) {
     uint32_t number = g_array_index (mailboxes, uint32_t, i);
@@ -113,25 +121,47 @@ scan_all (StoreJob *job, Scan *scan, const GArray *mailboxes, GPtrArray *scanned
     if (in == NULL)
       return false;
     g_ptr_array_add (scanned, in);
-    scan_report_mailbox (in, job, !job_has (job, STORE_WORD_DRY_RUN));
+    if (report)
+      scan_report_mailbox (in, job, !job_has (job, STORE_WORD_DRY_RUN));
   }
   return scan_drain (scan, error);
 }
 
 static bool
-rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
+rebuild_pass (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool second,
+              bool *out_deferred, GError **error)
 {
   bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
-  g_autoptr (Rebuild) rebuild = dry_run ? NULL : rebuild_new (job, owner, error);
+  g_autoptr (Rebuild) rebuild = dry_run ? NULL : rebuild_new (job, owner, !second, error);
+  *out_deferred = false;
   if (rebuild == NULL && !dry_run)
     return false;
-  Target target = {job, rebuild};
-  ScanFlags flags = job_has (job, STORE_WORD_FORCE) ? SCAN_READ_ALL : 0;
+  Target target = {job, rebuild, second};
+  ScanFlags flags = job_has (job, STORE_WORD_FORCE) && !second ? SCAN_READ_ALL : 0;
   g_autoptr (GPtrArray) scanned =
       g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   g_autoptr (Scan) scan = scan_new (job, flags, take, &target);
-  return scan_all (job, scan, mailboxes, scanned, error) &&
-         (dry_run || rebuild_finish (rebuild, scanned, error));
+  return scan_all (job, scan, mailboxes, scanned, !second, error) &&
+         (dry_run || rebuild_finish (rebuild, scanned, out_deferred, error));
+}
+
+static bool
+rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
+{
+  bool deferred;
+  return rebuild_pass (job, owner, mailboxes, false, &deferred, error) &&
+         (!deferred || rebuild_pass (job, owner, mailboxes, true, &deferred, error));
+}
+
+/* Whether an EUCLEAN was the index's own. */
+static bool
+is_index_damaged (StoreJob *job, uint32_t owner)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
+  return error_code (failure) == EUCLEAN ||
+         (handle != NULL && !index_verify (handle->index, &failure) &&
+          error_code (failure) == EUCLEAN);
 }
 
 static bool
@@ -150,7 +180,7 @@ reconstruct_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole,
      * when somebody deleted the index meanwhile. */
     int code = done ? 0 : error_code (failure);
     bool again = attempt < ATTEMPTS_MAX && !job_has (job, STORE_WORD_DRY_RUN) &&
-                 (code == ESTALE || code == EUCLEAN);
+                 (code == ESTALE || (code == EUCLEAN && is_index_damaged (job, owner)));
     if (!done && !again) {
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;
@@ -185,18 +215,16 @@ reconstruct_list (StoreJob *job, GError **error)
     job_found (job, STORE_PROBLEM_BAD_INDEX, !dry_run, 0, 0, "", "%s", failure->message);
     if (dry_run)
       return true;
-    g_autofree char *path = g_build_filename (store->path, "mailboxes.sqlite3", NULL);
-    g_clear_pointer (&list, handle_unref);
+    /* With the lock held it looks again, and sets the damaged one aside. */
+    g_autoptr (List) fresh = relist_replace (store, list->path, report_list, job, error);
     cache_drop_list (store);
-    if (!layout_keep_damaged (path, error))
-      return false;
-    g_autoptr (List) fresh = relist_replace (store, path, report_list, job, error);
     return fresh != NULL;
   }
-  auto_fd lock = -1;
-  if (!dry_run && (lock = lock_store (store, error)) < 0)
-    return false;
-  return relist (store, list->list, dry_run, report_list, job, error);
+  if (dry_run)
+    return relist (store, list->list, true, report_list, job, error);
+  g_autoptr (Handle) locked = NULL;
+  auto_fd lock = lock_list (store, &locked, error);
+  return lock >= 0 && relist (store, locked->list, false, report_list, job, error);
 }
 
 bool

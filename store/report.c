@@ -45,7 +45,7 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
 {
   uint32_t number = item->mailbox->number;
   const char *path = item->mailbox->path;
-  if (item->row.internal_s != item->st.st_mtim.tv_sec)
+  if (item->row.internal_s != item->st.st_mtim.tv_sec && !scan_takes_date (item))
     job_found (job, STORE_PROBLEM_CHANGED, false, number, item->uid, path,
                "the file's date is not the internal date");
   else if ((item->row.expunged != 0) != item->expunged)
@@ -63,8 +63,8 @@ scan_report (const ScanItem *item, StoreJob *job, bool fixed)
   const char *path = item->mailbox->path;
   bool damaged = (item->damage & STORE_DAMAGE_GRAVE) != 0;
   if (item->verdict == SCAN_GONE)
-    job_found (job, STORE_PROBLEM_NO_FILE, fixed, number, item->uid, path,
-               "the message file is gone");
+    job_found (job, STORE_PROBLEM_NO_FILE, false, number, item->uid, path, "%s",
+               fixed ? "the message file is gone; so is its row now" : "the message file is gone");
   else if (item->verdict == SCAN_NEW && !damaged && item->mailbox_known)
     job_found (job, STORE_PROBLEM_NO_ROW, fixed, number, item->uid, path,
                "the index does not know it");

@@ -115,24 +115,43 @@ parse_item (ScanItem *item, int fd, GError **error)
   return true;
 }
 
+bool
+scan_takes_date (const ScanItem *item)
+{
+  bool healed = (item->row.damage & STORE_DAMAGE_GRAVE) && !(item->damage & STORE_DAMAGE_GRAVE);
+  return item->verdict == SCAN_NEW || (healed && !digest_is_whole (item->known));
+}
+
+/* What the row, else the file's state, says about the bytes that were delivered. */
+static void
+learn_digest (ScanItem *item)
+{
+  uint64_t size;
+  bool found = false;
+  digest_from_prefix (item->state.digest, item->known);
+  if (item->verdict != SCAN_CHANGED)
+    return;
+  uint8_t sha256[32];
+  g_autoptr (Handle) handle = cache_index (item->mailbox->store, item->mailbox->owner, false, NULL);
+  if (handle != NULL &&
+      index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
+                        NULL) &&
+      found && digest_prefix (sha256) != 0)
+    memcpy (item->known, sha256, sizeof sha256);
+}
+
 /* Holds what was read against what was delivered. */
 static uint32_t
-compare_with_row (const ScanItem *item)
+find_damage (ScanItem *item)
 {
-  if (item->verdict != SCAN_CHANGED)
+  learn_digest (item);
+  bool known = digest_prefix (item->known) != 0;
+  if (known && digest_matches (item->known, item->summary.sha256))
     return 0;
-  if (item->row.size != (uint64_t)item->st.st_size)
+  bool was_readable = !(item->row.damage & INDEX_DAMAGE_UNREADABLE);
+  if (item->verdict == SCAN_CHANGED && was_readable && item->row.size != (uint64_t)item->st.st_size)
     return INDEX_DAMAGE_SIZE;
-  uint64_t size;
-  uint8_t sha256[32];
-  bool found = false;
-  g_autoptr (Handle) handle = cache_index (item->mailbox->store, item->mailbox->owner, false, NULL);
-  if (handle == NULL ||
-      !index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
-                         NULL) ||
-      !found)
-    return 0;
-  return memcmp (sha256, item->summary.sha256, sizeof sha256) != 0 ? INDEX_DAMAGE_DIGEST : 0;
+  return known ? INDEX_DAMAGE_DIGEST : 0;
 }
 
 void
@@ -162,7 +181,7 @@ scan_read (ScanItem *item)
     return;
   }
   item->has_summary = true;
-  item->damage = item->summary.damage | compare_with_row (item);
+  item->damage = item->summary.damage | find_damage (item);
 }
 
 static void
@@ -370,6 +389,17 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
   return true;
 }
 
+/* A row without a name: the file is gone, or came after the names were read. */
+static bool
+miss_file (Scan *self, ScanMailbox *in, IndexMessage *row, GError **error)
+{
+  ScanItem probe = {.uid = row->uid, .expunged = row->expunged != 0};
+  char path[32];
+  scan_item_path (&probe, path);
+  return faccessat (in->mailbox->fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+         emit (self, in, SCAN_GONE, NULL, row, NULL, error);
+}
+
 static bool
 merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **error)
 {
@@ -391,7 +421,7 @@ merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **er
       good = emit (self, in, SCAN_NEW, name, NULL, NULL, error);
       i++;
     } else if (name == NULL || row->uid < name->uid) {
-      good = emit (self, in, SCAN_GONE, NULL, row, NULL, error);
+      good = miss_file (self, in, row, error);
       rows->next++;
     } else {
       uint64_t before = in->differences;

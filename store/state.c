@@ -3,7 +3,7 @@
  * Facts kept on files, so that the index may be deleted at any time: one line of text in an
  * extended attribute, its fields separated by one space, the first of them the format version.
  *
- *   message      user.mailfs.state      1 MODSEQ BIRTH EXPUNGED FLAG...
+ *   message      user.mailfs.state      1 MODSEQ BIRTH EXPUNGED DIGEST FLAG...
  *   mailbox      user.mailfs.mailbox    1 NUMBER UIDVALIDITY UIDNEXT MODSEQ SUBSCRIBED SPECIAL-USE
  * NAME user         user.mailfs.user       1 NUMBER INDEX other        user.mailfs.directory  1
  * NUMBER mail/        user.mailfs.store      1 NEXT-NUMBER EPOCH LAST-UIDVALIDITY
@@ -14,6 +14,7 @@
  */
 #include "store/internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +164,40 @@ number (const char *text, uint64_t max, uint64_t *out, const char *name, GError 
   return true;
 }
 
+/* ---- digests ----------------------------------------------------------------------------------
+ */
+
+uint64_t
+digest_prefix (const uint8_t sha256[32])
+{
+  uint64_t prefix;
+  memcpy (&prefix, sha256, sizeof prefix);
+  return GUINT64_FROM_BE (prefix);
+}
+
+void
+digest_from_prefix (uint64_t prefix, uint8_t out_sha256[32])
+{
+  uint64_t bytes = GUINT64_TO_BE (prefix);
+  memset (out_sha256, 0, 32);
+  memcpy (out_sha256, &bytes, sizeof bytes);
+}
+
+bool
+digest_is_whole (const uint8_t known[32])
+{
+  static const uint8_t zeros[24];
+  return memcmp (known + 8, zeros, sizeof zeros) != 0;
+}
+
+bool
+digest_matches (const uint8_t known[32], const uint8_t actual[32])
+{
+  if (digest_is_whole (known))
+    return memcmp (known, actual, 32) == 0;
+  return digest_prefix (known) == 0 || digest_prefix (known) == digest_prefix (actual);
+}
+
 /* ---- messages -----------------------------------------------------------------------------------
  */
 
@@ -170,19 +205,23 @@ static bool
 parse_message_state (const char *line, MessageState *out, GError **error)
 {
   const char *name = message_attribute;
-  g_auto (GStrv) fields = split (line, 4, 5, name, error);
-  uint64_t modseq, birth, expunged;
+  g_auto (GStrv) fields = split (line, 5, 6, name, error);
+  uint64_t modseq, birth, expunged, digest = 0;
   if (fields == NULL || !number (fields[1], INT64_MAX, &modseq, name, error) ||
       !number (fields[2], UINT32_MAX, &birth, name, error) ||
       !number (fields[3], UINT32_MAX, &expunged, name, error))
     return false;
+  if (strcmp (fields[4], "-") != 0 &&
+      !g_ascii_string_to_unsigned (fields[4], 16, 0, UINT64_MAX, &digest, NULL))
+    return fail (error, EBADMSG, "attribute %s has an invalid digest", name);
   uint32_t flags = 0;
   char *keywords = NULL;
-  if (fields[4] != NULL && !store_flags_parse (fields[4], &flags, &keywords, NULL))
+  if (fields[5] != NULL && !store_flags_parse (fields[5], &flags, &keywords, NULL))
     return fail (error, EBADMSG, "attribute %s has invalid flags", name);
   *out = (MessageState){.modseq = modseq,
                         .birth = (uint32_t)birth,
                         .expunged = (uint32_t)expunged,
+                        .digest = digest,
                         .flags = flags,
                         .keywords = keywords};
   return true;
@@ -209,8 +248,11 @@ message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
                      const MessageState *state, GError **error)
 {
   g_autofree char *flags = store_flags_to_string (state->flags, state->keywords);
-  g_autofree char *line = g_strdup_printf ("1 %" G_GUINT64_FORMAT " %u %u%s%s", state->modseq,
-                                           state->birth, state->expunged, *flags ? " " : "", flags);
+  g_autofree char *digest =
+      state->digest != 0 ? g_strdup_printf ("%016" PRIx64, state->digest) : g_strdup ("-");
+  g_autofree char *line =
+      g_strdup_printf ("1 %" PRIu64 " %u %u %s%s%s", state->modseq, state->birth, state->expunged,
+                       digest, *flags ? " " : "", flags);
   return write_line (store, directory_fd, fd, message_attribute, uid, line, error);
 }
 

@@ -307,7 +307,8 @@ bool store_draft_write (StoreDraft *self, const void *bytes, size_t size, GError
 
 typedef enum {
   STORE_COPY,
-  STORE_LINK,    /* hard link; EXDEV across filesystems. The source gets our attribute and mtime */
+  STORE_LINK,    /* hard link; the source gets our attribute and mtime. EXDEV across filesystems; EMLINK
+                    when it has other names or is in a store: two messages must not share a file */
   STORE_REFLINK, /* shares blocks; EOPNOTSUPP where the filesystem cannot */
 } StoreTransfer;
 
@@ -335,7 +336,7 @@ bool store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t
                            StoreAppendFlags flags, GError **error);
 
 /* Takes over another store's UIDVALIDITY and next UID; only while the mailbox never held a message,
- * else EBUSY. */
+ * else EBUSY. With the UIDVALIDITY that it has already the next UID is raised, never lowered. */
 bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_t uidnext,
                                     GError **error);
 

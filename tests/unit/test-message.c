@@ -3,6 +3,7 @@
 #include "tests/unit/test-store.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -27,6 +28,16 @@ count_in_tmp (const Fixture *fixture)
   return (guint)g_ascii_strtoull (output, NULL, 10);
 }
 
+/* The part of the digest that stands on the file. */
+static uint64_t
+digest_of (StoreMailbox *mailbox, uint32_t uid)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreSummary) summary = {0};
+  assert_ok (store_message_summary (mailbox, uid, &summary, &error), error);
+  return digest_prefix (summary.sha256);
+}
+
 static void
 test_deliver (Fixture *fixture, gconstpointer data)
 {
@@ -49,7 +60,9 @@ test_deliver (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint ((uint64_t)st.st_size, ==, message.size);
   char state[128] = "";
   g_assert_cmpint (fgetxattr (fd, "user.mailfs.state", state, sizeof state), >, 0);
-  g_assert_cmpstr (state, ==, "1 1 1 0 \\Seen $A Work");
+  g_autofree char *expected =
+      g_strdup_printf ("1 1 1 0 %016" PRIx64 " \\Seen $A Work", digest_of (inbox, 1));
+  g_assert_cmpstr (state, ==, expected);
   uint8_t buffer[1000];
   size_t size;
   bool known;
@@ -115,14 +128,16 @@ test_take_files (Fixture *fixture, gconstpointer data)
   run_in (
       fixture,
       "mkdir in && printf 'Subject: taken\\n\\nhello\\n' > in/m && setfattr -n user.foreign -v yes in/m "
-      "&& setfattr -n user.mailfs.state -v '1 9 9 0 Evil' in/m && ln -s m in/link && mkfifo in/fifo",
+      "&& cp --preserve=all in/m in/copied && setfattr -n user.mailfs.state -v '1 9 9 0 - Evil' in/copied "
+      "&& ln -s m in/link && mkfifo in/fifo",
       "");
   auto_fd in = open (fixture->path, O_RDONLY | O_DIRECTORY);
   StoreFacts facts = {.internal_s = 1234567890, .keywords = "Mine"};
   static const StoreTransfer transfers[] = {STORE_COPY, STORE_LINK};
+  static const char *const names[] = {"in/copied", "in/m"};
   for (size_t i = 0; i < G_N_ELEMENTS (transfers); i++) {
     g_autoptr (StoreDraft) draft = store_draft_new (fixture->store, &facts, &error);
-    assert_ok (store_draft_take (draft, in, "in/m", transfers[i], &error), error);
+    assert_ok (store_draft_take (draft, in, names[i], transfers[i], &error), error);
     assert_ok (store_draft_finish (draft, inbox, &error), error);
     assert_ok (store_mailbox_append (inbox, &draft, 1, 0, &error), error);
     auto_fd fd = store_message_open (inbox, store_draft_uid (draft), &error);
@@ -134,6 +149,11 @@ test_take_files (Fixture *fixture, gconstpointer data)
     g_assert_cmpint (fstat (fd, &st), ==, 0);
     g_assert_cmpuint (st.st_nlink, ==, transfers[i] == STORE_LINK ? 2 : 1);
     g_assert_cmpint (st.st_mtim.tv_sec, ==, 1234567890);
+  }
+  /* Two messages must not be one file. */
+  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_autoptr (StoreDraft) twin = store_draft_new (fixture->store, &facts, &error);
+    assert_fails (store_draft_take (twin, in, names[i], STORE_LINK, &error), error, EMLINK);
   }
   static const char *const refused[] = {"in/link", "in/fifo", "in", "in/none"};
   for (size_t i = 0; i < G_N_ELEMENTS (refused); i++) {
@@ -232,6 +252,75 @@ test_flags (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
+/* The file's state is what counts: neither an index from a backup nor a crash between file and row
+ * makes a newer state go away, and no modseq is given twice. */
+static void
+test_flags_on_stale_rows (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  deliver (inbox, "one", 0, NULL);
+  deliver (inbox, "two", 0, NULL);
+  run_in (fixture, "cp -a index/example.com/user/joe.sqlite3 ", "old");
+  uint32_t uid = 1, other = 2;
+  assert_ok (
+      store_message_flag (inbox, &uid, 1, STORE_FLAGS_ADD, STORE_FLAG_FLAGGED, "Keep", &error),
+      error);
+  run_in (fixture, "mv old ", "index/example.com/user/joe.sqlite3");
+  assert_ok (store_message_flag (inbox, &other, 1, STORE_FLAGS_ADD, STORE_FLAG_SEEN, NULL, &error),
+             error);
+  assert_ok (store_message_flag (inbox, &uid, 1, STORE_FLAGS_ADD, STORE_FLAG_SEEN, NULL, &error),
+             error);
+  g_auto (StoreMessage) first = {0}, second = {0};
+  bool found;
+  assert_ok (store_message_find (inbox, 1, &first, &found, &error), error);
+  assert_ok (store_message_find (inbox, 2, &second, &found, &error), error);
+  g_assert_cmpuint (first.flags, ==, STORE_FLAG_FLAGGED | STORE_FLAG_SEEN);
+  g_assert_cmpstr (first.keywords, ==, "Keep");
+  g_assert_cmpuint (second.modseq, ==, 4);
+  g_assert_cmpuint (first.modseq, ==, 5);
+  assert_clean (fixture->store);
+}
+
+/* Mail arrives whatever is wrong with the index. */
+static void
+test_deliver_beside_broken_index (Fixture *fixture, gconstpointer data)
+{
+  static const char *const damages[] = {
+      "head -c 8192 /dev/urandom | dd of=joe.sqlite3 bs=8192 seek=1 conv=notrunc 2>/dev/null",
+      "rm -f joe.sqlite3* && mkdir joe.sqlite3", "head -c 20000 /dev/urandom > joe.sqlite3"};
+  for (uint32_t i = 0; i < G_N_ELEMENTS (damages); i++) {
+    g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+    deliver (inbox, "before", 0, NULL);
+    run_in (fixture, "cd index/example.com/user && ", damages[i]);
+    g_assert_cmpuint (deliver (inbox, "beside", 0, NULL), ==, 2 * i + 2);
+    StoreMessage message;
+    bool found;
+    g_autoptr (GError) error = NULL;
+    assert_ok (store_message_find (inbox, 2 * i + 2, &message, &found, &error), error);
+    g_assert_true (found);
+    store_message_clear (&message);
+    run_in (fixture, "rm -rf index/example.com/user/", "joe.sqlite3*");
+    g_autoptr (StoreJob) job = run_job (fixture->store, "reconstruct");
+    assert_clean (fixture->store);
+  }
+}
+
+static void
+test_raise_uidnext (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  assert_ok (store_mailbox_set_uidvalidity (inbox, 77, 5, &error), error);
+  assert_clean (fixture->store);
+  g_assert_cmpuint (deliver (inbox, "one", 0, NULL), ==, 5);
+  assert_ok (store_mailbox_set_uidvalidity (inbox, 77, 100, &error), error);
+  assert_ok (store_mailbox_set_uidvalidity (inbox, 77, 50, &error), error);
+  assert_fails (store_mailbox_set_uidvalidity (inbox, 78, 200, &error), error, EBUSY);
+  assert_clean (fixture->store);
+  g_assert_cmpuint (deliver (inbox, "two", 0, NULL), ==, 100);
+}
+
 static void
 test_watch (Fixture *fixture, gconstpointer data)
 {
@@ -270,6 +359,9 @@ main (int argc, char **argv)
   add_test ("/message/threads", test_threads);
   add_test ("/message/processes", test_processes);
   add_test ("/message/flags", test_flags);
+  add_test ("/message/flags-on-stale-rows", test_flags_on_stale_rows);
+  add_test ("/message/deliver-beside-broken-index", test_deliver_beside_broken_index);
+  add_test ("/message/raise-uidnext", test_raise_uidnext);
   add_test ("/change/watch", test_watch);
   return g_test_run ();
 }

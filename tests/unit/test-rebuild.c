@@ -161,6 +161,96 @@ test_silent_rot (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (count_problem (full, STORE_PROBLEM_DIGEST), ==, 1);
 }
 
+/* What was delivered is known by part of its digest on the file, so damage does not become the
+ * truth when the index is lost, and a good copy that comes back is recognised. */
+static void
+test_rot_outlives_the_index (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  fill (inbox, 3);
+  run_in (fixture, "cp -a mail/example.com/user/joe/INBOX/0000000002.eml good && ",
+          "truncate -s 10 mail/example.com/user/joe/INBOX/0000000002.eml && rm -r index");
+  for (int pass = 0; pass < 2; pass++) {
+    g_autoptr (GError) error = NULL;
+    uint8_t buffer[4096];
+    size_t size;
+    bool known;
+    auto_fd fd = store_message_open (inbox, 2, &error);
+    g_assert_no_error (error);
+    assert_fails (store_message_verify (inbox, 2, fd, buffer, sizeof buffer, &size, &known, &error),
+                  error, EIO);
+    g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
+    g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_DIGEST), ==, 1);
+  }
+  run_in (fixture, "cp -a good ", "mail/example.com/user/joe/INBOX/0000000002.eml");
+  g_autoptr (StoreJob) mended = run_job (fixture->store, "reconstruct");
+  assert_clean (fixture->store);
+  g_autoptr (StoreJob) full = run_job (fixture->store, "check full");
+  g_assert_cmpuint (store_job_findings (full)->len, ==, 0);
+}
+
+/* A file that cannot be read stays in the list, with its damage. */
+static void
+test_unreadable_file (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  fill (inbox, 2);
+  run_in (fixture, "cd mail/example.com/user/joe/INBOX && ",
+          "cp -a 0000000002.eml 0000000003.eml && setfattr -x user.mailfs.state 0000000003.eml");
+  if (geteuid () != 0) {
+    g_test_skip ("needs root to take a permission away");
+    return;
+  }
+  run_in (fixture, "chmod 0 mail/example.com/user/joe/INBOX/0000000003.eml && chown 65534 -R . && ",
+          "chown 0:0 mail/example.com/user/joe/INBOX/0000000003.eml");
+  g_assert_cmpint (seteuid (65534), ==, 0);
+  g_clear_pointer (&inbox, store_mailbox_unref);
+  reopen (fixture, 0);
+  g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
+  g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_UNREADABLE), ==, 1);
+  inbox = open_named (fixture->store, "joe@example.com");
+  g_assert_cmpuint (deliver (inbox, "next", 0, NULL), ==, 4);
+  StoreMessage page[8];
+  size_t count;
+  g_autoptr (GError) error = NULL;
+  assert_ok (store_mailbox_page (inbox, 0, page, 8, &count, &error), error);
+  g_assert_cmpuint (count, ==, 4);
+  g_assert_cmpuint (page[2].damage, ==, STORE_DAMAGE_UNREADABLE);
+  store_messages_clear (page, count);
+  g_assert_cmpint (seteuid (0), ==, 0);
+  run_in (fixture, "chown 65534 mail/example.com/user/joe/INBOX/0000000003.eml && ",
+          "chmod 640 mail/example.com/user/joe/INBOX/0000000003.eml");
+  g_autoptr (StoreJob) mended = run_job (fixture->store, "reconstruct");
+  assert_clean (fixture->store);
+}
+
+/* Thousands of files without a state: all get one, and what is lost is said. */
+static void
+test_states_lost (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  fill (inbox, 6);
+  run_in (fixture,
+          "rm -r index && cd mail/example.com/user/joe/INBOX && for i in 2 3 5; do "
+          "setfattr -x user.mailfs.state 000000000$i.eml; done",
+          "");
+  g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
+  g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_BAD_STATE), ==, 1);
+  assert_clean (fixture->store);
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreMessage) message = {0};
+  bool found;
+  assert_ok (store_message_find (inbox, 5, &message, &found, &error), error);
+  g_assert_true (found);
+  g_assert_cmpuint (message.modseq, >, 6);
+  run_in (fixture, "rm -r index", "");
+  g_autofree char *before = dump (inbox);
+  g_autoptr (StoreJob) again = run_job (fixture->store, "reconstruct");
+  g_autofree char *after = dump (inbox);
+  g_assert_cmpstr (before, ==, after);
+  g_assert_cmpuint (count_problem (again, STORE_PROBLEM_BAD_STATE), ==, 0);
+}
+
 /* An index that is newer than a file brought back from a backup wins, and the file gets its state.
  */
 static void
@@ -326,6 +416,9 @@ main (int argc, char **argv)
   add_test ("/rebuild/file-added-and-removed", test_file_added_and_removed);
   add_test ("/rebuild/rot-is-not-adopted", test_rot_is_not_adopted);
   add_test ("/rebuild/silent-rot", test_silent_rot);
+  add_test ("/rebuild/rot-outlives-the-index", test_rot_outlives_the_index);
+  add_test ("/rebuild/unreadable-file", test_unreadable_file);
+  add_test ("/rebuild/states-lost", test_states_lost);
   add_test ("/rebuild/newer-modseq-wins", test_newer_modseq_wins);
   add_test ("/rebuild/state-restored-from-index", test_state_restored_from_index);
   add_test ("/rebuild/damaged-index-is-kept", test_damaged_index_is_kept);

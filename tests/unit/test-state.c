@@ -10,7 +10,11 @@ test_message_round_trip (Fixture *fixture, gconstpointer data)
 {
   g_autoptr (GError) error = NULL;
   auto_fd fd = openat (fixture->store->mail_fd, "probe", O_RDWR | O_CREAT, 0600);
-  MessageState state = {.modseq = 77, .birth = 3, .expunged = 5, .flags = STORE_FLAG_DRAFT};
+  MessageState state = {.modseq = 77,
+                        .birth = 3,
+                        .expunged = 5,
+                        .digest = 0xfedcba9876543210u,
+                        .flags = STORE_FLAG_DRAFT};
   g_auto (MessageState) read = {0};
   bool found = true;
   assert_ok (message_state_read (fixture->store->mail_fd, fd, 1, &read, &found, &error), error);
@@ -23,6 +27,7 @@ test_message_round_trip (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (read.modseq, ==, 77);
   g_assert_cmpuint (read.birth, ==, 3);
   g_assert_cmpuint (read.expunged, ==, 5);
+  g_assert_cmpuint (read.digest, ==, 0xfedcba9876543210u);
   g_assert_cmpuint (read.flags, ==, STORE_FLAG_DRAFT);
   g_assert_cmpstr (read.keywords, ==, "A B");
 }
@@ -36,7 +41,9 @@ test_message_nonsense (Fixture *fixture, gconstpointer data)
                                       "1 x 1 0",
                                       "1 1 1",
                                       "1 -1 1 0",
-                                      "1 1 1 0 \\Bad",
+                                      "1 1 1 0 - \\Bad",
+                                      "1 1 1 0",
+                                      "1 1 1 0 xyz",
                                       "1 99999999999999999999 1 0",
                                       "1 1 4294967296 0",
                                       "garbage \001\002"};
@@ -65,7 +72,8 @@ test_too_many_keywords (Fixture *fixture, gconstpointer data)
   assert_fails (store_message_flag (inbox, &uid, 1, STORE_FLAGS_ADD, 0, many, &error), error,
                 E2BIG);
   g_autofree char *after = dump (inbox);
-  g_assert_cmpstr (before, ==, after);
+  /* The first line has HIGHESTMODSEQ, which may rise for nothing. */
+  g_assert_cmpstr (strchr (before, '\n'), ==, strchr (after, '\n'));
   assert_clean (fixture->store);
 }
 

@@ -62,11 +62,12 @@ stop (Pipeline *self)
   event_wake (&self->room_made);
 }
 
-/* The pushing thread is not woken for every single place. It sleeps while all of this shrinks. */
+/* The pushing thread is not woken for every single place. It sleeps while all of this shrinks. What
+ * waits for its commit must not shrink much, for during a slow one the workers live on it. */
 static void
 make_room (Pipeline *self)
 {
-  if (self->todo.length <= TODO_MAX / 2 && self->order.length <= ORDER_MAX / 2 &&
+  if (self->todo.length <= TODO_MAX / 2 && self->order.length <= ORDER_MAX - TODO_MAX / 2 &&
       self->bytes <= BYTES_MAX / 2)
     event_wake (&self->room_made);
 }

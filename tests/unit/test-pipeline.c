@@ -170,6 +170,36 @@ test_drop (void)
   g_assert_cmpint (push_all (&none, 0, 0), ==, 0);
 }
 
+static bool
+commit_slowly (void *data, void *user_data, GError **error)
+{
+  Run *run = user_data;
+  g_free (data);
+  g_atomic_int_inc (&run->freed);
+  g_usleep (1000);
+  return true;
+}
+
+/* Nearly all the items that may wait for slow commits do, so the workers are never without. */
+static void
+test_slow_commits (void)
+{
+  Run run = {.fails_at = -1};
+  PipelineSteps slow = steps;
+  slow.commit = commit_slowly;
+  Pipeline *pipeline = pipeline_new (&slow, &run);
+  int stalls = 0;
+  for (int pushed = 0; pushed < 2000; pushed++) {
+    Item *item = g_new0 (Item, 1);
+    item->number = pushed;
+    int before = g_atomic_int_get (&run.freed);
+    g_assert_true (pipeline_push (pipeline, item, 0));
+    stalls += g_atomic_int_get (&run.freed) - before > 100;
+  }
+  g_assert_true (pipeline_end (pipeline, false, NULL));
+  g_assert_cmpint (stalls, <=, 2);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -179,5 +209,6 @@ main (int argc, char **argv)
   g_test_add_func ("/pipeline/failure", test_failure);
   g_test_add_func ("/pipeline/cancel", test_cancel);
   g_test_add_func ("/pipeline/drop", test_drop);
+  g_test_add_func ("/pipeline/slow-commits", test_slow_commits);
   return g_test_run ();
 }

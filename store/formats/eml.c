@@ -131,8 +131,7 @@ single_entry (const char *file)
   return entries;
 }
 
-/* Opens the next folder. One that has gone since the tree was walked is a warning and stays empty.
- */
+/* Opens the next folder. One that has gone since the tree was walked is lost and stays empty. */
 static void
 begin_folder (Eml *self, SourceMessage *out)
 {
@@ -147,7 +146,8 @@ begin_folder (Eml *self, SourceMessage *out)
     self->entries = self->directory_fd >= 0 ? source_list (self->directory_fd, &reason) : NULL;
   }
   if (self->entries == NULL) {
-    source_warn (self->base.warnings, "%s/%s: %s", self->base.root, folder->path, reason->message);
+    source_lose (&self->base, folder->path, reason->message);
+    self->base.done += folder->weight;
     self->entries = g_ptr_array_new ();
   }
   *out = (SourceMessage){.kind = SOURCE_FOLDER, .folder = (const char *const *)folder->levels};

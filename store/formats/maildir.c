@@ -77,18 +77,27 @@ folder_levels (const char *path)
   return (char **)g_ptr_array_free (g_steal_pointer (&levels), FALSE);
 }
 
-/* Opens cur/ or new/ of a folder: -1 when there is none. */
-static int
-open_part (int directory_fd, const char *name)
+/* Opens cur/ or new/ of a folder. `*out_fd` is -1 when there is none. */
+static bool
+open_part (int directory_fd, const char *name, int *out_fd, GError **error)
 {
-  return openat (directory_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  *out_fd = openat (directory_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return *out_fd >= 0 || errno == ENOENT || fail_errno (error, "open directory %s", name);
+}
+
+/* The entries of cur/ or new/ for who can do without them: NULL when they cannot be had. */
+static GPtrArray *
+try_list_part (int directory_fd, const char *name, int *out_fd)
+{
+  bool ok = open_part (directory_fd, name, out_fd, NULL);
+  return ok && *out_fd >= 0 ? source_list (*out_fd, NULL) : NULL;
 }
 
 static uint64_t
 count_messages (int directory_fd, const char *part)
 {
-  auto_fd fd = open_part (directory_fd, part);
-  g_autoptr (GPtrArray) entries = fd < 0 ? NULL : source_list (fd, NULL);
+  auto_fd fd = -1;
+  g_autoptr (GPtrArray) entries = try_list_part (directory_fd, part, &fd);
   uint64_t count = 0;
   for (guint i = 0; entries != NULL && i < entries->len; i++)
     count += ((SourceEntry *)g_ptr_array_index (entries, i))->name[0] != '.';
@@ -267,6 +276,18 @@ compare_for_reading (gconstpointer a, gconstpointer b)
   return maildir_file_compare (a, b);
 }
 
+/* All of the folder or nothing: had new/ come in without cur/, the messages of cur/ would find
+ * their UIDs passed when they can be read at last. */
+static bool
+open_folder (Maildir *self, int directory_fd, GError **error)
+{
+  if (!open_part (directory_fd, "cur", &self->cur_fd, error) ||
+      !open_part (directory_fd, "new", &self->new_fd, error))
+    return false;
+  self->files = list_files (self, error);
+  return self->files != NULL;
+}
+
 static void
 begin_folder (Maildir *self, SourceMessage *out)
 {
@@ -278,13 +299,9 @@ begin_folder (Maildir *self, SourceMessage *out)
   self->unnamed = 0;
   self->names = g_string_chunk_new (65536);
   auto_fd fd = source_open_directory (self->base.fd, folder->path, &reason);
-  if (fd >= 0) {
-    self->cur_fd = open_part (fd, "cur");
-    self->new_fd = open_part (fd, "new");
-    self->files = list_files (self, &reason);
-  }
-  if (self->files == NULL) {
-    source_warn (self->base.warnings, "%s: %s", where, reason->message);
+  if (fd < 0 || !open_folder (self, fd, &reason)) {
+    source_lose (&self->base, folder->path, reason->message);
+    self->base.done += folder->weight;
     self->files = g_array_new (FALSE, FALSE, sizeof (MaildirFile));
   } else {
     uidlist_read (fd, self->files, &list, self->base.warnings, where);
@@ -441,8 +458,8 @@ maildir_find (int directory_fd, const char *name, int *out_directory_fd, char **
 {
   static const char *const parts[] = {"../new", "../cur"};
   for (size_t i = 0; i < G_N_ELEMENTS (parts); i++) {
-    auto_fd fd = open_part (directory_fd, parts[i]);
-    g_autoptr (GPtrArray) entries = fd < 0 ? NULL : source_list (fd, NULL);
+    auto_fd fd = -1;
+    g_autoptr (GPtrArray) entries = try_list_part (directory_fd, parts[i], &fd);
     for (guint j = 0; entries != NULL && j < entries->len; j++) {
       const SourceEntry *entry = g_ptr_array_index (entries, j);
       if (maildir_base_compare (entry->name, name) != 0)

@@ -71,7 +71,10 @@ add_file (Source *base, int directory_fd, const char *name, const char *path, ch
   auto_fd fd = source_open_file (directory_fd, name, &st, error);
   if (fd < 0)
     return false;
-  if (!mbox_scan_is_mbox (fd))
+  bool is_mbox = false;
+  if (!mbox_scan_is_mbox (fd, &is_mbox, error))
+    return fail_prefix (error, "%s", name);
+  if (!is_mbox)
     return fail (error, EINVAL, "%s is no mbox", name);
   source_add_folder (base, path, g_steal_pointer (&owned), (uint64_t)st.st_size);
   return true;
@@ -90,8 +93,12 @@ visit_directory (Source *base, int directory_fd, const char *path, GPtrArray *en
     g_autoptr (GError) reason = NULL;
     g_autofree char *below =
         *path == '\0' ? g_strdup (entry->name) : g_strdup_printf ("%s/%s", path, entry->name);
-    if (!add_file (base, directory_fd, entry->name, below, folder_levels (below), &reason))
+    if (add_file (base, directory_fd, entry->name, below, folder_levels (below), &reason))
+      continue;
+    if (error_code (reason) == EINVAL)
       source_warn (base->warnings, "%s/%s: left out: %s", base->root, below, reason->message);
+    else
+      source_lose (base, below, reason->message);
   }
   return true;
 }
@@ -182,7 +189,9 @@ scan_next (Mbox *self, GError **error)
 static bool
 is_internal (const Mbox *self)
 {
-  return self->number == 1 && self->scan.status.uidvalidity != 0 && self->scan.status.is_internal;
+  const MboxStatus *status = &self->scan.status;
+  return self->number == 1 && status->uidvalidity != 0 && status->has_internal_from &&
+         status->has_internal_subject;
 }
 
 /* Opens the next file and looks at its first message, which says what is known of the folder. */
@@ -201,7 +210,7 @@ begin_file (Mbox *self, SourceMessage *out)
   if (self->fd < 0 ||
       !mbox_scan_begin (&self->scan, self->fd, (uint64_t)self->st.st_size, is_mboxrd, &reason) ||
       !scan_next (self, &reason))
-    source_warn (self->base.warnings, "%s/%s: %s", self->base.root, folder->path, reason->message);
+    source_lose (&self->base, folder->path, reason->message);
   if (!self->is_scanned || status->uidvalidity == 0)
     return;
   self->last_uid = status->last_uid;

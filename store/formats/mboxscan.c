@@ -17,16 +17,18 @@
 
 #define PEEK_SIZE 4096u
 
-/* Whether the file begins with a From_ line, or with nothing at all. */
 bool
-mbox_scan_is_mbox (int fd)
+mbox_scan_is_mbox (int fd, bool *out_is_mbox, GError **error)
 {
   char text[PEEK_SIZE];
   ssize_t size = lines_read_at (fd, text, sizeof text, 0);
   ssize_t begin = 0;
+  if (size < 0)
+    return fail_errno (error, "read");
   while (begin < size && (text[begin] == '\n' || text[begin] == '\r'))
     begin++;
-  return size == 0 || (size > 0 && postmark_begins (text + begin, (size_t)(size - begin)));
+  *out_is_mbox = size == 0 || postmark_begins (text + begin, (size_t)(size - begin));
+  return true;
 }
 
 bool

@@ -5,8 +5,9 @@
  *
  * Sources are hostile input: whoever could write to a mailbox chose every byte of it, names
  * included. So everything is opened relative to a directory descriptor and without following links,
- * work stays linear in the size of the source, and memory does not depend on how long a line or a
- * file is.
+ * and work stays linear in the size of the source. Memory does not depend on how long a line or a
+ * file is, but on how many entries a directory has, whose names are sorted, and on how long a
+ * message of an mbox is: it is given out in one piece, of at most 1 GiB (mbox.c).
  */
 #pragma once
 
@@ -31,7 +32,11 @@ struct Source {
   GPtrArray *warnings; /* the caller's */
   const char *unit;
   uint64_t done, total; /* in units */
+  uint64_t lost;        /* folders and files that could not be read */
 };
+
+/* Warns that all of a folder or file below the root cannot be read, and counts it. */
+void source_lose (Source *self, const char *path, const char *reason);
 
 /* Opens the root at `path`. When that is a regular file, `*out_file` is its name in `self->fd`;
  * NULL when it is a directory. Symbolic links are followed here, for the caller named them, and
@@ -63,10 +68,14 @@ GPtrArray *source_list (int directory_fd, GError **error);
 /* Calls `visit` for the root and for every directory below it, parents first, in byte order. `path`
  * is
  * "" for the root. Of `entries` those with type DT_DIR are entered next; visit changes the type of
- * those that it does not want. A directory that cannot be read is a warning. */
+ * those that it does not want. A directory that cannot be read is lost, see source_lose(). */
 typedef bool (*SourceVisit) (Source *self, int directory_fd, const char *path, GPtrArray *entries,
                              GError **error);
 bool source_walk (Source *self, SourceVisit visit, GError **error);
+
+/* A UID far up would leave a mailbox with none to give out; and mail, which is free to carry any
+ * X-IMAPbase, must not do that. So none above is taken from a source. */
+#define SOURCE_UID_MAX 0x7fffffffu
 
 /* ---- lines.c --------------------------------------------------------------------------------- */
 
@@ -189,10 +198,10 @@ typedef struct {
   bool keywords_left_out;
   uint32_t uid;                   /* X-UID; 0: none */
   uint32_t uidvalidity, last_uid; /* X-IMAPbase, which stands in a file's first message; 0: none */
-  bool is_internal;               /* no mail, but where c-client keeps what belongs to the folder */
-  int64_t date_s;                 /* Date: in UTC; INT64_MIN: none */
-  uint64_t content_length;        /* UINT64_MAX: none */
-  bool in_keywords;               /* a folded line goes on with keywords */
+  bool has_internal_from, has_internal_subject; /* those of c-client's message that is no mail */
+  int64_t date_s;                               /* Date: in UTC; INT64_MIN: none */
+  uint64_t content_length;                      /* UINT64_MAX: none */
+  bool in_keywords;                             /* a folded line goes on with keywords */
 } MboxStatus;
 
 void mbox_status_init (MboxStatus *self);
@@ -220,7 +229,8 @@ typedef struct {
   int64_t next_postmark_s;
 } MboxScan;
 
-bool mbox_scan_is_mbox (int fd);
+/* Whether the file begins with a From_ line, or with nothing at all. */
+bool mbox_scan_is_mbox (int fd, bool *out_is_mbox, GError **error);
 bool mbox_scan_is_quoted (const char *line, size_t length);
 
 void mbox_scan_init (MboxScan *self);

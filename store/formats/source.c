@@ -36,6 +36,19 @@ source_warn (GPtrArray *warnings, const char *format, ...)
   g_ptr_array_add (warnings, store_text_printable (text));
 }
 
+void
+source_lose (Source *self, const char *path, const char *reason)
+{
+  source_warn (self->warnings, "%s/%s: %s", self->root, path, reason);
+  self->lost++;
+}
+
+uint64_t
+source_lost (const Source *self)
+{
+  return self->lost;
+}
+
 static void
 free_folder (gpointer data)
 {
@@ -140,10 +153,15 @@ type_of (int directory_fd, const struct dirent *entry)
 GPtrArray *
 source_list (int directory_fd, GError **error)
 {
-  int fd = source_open_directory (directory_fd, "", error);
-  DIR *directory = fd < 0 ? NULL : fdopendir (fd);
-  if (directory == NULL)
+  auto_fd fd = source_open_directory (directory_fd, "", error);
+  if (fd < 0)
     return NULL;
+  DIR *directory = fdopendir (fd);
+  if (directory == NULL) {
+    fail_errno (error, "read directory");
+    return NULL;
+  }
+  g_steal_fd (&fd); /* closedir() closes it */
   g_autoptr (GPtrArray) entries = g_ptr_array_new_with_free_func (g_free);
   const struct dirent *entry;
   while (errno = 0, (entry = readdir (directory)) != NULL) {
@@ -166,34 +184,32 @@ source_list (int directory_fd, GError **error)
 }
 
 static bool walk_directory (Source *self, SourceVisit visit, int directory_fd, const char *path,
-                            int depth, GError **error);
+                            GPtrArray *entries, int depth, GError **error);
 
-/* Enters a child. What is wrong with it does not concern its siblings: a warning. */
+/* Enters a child. What is wrong with it does not concern its siblings. */
 static bool
 walk_child (Source *self, SourceVisit visit, int directory_fd, const char *path, const char *name,
             int depth, GError **error)
 {
   g_autofree char *child = *path == '\0' ? g_strdup (name) : g_strdup_printf ("%s/%s", path, name);
   if (depth == DEPTH_MAX) {
-    source_warn (self->warnings, "%s/%s: directories are nested too deeply", self->root, child);
+    source_lose (self, child, "directories are nested too deeply");
     return true;
   }
   g_autoptr (GError) reason = NULL;
   auto_fd fd = source_open_directory (directory_fd, name, &reason);
-  if (fd < 0) {
-    source_warn (self->warnings, "%s/%s: %s", self->root, child, reason->message);
+  g_autoptr (GPtrArray) entries = fd < 0 ? NULL : source_list (fd, &reason);
+  if (entries == NULL) {
+    source_lose (self, child, reason->message);
     return true;
   }
-  return walk_directory (self, visit, fd, child, depth + 1, error);
+  return walk_directory (self, visit, fd, child, entries, depth + 1, error);
 }
 
 static bool
-walk_directory (Source *self, SourceVisit visit, int directory_fd, const char *path, int depth,
-                GError **error)
+walk_directory (Source *self, SourceVisit visit, int directory_fd, const char *path,
+                GPtrArray *entries, int depth, GError **error)
 {
-  g_autoptr (GPtrArray) entries = source_list (directory_fd, error);
-  if (entries == NULL)
-    return fail_prefix (error, "%s/%s", self->root, path);
   if (!visit (self, directory_fd, path, entries, error))
     return false;
   for (guint i = 0; i < entries->len; i++) {
@@ -211,5 +227,8 @@ walk_directory (Source *self, SourceVisit visit, int directory_fd, const char *p
 bool
 source_walk (Source *self, SourceVisit visit, GError **error)
 {
-  return walk_directory (self, visit, self->fd, "", 0, error);
+  g_autoptr (GPtrArray) entries = source_list (self->fd, error);
+  if (entries == NULL)
+    return fail_prefix (error, "%s", self->root);
+  return walk_directory (self, visit, self->fd, "", entries, 0, error);
 }

@@ -56,6 +56,10 @@ typedef struct {
   bool (*find) (int directory_fd, const char *name, int *out_directory_fd, char **out_name);
 } StoreFormat;
 
+/* How many folders and files could not be read, nobody knows how many messages they hold; the
+ * warnings say why. Final when the source is at its end. */
+uint64_t source_lost (const Source *self);
+
 /* Adds a line, made printable. Past SOURCE_WARNINGS_MAX lines one more says that there were more.
  */
 #define SOURCE_WARNINGS_MAX 10000u

@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-/* A UID far up would leave a mailbox with none to give out. Mail is free to carry any X-IMAPbase.
- */
-#define LAST_UID_MAX 0x7fffffffu
-
 static void
 take_flags (MboxStatus *self, const char *value)
 {
@@ -47,16 +43,24 @@ take_base (MboxStatus *self, const char *value)
   char *rest = NULL;
   uint64_t uidvalidity = g_ascii_strtoull (value, &rest, 10);
   uint64_t last_uid = g_ascii_strtoull (rest, NULL, 10);
-  if (uidvalidity == 0 || uidvalidity > UINT32_MAX || last_uid > LAST_UID_MAX)
+  if (uidvalidity == 0 || uidvalidity > UINT32_MAX || last_uid > SOURCE_UID_MAX)
     return;
   self->uidvalidity = (uint32_t)uidvalidity;
   self->last_uid = (uint32_t)last_uid;
 }
 
+/* Where c-client keeps what belongs to the folder. A real message has not got both by chance. */
+static void
+take_from (MboxStatus *self, const char *value)
+{
+  self->has_internal_from = g_str_has_prefix (value, "Mail System Internal Data <MAILER-DAEMON@");
+}
+
 static void
 take_subject (MboxStatus *self, const char *value)
 {
-  self->is_internal = strstr (value, "FOLDER INTERNAL DATA") != NULL;
+  self->has_internal_subject =
+      strcmp (value, "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA") == 0;
 }
 
 static void
@@ -77,9 +81,11 @@ static const struct {
   const char *name;
   void (*take) (MboxStatus *self, const char *value);
 } fields[] = {
-    {"Status", take_flags},    {"X-Status", take_flags},  {"X-Keywords", take_keywords},
-    {"X-UID", take_uid},       {"X-IMAPbase", take_base}, {"X-IMAP", take_base},
-    {"Subject", take_subject}, {"Date", take_date},       {"Content-Length", take_content_length},
+    {"Status", take_flags},        {"X-Status", take_flags},
+    {"X-Keywords", take_keywords}, {"X-UID", take_uid},
+    {"X-IMAPbase", take_base},     {"X-IMAP", take_base},
+    {"From", take_from},           {"Subject", take_subject},
+    {"Date", take_date},           {"Content-Length", take_content_length},
 };
 
 void

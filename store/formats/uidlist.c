@@ -138,7 +138,7 @@ take_uidlist_line (const char *line, void *user_data)
   }
   uint32_t uid = 0;
   const char *name = parse_entry (line, self->keyed, &uid);
-  if (name == NULL || uid <= self->last || uid > STORE_UID_MAX) {
+  if (name == NULL || uid <= self->last || uid > SOURCE_UID_MAX) {
     self->bad++;
     return true;
   }
@@ -171,8 +171,10 @@ uidlist_read (int directory_fd, GArray *files, Uidlist *out, GPtrArray *warnings
                  reading.bad);
   if (!reading.has_header)
     return;
+  if (list.uidnext > SOURCE_UID_MAX)
+    source_warn (warnings, "%s: the UID list's next UID, %u, makes no sense", where, list.uidnext);
   /* The header may lag behind the last delivery. */
-  if (list.uidnext <= reading.last || list.uidnext > STORE_UID_MAX)
+  if (list.uidnext <= reading.last || list.uidnext > SOURCE_UID_MAX)
     list.uidnext = reading.last + 1;
   *out = list;
 }

@@ -7,6 +7,7 @@
  *   - "Subject: x\n" @100            bytes
  *   - unreadable
  *   ! warning
+ *   ? 1                              folders and files that were lost
  */
 #pragma once
 
@@ -99,8 +100,11 @@ dump_source (const StoreFormat *format, const char *root, const char *file)
   StoreProgress progress;
   format->progress (source, &progress);
   g_assert_cmpuint (progress.done, ==, progress.total);
+  uint64_t lost = source_lost (source);
   format->close (source);
   dump_warnings (out, warnings, root);
+  if (lost > 0)
+    g_string_append_printf (out, "? %" PRIu64 "\n", lost);
   return g_string_free (out, FALSE);
 }
 

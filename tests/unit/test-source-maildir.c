@@ -140,6 +140,46 @@ test_oddities (void)
                    "! /cur/5.link:2,: not a regular file\n");
 }
 
+/* What is there but cannot be opened is not taken for absent, nor the rest for the whole. */
+static void
+test_lost (void)
+{
+  auto_tree root = tree_new ();
+  tree_write (root, "cur/1.a", "x", 1);
+  tree_write (root, ".A/new/2.b", "x", 2);
+  tree_write (root, ".A/cur", "no directory", 2);
+  tree_write (root, ".A/dovecot-uidlist", "3 V7 N9\n3 :2.b\n", 2);
+  tree_mkdir (root, ".B/cur");
+  g_autofree char *link = g_build_filename (root, ".B/new", NULL);
+  g_assert_cmpint (symlink ("cur", link), ==, 0);
+  tree_mkdir (root, ".C/new");
+  g_autofree char *dump = dump_source (&source_maildir, root, "");
+  g_assert_cmpstr (dump, ==,
+                   "= INBOX\n- 1.a @1\n= A\n= B\n= C\n"
+                   "! /.B/new: a symbolic link; not followed\n"
+                   "! /.A: open directory cur: Not a directory\n"
+                   "! /.B: open directory new: Not a directory\n"
+                   "? 2\n");
+}
+
+/* A UID list must not use up the UIDs of a mailbox. */
+static void
+test_last_uids (void)
+{
+  auto_tree root = tree_new ();
+  tree_write (root, "cur/1.a", "x", 1);
+  tree_write (root, "cur/2.b", "x", 2);
+  tree_write (root, "dovecot-uidlist", "3 V7 N9\n5 :1.a\n4294967039 :gone\n2147483648 :2.b\n", 1);
+  tree_write (root, ".High/cur/1.a", "x", 1);
+  tree_write (root, ".High/dovecot-uidlist", "3 V7 N4294967040\n2147483647 :1.a\n", 1);
+  g_autofree char *dump = dump_source (&source_maildir, root, "");
+  g_assert_cmpstr (dump, ==,
+                   "= INBOX 7 9\n- 1.a @1 #5\n- 2.b @2\n"
+                   "= High 7 2147483648\n- 1.a @1 #2147483647\n"
+                   "! : 2 lines of the UID list make no sense\n"
+                   "! /.High: the UID list's next UID, 4294967040, makes no sense\n");
+}
+
 /* Keyword names that no IMAP client could use. */
 static void
 test_keywords (void)
@@ -253,6 +293,8 @@ main (int argc, char **argv)
   g_test_add_func ("/source/maildir/folders", test_folders);
   g_test_add_func ("/source/maildir/uidlist", test_uidlist);
   g_test_add_func ("/source/maildir/oddities", test_oddities);
+  g_test_add_func ("/source/maildir/lost", test_lost);
+  g_test_add_func ("/source/maildir/last-uids", test_last_uids);
   g_test_add_func ("/source/maildir/keywords", test_keywords);
   g_test_add_func ("/source/maildir/changes", test_changes);
   g_test_add_func ("/source/maildir/find", test_find);

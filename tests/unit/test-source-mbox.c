@@ -142,13 +142,33 @@ test_status (void)
   g_assert_cmpstr (other, ==, "= INBOX\n- \"X-UID: 7\\nS: 1\\n\" @60\n");
 }
 
-/* c-client's message that is none. */
+/* c-client's message that is none, in its place; mail that only looks a bit like it is mail. */
 static void
 test_internal (void)
 {
-  check (FROM_A "Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n"
-                "X-IMAP: 99 4\n\nThis text is part of the internal format.\n\n" FROM_B
-                "X-UID: 4\nS: 2\n",
+  static const char sender[] = "From: Mail System Internal Data <MAILER-DAEMON@host>\n";
+  static const char subject[] = "Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n";
+  static const struct {
+    const char *first, *from, *subject, *rest;
+    bool is_internal;
+  } cases[] = {
+      {"", sender, subject, "X-IMAP: 99 4\n", true},
+      {"", sender, subject, "", false},
+      {"", "From: joe@example.org\n", subject, "X-IMAP: 99 4\n", false},
+      {"", "", subject, "X-IMAP: 99 4\n", false},
+      {"", sender, "Subject: Re: FOLDER INTERNAL DATA\n", "X-IMAP: 99 4\n", false},
+      {FROM_B "X-IMAP: 99 4\n\nx\n\n", sender, subject, "X-IMAP: 99 4\n", false},
+  };
+  for (size_t i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autofree char *content = g_strconcat (cases[i].first, FROM_A, cases[i].from, cases[i].subject,
+                                            cases[i].rest, "\nText.\n", NULL);
+    g_autofree char *dump = dump_mbox ("m", content);
+    g_assert_cmpint (strstr (dump, "Text.") == NULL, ==, cases[i].is_internal);
+    g_assert_cmpint (strstr (dump, "left out") != NULL, ==, cases[i].is_internal);
+  }
+  g_autofree char *content = g_strconcat (
+      FROM_A, sender, subject, "X-IMAP: 99 4\n\nInternal.\n\n" FROM_B "X-UID: 4\nS: 2\n", NULL);
+  check (content,
          "- \"X-UID: 4\\nS: 2\\n\" @120 #4\n"
          "! /m: message 1 at byte 44: left out: no mail, but the folder's internal data\n");
 }

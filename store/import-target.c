@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/import.h"
+#include "store/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct Target {
 struct Targets {
   Store *store;
   bool dry_run;
+  int lock_fd;         /* keeps other imports into the user out; -1 in a dry run */
   uint32_t base;       /* the node that folders go below; 0: it does not exist (dry run) */
   bool base_is_inbox;  /* it is a mailbox, which takes what is in the source's INBOX */
   GHashTable *by_node; /* number -> Target: two folders may be one mailbox */
@@ -45,6 +47,7 @@ targets_free (Targets *self)
     return;
   g_hash_table_unref (self->by_node);
   g_ptr_array_unref (self->nodeless);
+  store_close_fd (&self->lock_fd);
   g_free (self);
 }
 
@@ -66,7 +69,9 @@ find_base (Targets *self, const char *spelling, GError **error)
     return fail (error, EINVAL, "'%s' is neither a user nor a mailbox", spelling);
   self->base = node.number;
   self->base_is_inbox = node.kind == STORE_NODE_MAILBOX;
-  return true;
+  if (!self->dry_run)
+    self->lock_fd = lock_import (self->store, node.owner, error);
+  return self->dry_run || self->lock_fd >= 0;
 }
 
 Targets *
@@ -75,6 +80,7 @@ targets_new (Store *store, const char *spelling, bool dry_run, GError **error)
   Targets *self = g_new0 (Targets, 1);
   self->store = store;
   self->dry_run = dry_run;
+  self->lock_fd = -1;
   self->by_node = g_hash_table_new_full (NULL, NULL, NULL, free_target);
   self->nodeless = g_ptr_array_new_with_free_func (free_target);
   if (find_base (self, spelling, error))
@@ -86,7 +92,10 @@ targets_new (Store *store, const char *spelling, bool dry_run, GError **error)
 uint64_t
 targets_count (const Targets *self)
 {
-  return g_hash_table_size (self->by_node) + self->nodeless->len;
+  uint64_t count = g_hash_table_size (self->by_node);
+  for (guint i = 0; i < self->nodeless->len; i++)
+    count += target_failure (self->nodeless->pdata[i]) == NULL;
+  return count;
 }
 
 /* ---- folders --------------------------------------------------------------------------------- */
@@ -251,22 +260,9 @@ target_take_known (Target *self, const uint8_t sha256[32])
 }
 
 bool
-target_end (Target *self, GPtrArray *warnings, GError **error)
+target_end (Target *self, GError **error)
 {
-  g_autoptr (GError) failure = NULL;
-  StoreMailboxInfo info;
-  if (!self->keeps_uids)
-    return true;
-  if (!store_mailbox_info (self->mailbox, &info, error))
-    return false;
-  if (info.uidnext >= self->uidnext ||
-      store_mailbox_set_uidvalidity (self->mailbox, self->uidvalidity, self->uidnext, &failure))
-    return true;
-  if (error_code (failure) != EBUSY) {
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return false;
-  }
-  source_warn (warnings, "%s: its next UID is %u, in the source it is %u", failure->message,
-               info.uidnext, self->uidnext);
-  return true;
+  bool is_known = self->keeps_uids && self->uidnext > 0 && self->uidnext <= STORE_UID_MAX;
+  return !is_known ||
+         store_mailbox_set_uidvalidity (self->mailbox, self->uidvalidity, self->uidnext, error);
 }

@@ -117,25 +117,39 @@ digest_item (Import *self, Item *item, GError **error)
 }
 
 static bool
-fill_draft (Import *self, Item *item, StoreDraft *draft, GError **error)
+fill_draft (Item *item, StoreDraft *draft, StoreTransfer transfer, GError **error)
 {
   if (item->kind == SOURCE_FILE)
-    return store_draft_take (draft, item->directory_fd, item->name, self->request->transfer, error);
+    return store_draft_take (draft, item->directory_fd, item->name, transfer, error);
   size_t size;
   const void *bytes = g_bytes_get_data (item->content, &size);
   return store_draft_write (draft, bytes, size, error);
 }
 
 static bool
-make_draft (Import *self, Item *item, GError **error)
+try_draft (Import *self, Item *item, StoreTransfer transfer, GError **error)
 {
   g_autoptr (StoreDraft) draft = store_draft_new (self->store, &item->facts, error);
-  if (draft == NULL || !fill_draft (self, item, draft, error) ||
+  if (draft == NULL || !fill_draft (item, draft, transfer, error) ||
       !store_draft_finish (draft, target_mailbox (item->target), error))
     return false;
   item->size = store_draft_size (draft);
   item->draft = g_steal_pointer (&draft);
   return true;
+}
+
+/* A file that has another name, or is in a store, is copied where it was to be linked: the messages
+ * would share their flags. */
+static bool
+make_draft (Import *self, Item *item, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  if (try_draft (self, item, self->request->transfer, &failure))
+    return true;
+  if (error_code (failure) == EMLINK)
+    return try_draft (self, item, STORE_COPY, error);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
 }
 
 /* Whether everything else would fail like this, too. Where it could be either side's fault, reading
@@ -148,8 +162,7 @@ is_fatal (Import *self, Item *item)
   case ENFILE:
   case ENOMEM: return true;
   case EINVAL:
-  case E2BIG:
-  case EMLINK: return false;
+  case E2BIG: return false;
   default: return digest_item (self, item, NULL);
   }
 }
@@ -255,7 +268,7 @@ end_folder (Import *self, GError **error)
   if (!commit_batch (self, error))
     return false;
   Target *target = g_steal_pointer (&self->batch_target);
-  return target == NULL || target_end (target, self->result.warnings, error);
+  return target == NULL || target_end (target, error);
 }
 
 /* Takes `item` over. */
@@ -435,6 +448,8 @@ store_import (Store *self, const StoreImport *request, StoreImportFunc progress,
   /* What was brought in before a failure stays, so the caller is told in any case. */
   g_ptr_array_extend_and_steal (warnings, g_steal_pointer (&import.result.warnings));
   import.result.warnings = g_steal_pointer (&warnings);
+  import.result.failed += source_lost (import.source);
+  import.result.seen += source_lost (import.source);
   import.result.mailboxes = targets_count (import.targets);
   *out = import.result;
   import.result = (StoreImportResult){0};

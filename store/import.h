@@ -14,7 +14,8 @@ typedef struct Targets Targets;
 
 /* `spelling` names a user, whose mailboxes the source's folders become, or a mailbox, which takes
  * what is in the source's INBOX and the other folders below it. What is missing is made, but not
- * with `dry_run`. EINVAL: it is neither. */
+ * with `dry_run`. EINVAL: it is neither. EBUSY: another import into the user is running; nobody may
+ * import between taking the digests of what is there and putting in what is new. */
 Targets *targets_new (Store *store, const char *spelling, bool dry_run, GError **error);
 void targets_free (Targets *self);
 uint64_t targets_count (const Targets *self);
@@ -39,4 +40,4 @@ bool target_has_known (const Target *self);
 bool target_take_known (Target *self, const uint8_t sha256[32]);
 
 /* When all of the folder's messages are in the mailbox: passes the source's next UID on. */
-bool target_end (Target *self, GPtrArray *warnings, GError **error);
+bool target_end (Target *self, GError **error);

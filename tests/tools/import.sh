@@ -91,6 +91,20 @@ if [ "$(id -u)" -eq 0 ]; then
   expect_status 65
   expect_out '1 imported, 0 known, 1 failed'
   expect_err secret.eml
+  # So are whole folders and files.
+  mkdir -p "$work/lost"/{cur,new,.Work/cur,.Work/new} "$work/boxes/secret"
+  printf 'From joe Mon Jun  3 08:15:00 2024\nSubject: one\n\n' | tee "$work/boxes/a" >"$work/boxes/b"
+  cp "$sample/01-welcome.eml" "$work/lost/cur/1.a:2,"
+  chmod 0 "$work/lost/.Work/cur" "$work/boxes/b" "$work/boxes/secret"
+  while read -r format source failed; do
+    status=0
+    as_nobody mailstore import --format "$format" "$work/$source" "$format@example.com" \
+      >"$work/out" 2>"$work/err" || status=$?
+    out=$(<"$work/out") err=$(<"$work/err")
+    expect_status 65
+    expect_out "1 imported, 0 known, $failed failed"
+    expect_err 'Permission denied'
+  done <<<$'maildir lost 1\nmbox boxes 2'
   # Root, in a store that is somebody else's: what it makes is theirs.
   run import --format eml "$work/twice" root@example.com
   expect_status 0

@@ -130,10 +130,10 @@ test_uidnext (Fixture *fixture, gconstpointer data)
   tree_write (root, "dovecot-uidlist", "3 V4711 N9\n3 :1.a\n", 1);
   tree_mkdir (root, ".Empty/cur");
   tree_write (root, ".Empty/dovecot-uidlist", "3 V4712 N30\n", 1);
-  import (fixture->store, "maildir", "joe@example.org", root, "",
-          "1 1 0 0 2 0\n! mailbox 'example.org/user/joe/INBOX' has held messages already: its next "
-          "UID is 4, in the source it is 9\n");
+  import (fixture->store, "maildir", "joe@example.org", root, "", "1 1 0 0 2 0\n");
+  assert_listed (fixture->store, "joe@example.org/INBOX", "4711 9\n3 1 [\\Seen] @100\n");
   assert_listed (fixture->store, "joe@example.org/Empty", "4712 30\n");
+  assert_clean (fixture->store);
 }
 
 static void
@@ -219,6 +219,96 @@ test_link (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (st.st_ino, ==, linked.st_ino);
 }
 
+/* A file that has two names in the source would be two messages that share their flags, and one
+ * that is in a store already would have two states. */
+static void
+test_link_names (Fixture *fixture, gconstpointer data)
+{
+  auto_tree root = tree_new ();
+  g_autoptr (GError) error = NULL;
+  StoreImport request = {.format = "maildir", .target = "joe@example.org", .transfer = STORE_LINK};
+  tree_write (root, "cur/1.a:2,", "twice", 1);
+  tree_write (root, "cur/3.c:2,", "once", 3);
+  g_autofree char *first = g_build_filename (root, "cur/1.a:2,", NULL);
+  g_autofree char *second = g_build_filename (root, "cur/2.b:2,", NULL);
+  g_assert_cmpint (link (first, second), ==, 0);
+  g_autofree char *done = import_with (fixture->store, request, root, "", 0);
+  g_assert_cmpstr (done, ==, "3 3 0 0 1 0\n");
+  request.target = "ben@example.org";
+  g_autofree char *again = import_with (fixture->store, request, root, "", 0);
+  g_assert_cmpstr (again, ==, "3 3 0 0 1 0\n");
+
+  const uint32_t uids[] = {1, 3};
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.org/INBOX");
+  assert_ok (store_message_flag (inbox, uids, 2, STORE_FLAGS_ADD, STORE_FLAG_FLAGGED, NULL, &error),
+             error);
+  assert_clean (fixture->store);
+  g_autoptr (StoreJob) job = run_job (fixture->store, "reconstruct");
+  assert_listed (fixture->store, "joe@example.org/INBOX",
+                 "0 4\n1 5 [\\Flagged] @1\n2 5 [] @1\n3 4 [\\Flagged] @3\n");
+  assert_listed (fixture->store, "ben@example.org/INBOX", "0 4\n1 5 [] @1\n2 5 [] @1\n3 4 [] @3\n");
+}
+
+/* A folder that cannot be read counts as something that was not brought in. */
+static void
+test_lost (Fixture *fixture, gconstpointer data)
+{
+  auto_tree root = make_maildir ();
+  tree_write (root, ".Empty/new", "no directory", 1);
+  import (fixture->store, "maildir", "joe@example.org", root, "",
+          "5 4 0 1 3 0\n! /.Empty: open directory new: Not a directory\n");
+}
+
+/* UIDs that would leave none to give out do not stop what comes behind them. */
+static void
+test_last_uids (Fixture *fixture, gconstpointer data)
+{
+  auto_tree root = make_maildir ();
+  tree_write (root, "dovecot-uidlist", "3 V4711 N4294967040\n3 :1.a\n4294967039 :gone\n", 1);
+  for (int i = 0; i < 2; i++) {
+    StoreImport request = {.format = "maildir", .target = "joe@example.org"};
+    g_autofree char *got = import_with (fixture->store, request, root, "", 0);
+    g_assert_true (g_str_has_prefix (got, i == 0 ? "4 4 0 0 3 0\n" : "4 0 4 0 3 0\n"));
+  }
+  assert_listed (fixture->store, "joe@example.org/Sent/Old", "0 2\n1 4 [] @400\n");
+}
+
+/* Two imports at the same time would each miss what the other brings. */
+static bool
+import_meanwhile (const StoreProgress *progress, void *user_data)
+{
+  const StoreImport *request = user_data;
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreImportResult) result = {0};
+  g_autoptr (Store) other = store_open (request->target, 0, &error);
+  g_assert_no_error (error);
+  StoreImport second = *request;
+  second.target = "joe@example.org/Other";
+  assert_fails (store_import (other, &second, NULL, NULL, &result, &error), error, EBUSY);
+  second.dry_run = true;
+  assert_ok (store_import (other, &second, NULL, NULL, &result, &error), error);
+  store_import_result_clear (&result);
+  second.dry_run = false;
+  second.target = "ben@example.org";
+  assert_ok (store_import (other, &second, NULL, NULL, &result, &error), error);
+  return true;
+}
+
+static void
+test_together (Fixture *fixture, gconstpointer data)
+{
+  auto_tree root = make_maildir ();
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreImportResult) result = {0};
+  StoreImport request = {.format = "maildir", .source = root, .target = "joe@example.org"};
+  StoreImport other = request;
+  other.target = fixture->path;
+  assert_ok (store_import (fixture->store, &request, import_meanwhile, &other, &result, &error),
+             error);
+  g_assert_cmpuint (result.imported, ==, 4);
+  import (fixture->store, "maildir", "joe@example.org", root, "", "4 0 4 0 3 0\n");
+}
+
 /* What cannot be brought in does not hold up the rest. */
 static void
 test_failures (Fixture *fixture, gconstpointer data)
@@ -238,7 +328,11 @@ test_failures (Fixture *fixture, gconstpointer data)
   tree_write (root, path, "deep", 5);
   StoreImport request = {.format = "eml", .target = "ben@example.org"};
   g_autofree char *got = import_with (fixture->store, request, root, "eml", 0);
-  g_assert_true (g_str_has_prefix (got, "2 1 0 1 "));
+  StoreStatus status;
+  g_autoptr (GError) error = NULL;
+  assert_ok (store_status (fixture->store, &status, &error), error);
+  g_autofree char *counts = g_strdup_printf ("2 1 0 1 %" PRIu64 " 0\n", status.mailboxes - 1);
+  g_assert_true (g_str_has_prefix (got, counts));
   g_assert_nonnull (strstr (got, "lies too deep"));
 }
 
@@ -455,6 +549,10 @@ main (int argc, char **argv)
   add_test ("/import/mbox", test_mbox);
   add_test ("/import/dry-run", test_dry_run);
   add_test ("/import/link", test_link);
+  add_test ("/import/link-names", test_link_names);
+  add_test ("/import/lost", test_lost);
+  add_test ("/import/last-uids", test_last_uids);
+  add_test ("/import/together", test_together);
   add_test ("/import/failures", test_failures);
   add_test ("/import/errors", test_errors);
   add_test ("/import/cancel", test_cancel);

@@ -1,116 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ring of changes: a small file, STORE/changes, that every process maps. A writer takes the
- * next position by one atomic addition and puts there what it changed; a watcher compares the head
- * with how far it has read. The notes are hints: nothing is lost with the file, and it is never
- * synced.
+ * The log of changes: a small file, STORE/changes, to whose end every writer adds one note for each
+ * thing it changed. A write(2) with O_APPEND needs no lock, and what lies before the end of a file
+ * is whole. The notes are hints: nothing is lost with the file, and it is never synced.
  *
- * A slot carries its position, so that a reader can tell a slot that is not written yet (an older
- * position) from one that was overwritten (a newer one).
+ * Whoever finds the file full, or cannot add to it, removes it. A watch that finds another file
+ * than before, or one that does not go on where it left off, takes it that anything may have
+ * changed; so it does not matter what somebody does to the file.
  */
 #include "store/internal.h"
 
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#define RING_FILE  "changes"
-#define RING_SLOTS 8192u
-#define RING_MAGIC 0x3167736368636c6dull
+#define CHANGES     "changes"
+#define CHANGES_MAX (512 * 1024) /* bytes */
 
 typedef struct {
-  _Atomic uint64_t position; /* 1 and up */
-  _Atomic uint64_t what;     /* number << 32 | uid */
-} Slot;
-
-typedef struct {
-  _Atomic uint64_t magic;
-  _Atomic uint64_t head; /* the last position that was taken */
-  Slot slots[RING_SLOTS];
-} Shared;
-
-struct Ring {
-  Shared *shared;
-  int fd;
-};
+  uint32_t number, uid;
+  int64_t time_us; /* tells notes of the same thing apart */
+} Note;
 
 struct StoreWatch {
   Store *store;
-  Ring *ring; /* NULL while the store has none */
-  uint64_t position;
-  unsigned polls, stuck;
+  int fd;         /* -1: there is no file that could be read */
+  struct stat st; /* tells which file it is */
+  off_t end;      /* how far it has been read */
+  Note last;      /* the note before that, if there is one */
+  Note notes[128];
+  size_t count, next;
 };
 
-void
-ring_free (Ring *ring)
+/* A FIFO of that name must not hold anybody up. */
+static int
+open_changes (const Store *store, int flags, struct stat *out)
 {
-  if (ring == NULL)
-    return;
-  munmap (ring->shared, sizeof (Shared));
-  close (ring->fd);
-  g_free (ring);
+  auto_fd fd = layout_open (store->fd, CHANGES, flags | O_NOFOLLOW | O_NONBLOCK, 0640);
+  if (fd < 0 || fstat (fd, out) < 0 || !S_ISREG (out->st_mode))
+    return -1;
+  return g_steal_fd (&fd);
 }
 
-/* Maps the ring, making it when `writable`. NULL when that is not possible. */
-static Ring *
-ring_open (Store *store, bool writable)
-{
-  int flags = writable ? O_RDWR | O_CREAT : O_RDONLY;
-  auto_fd fd = layout_open (store->fd, RING_FILE, flags | O_NOFOLLOW, 0640);
-  struct stat st;
-  if (fd < 0 || fstat (fd, &st) < 0 || !S_ISREG (st.st_mode))
-    return NULL;
-  if (st.st_size < (off_t)sizeof (Shared) &&
-      (!writable || !layout_own (store, fd, NULL) || posix_fallocate (fd, 0, sizeof (Shared)) != 0))
-    return NULL;
-  int protection = PROT_READ | (writable ? PROT_WRITE : 0);
-  Shared *shared = mmap (NULL, sizeof (Shared), protection, MAP_SHARED, fd, 0);
-  if (shared == MAP_FAILED)
-    return NULL;
-  if (writable)
-    atomic_store (&shared->magic, RING_MAGIC);
-  Ring *ring = g_new0 (Ring, 1);
-  ring->shared = shared;
-  ring->fd = g_steal_fd (&fd);
-  return ring;
-}
+/* ---- noting -------------------------------------------------------------------------------- */
 
+/* It does not matter when the file is removed before the note is written: every watch then learns
+ * that after the change was made, and takes it that anything may have changed. */
 static bool
-is_deleted (const Ring *ring)
+append (Store *store, const Note *note)
 {
   struct stat st;
-  return fstat (ring->fd, &st) < 0 || st.st_nlink == 0 || st.st_size < (off_t)sizeof (Shared);
+  auto_fd fd = open_changes (store, O_WRONLY | O_APPEND | O_CREAT, &st);
+  return fd >= 0 && st.st_size < CHANGES_MAX && st.st_size % (off_t)sizeof *note == 0 &&
+         (st.st_size > 0 || layout_own (store, fd, NULL)) &&
+         write (fd, note, sizeof *note) == (ssize_t)sizeof *note;
 }
 
 void
 change_note (Store *store, uint32_t number, uint32_t uid)
 {
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
-  if (store->ring != NULL && is_deleted (store->ring))
-    g_clear_pointer (&store->ring, ring_free);
-  if (store->ring == NULL)
-    store->ring = ring_open (store, true);
-  if (store->ring == NULL)
+  Note note = {number, uid, g_get_real_time ()};
+  if (append (store, &note))
     return;
-  Shared *shared = store->ring->shared;
-  uint64_t position = atomic_fetch_add (&shared->head, 1) + 1;
-  Slot *slot = &shared->slots[position % RING_SLOTS];
-  atomic_store (&slot->position, 0);
-  atomic_store (&slot->what, (uint64_t)number << 32 | uid);
-  atomic_store (&slot->position, position);
+  /* Even where the second attempt fails, as on a full disk, watches find another file. */
+  unlinkat (store->fd, CHANGES, 0);
+  append (store, &note);
 }
 
 /* ---- watching ------------------------------------------------------------------------------ */
+
+/* Whether the file of that name is still this one. */
+static bool
+is_current (const Store *store, const struct stat *st)
+{
+  struct stat now;
+  return fstatat (store->fd, CHANGES, &now, AT_SYMLINK_NOFOLLOW) == 0 && now.st_ino == st->st_ino &&
+         now.st_dev == st->st_dev;
+}
+
+/* Reads what follows the last note. False when that is not where it was. */
+static bool
+read_on (StoreWatch *self)
+{
+  off_t start = MAX (self->end - (off_t)sizeof (Note), 0);
+  size_t known = (size_t)(self->end - start);
+  ssize_t size = pread (self->fd, self->notes, sizeof self->notes, start);
+  if (size < (ssize_t)known || memcmp (self->notes, &self->last, known) != 0)
+    return false;
+  self->next = known / sizeof (Note);
+  self->count = (size_t)size / sizeof (Note);
+  return true;
+}
+
+/* Starts at the end of the file that is there now. False when there is none. */
+static bool
+start_over (StoreWatch *self)
+{
+  store_close_fd (&self->fd);
+  self->next = self->count = 0;
+  self->fd = open_changes (self->store, O_RDONLY, &self->st);
+  if (self->fd < 0)
+    return false;
+  self->end = self->st.st_size - self->st.st_size % (off_t)sizeof (Note);
+  if (self->end == 0 || pread (self->fd, &self->last, sizeof (Note),
+                               self->end - (off_t)sizeof (Note)) == (ssize_t)sizeof (Note))
+    return true;
+  store_close_fd (&self->fd);
+  self->fd = -1;
+  return false;
+}
 
 StoreWatch *
 store_watch_new (Store *self, GError **error)
 {
   StoreWatch *watch = g_new0 (StoreWatch, 1);
   watch->store = self;
-  watch->ring = ring_open (self, !store_is_read_only (self));
-  if (watch->ring != NULL)
-    watch->position = atomic_load (&watch->ring->shared->head);
+  watch->fd = -1;
+  start_over (watch);
   return watch;
 }
 
@@ -119,62 +124,23 @@ store_watch_free (StoreWatch *self)
 {
   if (self == NULL)
     return;
-  ring_free (self->ring);
+  store_close_fd (&self->fd);
   g_free (self);
-}
-
-static bool
-everything (StoreChange *out)
-{
-  *out = (StoreChange){STORE_CHANGE_ALL, 0};
-  return true;
-}
-
-/* Looks now and then whether there is a ring by now, or another one. */
-static bool
-reopen (StoreWatch *self)
-{
-  if (self->ring != NULL && !is_deleted (self->ring))
-    return false;
-  g_clear_pointer (&self->ring, ring_free);
-  self->ring = ring_open (self->store, false);
-  self->position = self->ring != NULL ? atomic_load (&self->ring->shared->head) : 0;
-  return self->ring != NULL;
 }
 
 bool
 store_watch_next (StoreWatch *self, StoreChange *out)
 {
-  if (self->polls++ % 4 == 0 && reopen (self))
-    return everything (out);
-  if (self->ring == NULL)
+  bool had_file = self->fd >= 0;
+  if (self->next == self->count &&
+      (!had_file || !is_current (self->store, &self->st) || !read_on (self))) {
+    *out = (StoreChange){STORE_CHANGE_ALL, 0};
+    return start_over (self) || had_file;
+  }
+  if (self->next == self->count)
     return false;
-  Shared *shared = self->ring->shared;
-  uint64_t head = atomic_load (&shared->head);
-  if (head == self->position)
-    return false;
-  /* Behind by more than the ring holds, or a head that went back: what was missed is unknown. */
-  if (head < self->position || head - self->position > RING_SLOTS) {
-    self->position = head;
-    return everything (out);
-  }
-  Slot *slot = &shared->slots[(self->position + 1) % RING_SLOTS];
-  uint64_t what = atomic_load (&slot->what);
-  uint64_t position = atomic_load (&slot->position);
-  if (position > self->position + 1) {
-    self->position = head;
-    return everything (out);
-  }
-  if (position < self->position + 1) {
-    /* Taken but not written yet. A writer that died between the two must not hold the watch up. */
-    if (++self->stuck < 20)
-      return false;
-    self->stuck = 0;
-    self->position = head;
-    return everything (out);
-  }
-  self->stuck = 0;
-  self->position++;
-  *out = (StoreChange){(uint32_t)(what >> 32), (uint32_t)what};
+  self->last = self->notes[self->next++];
+  self->end += (off_t)sizeof (Note);
+  *out = (StoreChange){self->last.number, self->last.uid};
   return true;
 }

@@ -30,8 +30,6 @@
 
 /* ---- the store object ---------------------------------------------------------------------- */
 
-typedef struct Ring Ring;
-
 /* An open database that several threads share. It is closed with the last reference. */
 typedef struct {
   gatomicrefcount references;
@@ -61,7 +59,6 @@ struct Store {
   int tmp_fd; /* -1 until the first draft */
   char tmp_name[32];
   int tmp_count; /* atomic */
-  Ring *ring;
 };
 
 struct StoreMailbox {
@@ -250,7 +247,6 @@ List *relist_replace (Store *store, const char *path, RelistFunc found, void *da
 
 /* Notes a change for every process that watches the store. Never fails: it is a hint. */
 void change_note (Store *store, uint32_t number, uint32_t uid);
-void ring_free (Ring *ring);
 
 /* ---- cache.c: what is kept open ------------------------------------------------------------ */
 

@@ -149,7 +149,6 @@ store_close (Store *self)
     return;
   cache_clear (self);
   layout_tmp_close (self);
-  g_clear_pointer (&self->ring, ring_free);
   store_close_fd (&self->mail_fd);
   store_close_fd (&self->fd);
   g_mutex_clear (&self->mutex);

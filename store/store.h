@@ -347,7 +347,7 @@ GHashTable *store_mailbox_digests (StoreMailbox *self, GError **error);
 /* ---- changes ------------------------------------------------------------------------------- */
 
 /*
- * Every process that changes a store notes in a small shared ring what it changed. A watch reads it;
+ * Every process that changes a store notes in a small shared log what it changed. A watch reads it;
  * the notes are hints for caches, not facts.
  */
 typedef struct StoreWatch StoreWatch;
@@ -364,7 +364,8 @@ StoreWatch *store_watch_new (Store *self, GError **error);
 void store_watch_free (StoreWatch *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWatch, store_watch_free)
 
-/* The next change since the watch was made; false: none now. Never blocks; costs a memory read. */
+/* The next change since the watch was made; false: none now. Never blocks; costs two system
+ * calls when there is none. */
 bool store_watch_next (StoreWatch *self, StoreChange *out);
 
 /* ---- commands ------------------------------------------------------------------------------ */

@@ -321,33 +321,6 @@ test_raise_uidnext (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (deliver (inbox, "two", 0, NULL), ==, 100);
 }
 
-static void
-test_watch (Fixture *fixture, gconstpointer data)
-{
-  g_autoptr (GError) error = NULL;
-  Fixture other = {.path = fixture->path};
-  reopen (&other, 0);
-  g_autoptr (StoreWatch) watch = store_watch_new (other.store, &error);
-  StoreChange change;
-  g_assert_false (store_watch_next (watch, &change));
-  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
-  while (store_watch_next (watch, &change))
-    ;
-  deliver (inbox, "one", 0, NULL);
-  g_assert_true (store_watch_next (watch, &change));
-  g_assert_cmpuint (change.number, ==, inbox->number);
-  g_assert_cmpuint (change.uid, ==, 0);
-  g_assert_true (store_watch_next (watch, &change));
-  g_assert_cmpuint (change.uid, ==, 1);
-  g_assert_false (store_watch_next (watch, &change));
-  for (uint32_t i = 0; i < 20000; i++)
-    change_note (fixture->store, 1, i);
-  g_assert_true (store_watch_next (watch, &change));
-  g_assert_cmpuint (change.number, ==, STORE_CHANGE_ALL);
-  g_assert_false (store_watch_next (watch, &change));
-  store_close (other.store);
-}
-
 int
 main (int argc, char **argv)
 {
@@ -362,6 +335,5 @@ main (int argc, char **argv)
   add_test ("/message/flags-on-stale-rows", test_flags_on_stale_rows);
   add_test ("/message/deliver-beside-broken-index", test_deliver_beside_broken_index);
   add_test ("/message/raise-uidnext", test_raise_uidnext);
-  add_test ("/change/watch", test_watch);
   return g_test_run ();
 }

@@ -8,7 +8,8 @@ static bool
 collect (ScanItem *item, void *data, GError **error)
 {
   /* One finding tells that the index does not know a mailbox, not one for each of its messages. */
-  if (item->verdict == SCAN_NEW && !item->mailbox_known && item->damage == 0)
+  bool told = item->verdict == SCAN_NEW && !item->mailbox_known && item->damage == 0;
+  if (told || scan_item_is_clean (item))
     scan_item_free (item);
   else
     g_ptr_array_add (data, item);

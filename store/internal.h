@@ -458,6 +458,9 @@ void scan_read (ScanItem *item);
  * rebuild can put right. */
 void scan_report (const ScanItem *item, StoreJob *job, bool fixed);
 
+/* Whether there is nothing to tell. */
+bool scan_item_is_clean (const ScanItem *item);
+
 /* Likewise for what is wrong with the mailbox itself. */
 void scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed);
 

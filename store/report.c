@@ -40,6 +40,15 @@ same_state (const ScanItem *item)
          g_strcmp0 (item->state.keywords, item->row.keywords) == 0;
 }
 
+bool
+scan_item_is_clean (const ScanItem *item)
+{
+  return item->verdict == SCAN_CHANGED && item->failure == NULL &&
+         (item->damage & (STORE_DAMAGE_GRAVE | INDEX_DAMAGE_NUL)) == 0 &&
+         item->row.internal_s == item->st.st_mtim.tv_sec &&
+         (item->row.expunged != 0) == item->expunged && same_state (item);
+}
+
 static void
 report_change (const ScanItem *item, StoreJob *job, bool fixed)
 {

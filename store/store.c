@@ -183,18 +183,20 @@ store_statvfs (Store *self, struct statvfs *out, GError **error)
   return fstatvfs (self->mail_fd, out) == 0 || fail_errno (error, "stat %s/mail", self->path);
 }
 
-/* One mailbox: from its row, else from its files. */
+/* One mailbox: from its row, as long as that agrees with the directory, else from its files. */
 static bool
 count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status, GError **error)
 {
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, &failure);
   IndexMailbox row = {0};
+  StoreMailboxInfo info = {0};
+  struct stat st;
   bool found = false;
   if (index == NULL || !index_mailbox_get (index->index, number, &row, &found, NULL))
     found = false;
-  if (!found || row.directory_ns == 0) {
-    g_autoptr (GError) failure = NULL;
-    g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, &failure);
-    StoreMailboxInfo info = {0};
+  if (!found || mailbox == NULL || fstat (mailbox->fd, &st) < 0 ||
+      row.directory_ns != stat_mtime_ns (&st)) {
     status->behind++;
     if (mailbox == NULL || !store_mailbox_info (mailbox, &info, &failure))
       return error_code (failure) == ESTALE ||

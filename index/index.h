@@ -210,6 +210,8 @@ void list_close (List *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (List, list_close)
 bool list_is_current (const List *self);
 bool list_data_version (List *self, uint32_t *out_version, GError **error);
+
+/* As index_verify(); also whether every node hangs below the root. */
 bool list_verify (List *self, GError **error);
 
 bool list_get (List *self, uint32_t number, ListNode *out, bool *out_found, GError **error);
@@ -224,6 +226,9 @@ bool list_children (List *self, uint32_t parent, const char *after, ListNode *ou
 /* How many nodes of a kind there are. */
 bool list_count (List *self, ListKind kind, uint64_t *out_count, GError **error);
 
+/* The highest number of all; 0 when the list is empty. */
+bool list_highest (List *self, uint32_t *out_number, GError **error);
+
 /* Several changes in one commit, as IndexWrite. Leaving scope uncommitted rolls back. */
 typedef struct ListWrite ListWrite;
 ListWrite *list_write_begin (List *self, GError **error);
@@ -233,6 +238,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ListWrite, list_write_free)
 
 /* Inserts or replaces by number. EEXIST when another number has that name in that parent. */
 bool list_write_node (ListWrite *self, const ListNode *node, GError **error);
+
+/* Inserts only: EEXIST when the number is taken, too. */
+bool list_write_new_node (ListWrite *self, const ListNode *node, GError **error);
 
 /* Removes a node and everything below it. */
 bool list_write_remove (ListWrite *self, uint32_t number, GError **error);

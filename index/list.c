@@ -60,7 +60,21 @@ list_data_version (List *self, uint32_t *out_version, GError **error)
 bool
 list_verify (List *self, GError **error)
 {
-  return db_verify (&self->db, error);
+  if (!db_verify (&self->db, error))
+    return false;
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select =
+      connection_prepare (reading,
+                          "WITH RECURSIVE tree (number) AS ("
+                          "  VALUES (0) UNION"
+                          "  SELECT node.number FROM node JOIN tree ON node.parent = tree.number"
+                          ") SELECT number FROM node WHERE number NOT IN tree LIMIT 1",
+                          error);
+  bool row;
+  if (select == NULL || !connection_step (reading, select, &row, error))
+    return false;
+  return !row || fail (error, EUCLEAN, "%s: node %u is not below the root", reading->name,
+                       (uint32_t)sqlite3_column_int64 (select, 0));
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -169,6 +183,19 @@ list_count (List *self, ListKind kind, uint64_t *out_count, GError **error)
   return true;
 }
 
+bool
+list_highest (List *self, uint32_t *out_number, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select =
+      connection_prepare (reading, "SELECT ifnull (max (number), 0) FROM node", error);
+  bool row;
+  if (select == NULL || !connection_step (reading, select, &row, error))
+    return false;
+  *out_number = (uint32_t)sqlite3_column_int64 (select, 0);
+  return true;
+}
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
 ListWrite *
@@ -201,17 +228,13 @@ list_write_free (ListWrite *self)
   g_free (self);
 }
 
-bool
-list_write_node (ListWrite *self, const ListNode *node, GError **error)
+#define INSERT_NODE "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+
+/* Runs one of the literals that begin with INSERT_NODE. */
+static bool
+insert_node (ListWrite *self, const char *sql, const ListNode *node, GError **error)
 {
-  /* Not REPLACE: that would remove the node that has the name. */
-  auto_statement insert = connection_prepare (
-      self->db->writing,
-      "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-      " ON CONFLICT (number) DO UPDATE SET"
-      "   parent = ?2, owner = ?3, kind = ?4, subscribed = ?5,"
-      "   name = ?6, full_name = ?7, special_use = ?8",
-      error);
+  auto_statement insert = connection_prepare (self->db->writing, sql, error);
   if (insert == NULL)
     return false;
   sqlite3_bind_int64 (insert, 1, node->number);
@@ -223,6 +246,26 @@ list_write_node (ListWrite *self, const ListNode *node, GError **error)
   sqlite3_bind_text (insert, 7, node->full_name, -1, SQLITE_STATIC);
   sqlite3_bind_text (insert, 8, node->special_use, -1, SQLITE_STATIC);
   return db_write (self->db, insert, error);
+}
+
+bool
+list_write_node (ListWrite *self, const ListNode *node, GError **error)
+{
+  /* Not REPLACE: that would remove the node that has the name. */
+  static const char sql[] = INSERT_NODE " ON CONFLICT (number) DO UPDATE SET"
+                                        "   parent = ?2, owner = ?3, kind = ?4, subscribed = ?5,"
+                                        "   name = ?6, full_name = ?7, special_use = ?8";
+  return insert_node (self, sql, node, error);
+}
+
+bool
+list_write_new_node (ListWrite *self, const ListNode *node, GError **error)
+{
+  static const char sql[] = INSERT_NODE " ON CONFLICT (number) DO NOTHING";
+  if (!insert_node (self, sql, node, error))
+    return false;
+  return sqlite3_changes (self->db->writing->handle) > 0 ||
+         fail (error, EEXIST, "%s: number %u is taken", self->db->writing->name, node->number);
 }
 
 bool

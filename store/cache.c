@@ -142,13 +142,42 @@ cache_clear (Store *store)
 
 /* ---- the mailbox list ---------------------------------------------------------------------- */
 
-/* Opens the list, or makes it again: on disk, or in memory where nothing may be written. */
+/* How long a list in memory serves a store that may be written, before it is tried on disk. */
+#define LIST_RETRY_US (60 * G_USEC_PER_SEC)
+
+/* Whether a list cannot be put on disk, but can be shown all the same. */
+static bool
+is_unwritable (int code)
+{
+  return code == ENOSPC || code == EDQUOT || code == EROFS || code == EACCES || code == EPERM;
+}
+
+/* Makes the list again: on disk, or in memory where nothing can be written. */
+static bool
+make_list (Store *store, Handle *handle, GError **error)
+{
+  if (!store_is_read_only (store)) {
+    g_clear_error (&handle->failure);
+    handle->list = relist_replace (store, handle->path, NULL, NULL, &handle->failure);
+    if (handle->list != NULL)
+      return true;
+    if (!is_unwritable (error_code (handle->failure))) {
+      g_propagate_error (error, g_steal_pointer (&handle->failure));
+      return false;
+    }
+  }
+  handle->made_us = g_get_monotonic_time ();
+  handle->list = list_open (NULL, 0, error);
+  return handle->list != NULL && relist (store, handle->list, true, NULL, NULL, error);
+}
+
+/* Opens the list, or makes it again. */
 static Handle *
 open_list (Store *store, const char *path, GError **error)
 {
   g_autoptr (Handle) handle = handle_new (path);
-  bool read_only = store_is_read_only (store);
-  handle->list = list_open (path, read_only ? INDEX_READ_ONLY : 0, &handle->failure);
+  IndexOpenFlags flags = store_is_read_only (store) ? INDEX_READ_ONLY : 0;
+  handle->list = list_open (path, flags, &handle->failure);
   if (handle->list != NULL)
     return g_steal_pointer (&handle);
   int code = error_code (handle->failure);
@@ -156,11 +185,25 @@ open_list (Store *store, const char *path, GError **error)
     g_propagate_error (error, g_steal_pointer (&handle->failure));
     return NULL;
   }
-  handle->list =
-      read_only ? list_open (NULL, 0, error) : relist_replace (store, path, NULL, NULL, error);
-  if (handle->list == NULL || (read_only && !relist (store, handle->list, true, NULL, NULL, error)))
-    return NULL;
-  return g_steal_pointer (&handle);
+  return make_list (store, handle, error) ? g_steal_pointer (&handle) : NULL;
+}
+
+static void
+keep_list (Store *store, Handle *handle)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
+  g_clear_pointer (&store->list, handle_unref);
+  store->list_in_memory = handle->failure != NULL;
+  store->list = handle_ref (handle);
+}
+
+/* What a list in memory was made from cannot be watched. */
+static bool
+list_serves (const Store *store, const Handle *handle)
+{
+  if (handle->failure == NULL)
+    return list_is_current (handle->list);
+  return store_is_read_only (store) || g_get_monotonic_time () - handle->made_us < LIST_RETRY_US;
 }
 
 Handle *
@@ -168,22 +211,31 @@ cache_list (Store *store, GError **error)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   Handle *current = store->list;
-  /* One that had to be made in memory stays: what it was made from cannot be watched. */
-  if (current != NULL && (current->failure != NULL || list_is_current (current->list)))
+  if (current != NULL && list_serves (store, current))
     return handle_ref (current);
   g_clear_pointer (&locker, g_mutex_locker_free);
 
   g_autofree char *path = g_build_filename (store->path, "mailboxes.sqlite3", NULL);
   Handle *opened = open_list (store, path, error);
-  if (opened == NULL)
-    return NULL;
-  g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
-  g_clear_pointer (&store->list, handle_unref);
-  store->list_in_memory = opened->failure != NULL && store_is_read_only (store);
-  if (!store->list_in_memory)
-    g_clear_error (&opened->failure);
-  store->list = handle_ref (opened);
+  if (opened != NULL)
+    keep_list (store, opened);
   return opened;
+}
+
+Handle *
+cache_renew_list (Store *store, Handle *damaged, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
+  bool other = store->list != NULL && store->list != damaged;
+  g_clear_pointer (&locker, g_mutex_locker_free);
+  if (other) /* Another thread was faster. */
+    return cache_list (store, error);
+  g_autoptr (Handle) handle = handle_new (damaged->path);
+  fail (&handle->failure, EUCLEAN, "%s is damaged", damaged->path);
+  if (!make_list (store, handle, error))
+    return NULL;
+  keep_list (store, handle);
+  return g_steal_pointer (&handle);
 }
 
 void
@@ -236,6 +288,15 @@ prepare_directories (Store *store, const char *node_path, GError **error)
   return fd >= 0 || fail_errno (error, "open directory %s/%s", store->path, path);
 }
 
+/* Whether what opening an index led to stays so until its file changes. Anything else (no memory,
+ * no descriptors, a lock that was held too long) may be over at the next use. */
+static bool
+is_lasting (const Handle *handle)
+{
+  int code = handle->index == NULL ? error_code (handle->failure) : 0;
+  return code == 0 || code == ENOENT || code == EUCLEAN;
+}
+
 /* Opens the index of `owner` anew and keeps it, or the failure to do so. */
 static Handle *
 reopen_index (Store *store, uint32_t owner, bool create, GError **error)
@@ -247,6 +308,8 @@ reopen_index (Store *store, uint32_t owner, bool create, GError **error)
   g_autoptr (Handle) handle = open_index (store, path, create);
   if (create && handle->index != NULL && !layout_own_path (store, path, error))
     return NULL;
+  if (!is_lasting (handle))
+    return g_steal_pointer (&handle);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   insert (store->indexes, &store->index_order, owner, handle_ref (handle), INDEXES_MAX,
           (GDestroyNotify)handle_unref);
@@ -281,19 +344,26 @@ cache_drop_index (Store *store, uint32_t owner)
 
 /* ---- mailboxes ----------------------------------------------------------------------------- */
 
+bool
+mailbox_is_current (const StoreMailbox *self)
+{
+  struct stat st;
+  const char *path = *self->path != '\0' ? self->path : ".";
+  return fstatat (self->store->mail_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+         st.st_dev == self->device && st.st_ino == self->inode;
+}
+
 static StoreMailbox *
 cached_mailbox (Store *store, uint32_t number)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   Entry *entry = find (store->mailboxes, &store->mailbox_order, number);
-  if (entry == NULL)
-    return NULL;
-  struct stat st;
-  const StoreMailbox *mailbox = entry->value;
-  if (fstat (mailbox->fd, &st) == 0 && st.st_nlink > 0)
-    return store_mailbox_ref (entry->value);
-  evict (store->mailboxes, &store->mailbox_order, entry, (GDestroyNotify)store_mailbox_unref);
-  return NULL;
+  StoreMailbox *mailbox = entry != NULL ? store_mailbox_ref (entry->value) : NULL;
+  g_clear_pointer (&locker, g_mutex_locker_free);
+  /* What is not current is replaced by what is opened instead. */
+  if (mailbox != NULL && !mailbox_is_current (mailbox))
+    g_clear_pointer (&mailbox, store_mailbox_unref);
+  return mailbox;
 }
 
 static StoreMailbox *
@@ -310,6 +380,11 @@ open_mailbox (Store *store, uint32_t number, GError **error)
     fail (error, code, "open mailbox '%s': %s", path, g_strerror (errno));
     return NULL;
   }
+  struct stat st;
+  if (fstat (fd, &st) < 0) {
+    fail_errno (error, "stat '%s'", path);
+    return NULL;
+  }
   StoreMailbox *self = g_new0 (StoreMailbox, 1);
   g_atomic_ref_count_init (&self->references);
   g_mutex_init (&self->mutex);
@@ -319,6 +394,8 @@ open_mailbox (Store *store, uint32_t number, GError **error)
   self->kind = node.kind;
   self->path = g_steal_pointer (&path);
   self->fd = g_steal_fd (&fd);
+  self->device = st.st_dev;
+  self->inode = st.st_ino;
   return self;
 }
 
@@ -329,8 +406,11 @@ store_mailbox_open (Store *self, uint32_t number, GError **error)
   if (mailbox != NULL)
     return mailbox;
   mailbox = open_mailbox (self, number, error);
-  if (mailbox == NULL)
+  if (mailbox == NULL) {
+    g_autoptr (GMutexLocker) dropping G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+    drop (self->mailboxes, &self->mailbox_order, number, (GDestroyNotify)store_mailbox_unref);
     return NULL;
+  }
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   insert (self->mailboxes, &self->mailbox_order, number, store_mailbox_ref (mailbox), MAILBOXES_MAX,
           (GDestroyNotify)store_mailbox_unref);

@@ -74,7 +74,10 @@ layout_move (int from_fd, const char *from, int to_fd, const char *to)
     return -1;
   if (linkat (from_fd, from, to_fd, to, 0) < 0)
     return -1;
-  return unlinkat (from_fd, from, 0);
+  /* It is in place: failing now would make the caller put it there again. What is left in tmp/ is
+   * swept away later. */
+  unlinkat (from_fd, from, 0);
+  return 0;
 }
 
 bool
@@ -116,16 +119,29 @@ layout_index_path (Store *store, const char *node_path)
   return g_strdup_printf ("%s/index/%s.sqlite3", store->path, node_path);
 }
 
+/* An empty journal says nothing; every database of ours has one. */
+static bool
+is_empty_journal (const char *path)
+{
+  struct stat st;
+  return g_str_has_suffix (path, "-journal") && lstat (path, &st) == 0 && S_ISREG (st.st_mode) &&
+         st.st_size == 0;
+}
+
 bool
 layout_keep_damaged (const char *path, GError **error)
 {
   static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
   g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
-  g_autofree char *stamp = g_date_time_format (now, "%Y%m%dT%H%M%S");
+  /* With microseconds: it may happen again within the second. */
+  g_autofree char *stamp = g_date_time_format (now, "%Y%m%dT%H%M%S.%f");
   for (size_t i = 0; i < G_N_ELEMENTS (suffixes); i++) {
     g_autofree char *from = g_strconcat (path, suffixes[i], NULL);
     g_autofree char *to = g_strdup_printf ("%s.damaged-%s%s", path, stamp, suffixes[i]);
-    if (renameat2 (AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
+    int moved = is_empty_journal (from)
+                    ? unlink (from)
+                    : renameat2 (AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (moved < 0 && errno != ENOENT)
       return fail_errno (error, "keep %s as %s", from, to);
   }
   return true;

@@ -36,8 +36,13 @@ lock_user (Store *store, uint32_t owner, GError **error)
     fail (error, EROFS, "the store %s is open read only", store->path);
     return -1;
   }
-  g_autoptr (StoreMailbox) directory = store_mailbox_open (store, owner, error);
-  return directory != NULL ? lock_directory (directory->fd, directory->path, error) : -1;
+  /* The directory may be replaced by another while this waits: then the lock is on nothing. */
+  for (;;) {
+    g_autoptr (StoreMailbox) directory = store_mailbox_open (store, owner, error);
+    auto_fd lock = directory != NULL ? lock_directory (directory->fd, directory->path, error) : -1;
+    if (lock < 0 || mailbox_is_current (directory))
+      return g_steal_fd (&lock);
+  }
 }
 
 int
@@ -48,6 +53,25 @@ lock_store (Store *store, GError **error)
     return -1;
   }
   return lock_directory (store->mail_fd, "mail", error);
+}
+
+int
+lock_list (Store *store, Handle **out_list, GError **error)
+{
+  for (;;) {
+    g_autoptr (Handle) list = cache_list (store, error);
+    auto_fd lock = list != NULL ? lock_store (store, error) : -1;
+    if (lock < 0)
+      return -1;
+    if (list->failure != NULL) {
+      g_propagate_error (error, g_error_copy (list->failure));
+      return -1;
+    }
+    if (list_is_current (list->list)) {
+      *out_list = g_steal_pointer (&list);
+      return g_steal_fd (&lock);
+    }
+  }
 }
 
 /* How often lock_import() looks again, and how long it waits before. */
@@ -105,14 +129,18 @@ lock_import (Store *store, uint32_t owner, GError **error)
   }
 }
 
-/* The store's own state; without one (a store restored without attributes) the defaults. */
+/* The store's own state; without one that makes sense (a store restored without attributes) the
+ * defaults. */
 static bool
 read_state (Store *store, StoreState *out, GError **error)
 {
   bool found = false;
+  g_autoptr (GError) failure = NULL;
   *out = (StoreState){.next_number = 1, .epoch = 1};
-  if (!store_state_read (store->mail_fd, out, &found, error))
+  if (!store_state_read (store->mail_fd, out, &found, &failure) && failure->code != EBADMSG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
     return false;
+  }
   out->next_number = MAX (out->next_number, 1);
   out->epoch = MAX (out->epoch, 1);
   return true;

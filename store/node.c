@@ -9,13 +9,19 @@
 #define DEFAULT_DOMAIN "local"
 #define USERS          "user"
 #define SHARED         "shared"
+#define INBOX          "INBOX"
 
 /* What a user may be called: the index is named after it, with ".sqlite3-journal" at the end. */
 #define USER_BYTES_MAX 239u
 
-/* Deeper trees are not made: their paths would come near PATH_MAX. */
-#define DEPTH_MAX      64u
+/* Longer paths are not made: they would come near PATH_MAX. */
 #define PATH_BYTES_MAX 3072u
+
+/* What runs deeper than any path in the list runs in a ring. */
+#define LIST_DEPTH_MAX 4096u
+
+/* How often a node is made again when the list goes away under it. */
+#define ATTEMPTS_MAX 3
 
 void
 store_node_clear (StoreNode *node)
@@ -71,6 +77,60 @@ node_child_kind (StoreNodeKind parent, const char *name)
 
 /* ---- by number and by name ----------------------------------------------------------------- */
 
+/* A question to the list, and the answer. */
+typedef struct {
+  uint32_t number; /* the node, or the parent */
+  const char *name;
+  ListNode *rows;
+  size_t capacity, count;
+  bool found;
+  char *path;
+} Query;
+typedef bool (*QueryFunc) (List *list, Query *query, GError **error);
+
+/* Asks; when the list turns out to be damaged, once more the one that takes its place. */
+static bool
+ask (Store *self, QueryFunc read, Query *query, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) list = cache_list (self, error);
+  if (list == NULL)
+    return false;
+  if (read (list->list, query, &failure))
+    return true;
+  if (failure->code != EUCLEAN) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  g_autoptr (Handle) fresh = cache_renew_list (self, list, error);
+  return fresh != NULL && read (fresh->list, query, error);
+}
+
+static bool
+read_node (List *list, Query *query, GError **error)
+{
+  return list_get (list, query->number, query->rows, &query->found, error);
+}
+
+static bool
+read_child (List *list, Query *query, GError **error)
+{
+  return list_find (list, query->number, query->name, query->rows, &query->found, error);
+}
+
+static bool
+read_children (List *list, Query *query, GError **error)
+{
+  return list_children (list, query->number, query->name, query->rows, query->capacity,
+                        &query->count, error);
+}
+
+static bool
+read_path (List *list, Query *query, GError **error)
+{
+  return list_node_path (list, query->number, &query->path, error);
+}
+
 bool
 store_node_get (Store *self, uint32_t number, StoreNode *out, GError **error)
 {
@@ -78,12 +138,11 @@ store_node_get (Store *self, uint32_t number, StoreNode *out, GError **error)
     *out = root_node ();
     return true;
   }
-  g_autoptr (Handle) list = cache_list (self, error);
   ListNode row;
-  bool found;
-  if (list == NULL || !list_get (list->list, number, &row, &found, error))
+  Query query = {.number = number, .rows = &row};
+  if (!ask (self, read_node, &query, error))
     return false;
-  if (!found)
+  if (!query.found)
     return fail (error, ENOENT, "no mailbox with number %u", number);
   *out = from_list (&row);
   return true;
@@ -93,12 +152,13 @@ bool
 store_node_find (Store *self, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
                  GError **error)
 {
-  g_autoptr (Handle) list = cache_list (self, error);
   ListNode row;
-  if (list == NULL || !list_find (list->list, parent, name, &row, out_found, error))
+  Query query = {.number = parent, .name = name, .rows = &row};
+  if (!ask (self, read_child, &query, error))
     return false;
-  if (*out_found)
+  if (query.found)
     *out = from_list (&row);
+  *out_found = query.found;
   return true;
 }
 
@@ -106,14 +166,13 @@ bool
 store_node_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
                      size_t capacity, size_t *out_count, GError **error)
 {
-  g_autoptr (Handle) list = cache_list (self, error);
   g_autofree ListNode *rows = g_new (ListNode, capacity);
-  size_t count;
-  if (list == NULL || !list_children (list->list, parent, after, rows, capacity, &count, error))
+  Query query = {.number = parent, .name = after, .rows = rows, .capacity = capacity};
+  if (!ask (self, read_children, &query, error))
     return false;
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < query.count; i++)
     out[i] = from_list (&rows[i]);
-  *out_count = count;
+  *out_count = query.count;
   return true;
 }
 
@@ -133,33 +192,31 @@ store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **er
 bool
 list_node_path (List *list, uint32_t number, char **out_path, GError **error)
 {
-  GString *path = g_string_new (NULL);
+  g_autofree char *path = g_strdup ("");
   uint32_t current = number;
   for (unsigned depth = 0; current != STORE_ROOT; depth++) {
     g_auto (ListNode) node = {0};
     bool found = false;
-    if (!list_get (list, current, &node, &found, error) || !found || depth > 4096) {
-      g_string_free (path, TRUE);
-      if (found || error == NULL || *error != NULL)
-        return false;
-      return fail (error, current == number ? ENOENT : EUCLEAN, "no mailbox with number %u",
-                   current);
-    }
-    if (path->len > 0)
-      g_string_prepend_c (path, '/');
-    g_string_prepend (path, node.name);
+    if (!list_get (list, current, &node, &found, error))
+      return false;
+    if (!found && current == number)
+      return fail (error, ENOENT, "no mailbox with number %u", number);
+    if (!found || depth > LIST_DEPTH_MAX)
+      return fail (error, EUCLEAN, "mailbox %u is not below the root", number);
+    char *longer = g_strconcat (node.name, *path != '\0' ? "/" : "", path, NULL);
+    g_free (path);
+    path = longer;
     current = node.parent;
   }
-  *out_path = g_string_free (path, FALSE);
+  *out_path = g_steal_pointer (&path);
   return true;
 }
 
 char *
 store_node_path (Store *self, uint32_t number, GError **error)
 {
-  g_autoptr (Handle) list = cache_list (self, error);
-  char *path = NULL;
-  return list != NULL && list_node_path (list->list, number, &path, error) ? path : NULL;
+  Query query = {.number = number};
+  return ask (self, read_path, &query, error) ? query.path : NULL;
 }
 
 char *
@@ -197,15 +254,20 @@ insert_levels (GPtrArray *levels, const char *domain, const char *second)
   g_ptr_array_insert (levels, 0, g_strdup (domain));
 }
 
-/* Cuts "NAME@DOMAIN" at its last '@' and returns the domain, or the default one. */
+/* Cuts "NAME@DOMAIN" at its last '@' and returns the domain, or the default one. In DNS case does
+ * not matter; what is there in that very spelling comes first. */
 static char *
-take_domain (char *name)
+take_domain (Store *self, char *name)
 {
   char *at = strrchr (name, '@');
   if (at == NULL)
     return g_strdup (DEFAULT_DOMAIN);
   *at = '\0';
-  return g_strdup (at + 1);
+  g_auto (StoreNode) domain = {0};
+  bool found = false;
+  if (store_node_find (self, STORE_ROOT, at + 1, &domain, &found, NULL) && found)
+    return g_strdup (at + 1);
+  return g_ascii_strdown (at + 1, -1);
 }
 
 /* Turns any spelling into the names from the root down, one a level. */
@@ -234,20 +296,31 @@ spelling_levels (Store *self, const char *spelling)
       return levels;
     second = USERS;
   }
-  g_autofree char *domain = take_domain (first);
+  g_autofree char *domain = take_domain (self, first);
   insert_levels (levels, domain, second);
   return levels;
 }
 
+/* Any spelling of INBOX means the one (RFC 3501, 5.1). */
+static const char *
+fold_inbox (const StoreNode *parent, const char *name)
+{
+  bool inbox = parent->kind == STORE_NODE_USER && g_ascii_strcasecmp (name, INBOX) == 0;
+  return inbox ? INBOX : name;
+}
+
 /* A child by its name on disk, or by its plain name. */
 static bool
-find_child (Store *self, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
+find_child (Store *self, const StoreNode *parent, const char *name, StoreNode *out, bool *out_found,
             GError **error)
 {
-  if (!store_node_find (self, parent, name, out, out_found, error) || *out_found)
-    return error == NULL || *error == NULL;
+  name = fold_inbox (parent, name);
+  if (!store_node_find (self, parent->number, name, out, out_found, error))
+    return false;
+  if (*out_found)
+    return true;
   g_autofree char *escaped = store_name_escape (name, NULL);
-  return store_node_find (self, parent, escaped, out, out_found, error);
+  return store_node_find (self, parent->number, escaped, out, out_found, error);
 }
 
 /* Follows `levels` down from `out` as far as there are nodes; `*out_depth` says how far. */
@@ -259,7 +332,7 @@ descend (Store *self, char *const *levels, unsigned count, StoreNode *out, unsig
   for (; depth < count; depth++) {
     StoreNode child = {0};
     bool found = false;
-    if (!find_child (self, out->number, levels[depth], &child, &found, error))
+    if (!find_child (self, out, levels[depth], &child, &found, error))
       return false;
     if (!found)
       break;
@@ -348,21 +421,20 @@ adopt (Store *self, int parent_fd, List *list, NewNode *new_node, const char *na
 
 /* Makes the directory and its row; the store lock is held. */
 static bool
-make_locked (Store *self, const StoreNode *parent, StoreNodeKind kind, const char *disk_name,
-             const char *full_name, StoreNode *out, GError **error)
+make_locked (Store *self, List *list, const StoreMailbox *parent, StoreNodeKind kind,
+             const char *disk_name, const char *full_name, GError **error)
 {
-  g_autoptr (StoreMailbox) directory = store_mailbox_open (self, parent->number, error);
-  g_autoptr (Handle) list = directory != NULL ? cache_list (self, error) : NULL;
   NewNode node = {.store = self, .kind = kind};
   node.state.uidnext = 1;
   node.state.full_name = g_strdup (full_name);
   g_autoptr (GError) failure = NULL;
-  bool made = list != NULL &&
-              store_numbers_take (self, 1, 1, &node.state.number, &node.state.uidvalidity, error);
-  if (made &&
-      !layout_make_directory (self, directory->fd, disk_name, prepare_node, &node, &failure)) {
+  uint32_t highest;
+  bool made =
+      list_highest (list, &highest, error) &&
+      store_numbers_take (self, 1, highest + 1, &node.state.number, &node.state.uidvalidity, error);
+  if (made && !layout_make_directory (self, parent->fd, disk_name, prepare_node, &node, &failure)) {
     made = error_code (failure) == EEXIST
-               ? adopt (self, directory->fd, list->list, &node, disk_name, error)
+               ? adopt (self, parent->fd, list, &node, disk_name, error)
                : (g_propagate_error (error, g_steal_pointer (&failure)), false);
   }
   bool owns = kind == STORE_NODE_USER || kind == STORE_NODE_SHARED;
@@ -374,21 +446,47 @@ make_locked (Store *self, const StoreNode *parent, StoreNodeKind kind, const cha
                   .name = (char *)disk_name,
                   .full_name = node.state.full_name,
                   .special_use = node.state.special_use};
-  g_autoptr (ListWrite) write = made ? list_write_begin (list->list, error) : NULL;
-  made = write != NULL && list_write_node (write, &row, error) && list_write_commit (write, error);
-  g_clear_pointer (&write, list_write_free);
-  if (made) {
+  g_autoptr (ListWrite) write = made ? list_write_begin (list, error) : NULL;
+  made =
+      write != NULL && list_write_new_node (write, &row, error) && list_write_commit (write, error);
+  if (made)
     change_note (self, parent->number, 0);
-    made = store_node_get (self, row.number, out, error);
-  }
   node_state_clear (&node.state);
   return made;
+}
+
+/* Makes the node unless it is there. ESTALE: the list, or the parent, was removed meanwhile. */
+static bool
+make_node (Store *self, const StoreNode *parent, StoreNodeKind kind, const char *disk_name,
+           const char *full_name, StoreNode *out, GError **error)
+{
+  g_autoptr (Handle) list = NULL;
+  g_autoptr (StoreMailbox) directory = store_mailbox_open (self, parent->number, error);
+  auto_fd lock = directory != NULL ? lock_list (self, &list, error) : -1;
+  if (lock < 0)
+    return false;
+  if (!mailbox_is_current (directory))
+    return fail (error, ESTALE, "'%s' was removed or replaced", directory->path);
+  ListNode row;
+  bool found = false;
+  if (!list_find (list->list, parent->number, disk_name, &row, &found, error))
+    return false;
+  if (!found && (!make_locked (self, list->list, directory, kind, disk_name, full_name, error) ||
+                 !list_find (list->list, parent->number, disk_name, &row, &found, error)))
+    return false;
+  if (!found)
+    return fail (error, EUCLEAN, "the mailbox list lost '%s'", disk_name);
+  *out = from_list (&row);
+  return true;
 }
 
 static bool
 make_child (Store *self, const StoreNode *parent, const char *name, StoreNode *out, GError **error)
 {
+  name = fold_inbox (parent, name);
   StoreNodeKind kind = node_child_kind (parent->kind, name);
+  if (kind == STORE_NODE_DOMAIN && strcmp (name, NODE_LOST_FOUND) == 0)
+    return fail (error, EINVAL, "'" NODE_LOST_FOUND "' cannot be a domain");
   if (kind == STORE_NODE_ROOT)
     return fail (error, EINVAL, "a domain holds only '" USERS "' and '" SHARED "', not '%s'", name);
   if (*name == '\0' || strlen (name) > 4096)
@@ -406,12 +504,16 @@ make_child (Store *self, const StoreNode *parent, const char *name, StoreNode *o
     return false;
   if (strlen (path) + strlen (disk_name) > PATH_BYTES_MAX)
     return fail (error, ENAMETOOLONG, "mailbox '%s' lies too deep", disk_name);
-  auto_fd lock = lock_store (self, error);
-  bool found = false;
-  if (lock < 0 || !store_node_find (self, parent->number, disk_name, out, &found, error))
-    return false;
-  return found || make_locked (self, parent, kind, disk_name,
-                               lossy && disk_name == escaped ? name : NULL, out, error);
+  const char *full_name = lossy && disk_name == escaped ? name : NULL;
+  for (int attempt = 1;; attempt++) {
+    g_autoptr (GError) failure = NULL;
+    if (make_node (self, parent, kind, disk_name, full_name, out, &failure))
+      return true;
+    if (failure->code != ESTALE || attempt == ATTEMPTS_MAX) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+  }
 }
 
 /* Gives a new mailbox its row, and takes note that its parent's directory changed only by it. An
@@ -431,12 +533,25 @@ index_child (Store *self, const StoreNode *child)
     index_write_commit (write, NULL);
 }
 
+/* How many names a path has. */
+static unsigned
+path_depth (const char *path)
+{
+  unsigned depth = *path != '\0';
+  for (const char *c = path; *c != '\0'; c++)
+    depth += *c == '/';
+  return depth;
+}
+
 /* Makes what is missing of `levels` below `node`, which becomes the last of them. */
 static bool
 make_all (Store *self, StoreNode *node, char *const *levels, unsigned count, GError **error)
 {
-  if (count > DEPTH_MAX)
-    return fail (error, ENAMETOOLONG, "more than %u levels of mailboxes", DEPTH_MAX);
+  g_autofree char *path = count > 0 ? store_node_path (self, node->number, error) : NULL;
+  if (count > 0 && path == NULL)
+    return false;
+  if (count > 0 && path_depth (path) + count > NODE_DEPTH_MAX)
+    return fail (error, ENAMETOOLONG, "more than %u levels of mailboxes", NODE_DEPTH_MAX);
   for (unsigned i = 0; i < count; i++) {
     StoreNode child = {0};
     if (!make_child (self, node, levels[i], &child, error))
@@ -459,7 +574,7 @@ store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GError 
     return false;
   bool user = levels->len == 3 && strcmp (levels->pdata[1], USERS) == 0;
   if (user) {
-    g_ptr_array_add (levels, g_strdup ("INBOX"));
+    g_ptr_array_add (levels, g_strdup (INBOX));
     unsigned more = 0;
     if (depth == 3 && !descend (self, (char *const *)levels->pdata + 3, 1, &node, &more, error))
       return false;

@@ -3,8 +3,9 @@
  * The mailbox list, made again from the directories below mail/.
  *
  * The walk collects every directory with the state that stands on it. Only when all are known are
- * numbers given to those that have none, or one that another directory has too: a number that is in
- * use anywhere is never given out. Then the list is brought in line in one transaction.
+ * numbers given to those that have none, or one that another directory has too: the one that the
+ * list knows, else a new one, and never one that is in use anywhere. Then the list is brought in
+ * line in one transaction.
  */
 #include "store/internal.h"
 
@@ -14,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEPTH_MAX 64u
-
 /* A directory that was found. */
 typedef struct {
   guint parent; /* its place in Walk.found, plus 1; 0: mail/ itself */
@@ -23,6 +22,7 @@ typedef struct {
   StoreNodeKind kind;
   char *name, *path;
   NodeState state; /* number 0: it needs one */
+  bool unwritten;  /* the state is not, or not so, on the directory */
 } Found;
 
 typedef struct {
@@ -31,8 +31,9 @@ typedef struct {
   bool dry_run;
   GPtrArray *found;    /* of Found; parents come before their children */
   GHashTable *numbers; /* number -> Found: who has it */
-  uint32_t highest;
-  RelistFunc report; /* may be NULL */
+  GArray *deep;        /* of ListNode: rows of directories that lie too deep to be looked at */
+  uint32_t highest;    /* number on any directory or in the list */
+  RelistFunc report;   /* may be NULL */
   void *data;
 } Walk;
 
@@ -61,13 +62,35 @@ compare_names (gconstpointer a, gconstpointer b)
   return strcmp (*(char *const *)a, *(char *const *)b);
 }
 
+/* Whether `name` is a directory; what is not there any more is none. */
 static bool
-is_directory (int fd, const struct dirent *entry)
+is_directory (int fd, const char *name, bool *out_is, GError **error)
 {
   struct stat st;
-  if (entry->d_type != DT_UNKNOWN)
-    return entry->d_type == DT_DIR;
-  return fstatat (fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR (st.st_mode);
+  if (fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+    *out_is = false;
+    return errno == ENOENT || fail_errno (error, "stat '%s'", name);
+  }
+  *out_is = S_ISDIR (st.st_mode);
+  return true;
+}
+
+/* Adds the names of the directories in `directory`. */
+static bool
+read_names (DIR *directory, bool top, GPtrArray *names, GError **error)
+{
+  struct dirent *entry;
+  for (errno = 0; (entry = readdir (directory)) != NULL; errno = 0) {
+    const char *name = entry->d_name;
+    bool is = entry->d_type == DT_DIR;
+    if (name[0] == '.' || (top && strcmp (name, NODE_LOST_FOUND) == 0))
+      continue;
+    if (entry->d_type == DT_UNKNOWN && !is_directory (dirfd (directory), name, &is, error))
+      return false;
+    if (is)
+      g_ptr_array_add (names, g_strdup (name));
+  }
+  return errno == 0 || fail_errno (error, "read directory");
 }
 
 /* The names of the directories in a directory, sorted; the store's own are left out. */
@@ -81,15 +104,15 @@ child_names (Walk *walk, const char *path, bool top, GError **error)
     return NULL;
   }
   fd = -1;
-  GPtrArray *names = g_ptr_array_new_with_free_func (g_free);
-  for (struct dirent *entry; (entry = readdir (directory)) != NULL;) {
-    bool ours = entry->d_name[0] == '.' || (top && strcmp (entry->d_name, "lost+found") == 0);
-    if (!ours && is_directory (dirfd (directory), entry))
-      g_ptr_array_add (names, g_strdup (entry->d_name));
-  }
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  bool complete = read_names (directory, top, names, error);
   closedir (directory);
+  if (!complete) {
+    fail_prefix (error, "'%s'", path);
+    return NULL;
+  }
   g_ptr_array_sort (names, compare_names);
-  return names;
+  return g_steal_pointer (&names);
 }
 
 /* Two directories say that they have one number, as after a copy: the one that the list knows under
@@ -146,7 +169,7 @@ add_children (Walk *walk, guint parent, GError **error)
 {
   const Found *above = parent > 0 ? walk->found->pdata[parent - 1] : NULL;
   StoreNodeKind kind = above != NULL ? above->kind : STORE_NODE_ROOT;
-  if (above != NULL && above->depth >= DEPTH_MAX) {
+  if (above != NULL && above->depth >= NODE_DEPTH_MAX) {
     tell (walk, STORE_PROBLEM_STRAY, 0, above->path, "lies too deep to be looked into");
     return true;
   }
@@ -175,22 +198,117 @@ add_children (Walk *walk, guint parent, GError **error)
 
 /* ---- numbers ------------------------------------------------------------------------------- */
 
+/* The node whose index has the rows of what was found; NULL: none has. */
+static const Found *
+owner_of (const Walk *walk, const Found *found)
+{
+  while (found->kind == STORE_NODE_MAILBOX)
+    found = walk->found->pdata[found->parent - 1];
+  return found->kind == STORE_NODE_USER || found->kind == STORE_NODE_SHARED ? found : NULL;
+}
+
+/* The mailbox's row in its user's index. The index is opened apart from the cache, which would ask
+ * for the list. */
+static bool
+indexed (const Walk *walk, const Found *found, IndexMailbox *out)
+{
+  g_autofree char *path = layout_index_path (walk->store, owner_of (walk, found)->path);
+  g_autoptr (Index) index = index_open (path, 0, NULL);
+  bool has_row = false;
+  return index != NULL && index_mailbox_get (index, found->state.number, out, &has_row, NULL) &&
+         has_row;
+}
+
+/* Raises `*uidnext` above every message in the directory `path` below `fd`. */
+static bool
+cover_uids (int fd, const char *path, uint32_t *uidnext, GError **error)
+{
+  g_autoptr (GArray) uids = layout_uids (fd, path, NULL, error);
+  if (uids != NULL && uids->len > 0)
+    *uidnext = MAX (*uidnext, g_array_index (uids, uint32_t, uids->len - 1) + 1);
+  return uids != NULL;
+}
+
+/* What a mailbox that lost its state goes on with: what its user's index remembers, else
+ * `uidvalidity`, which is new. */
+static bool
+make_state (Walk *walk, int fd, Found *found, uint32_t uidvalidity, GError **error)
+{
+  IndexMailbox row = {.uidvalidity = uidvalidity, .uidnext = 1};
+  if (!indexed (walk, found, &row))
+    tell (walk, STORE_PROBLEM_BAD_STATE, found->state.number, found->path,
+          "it gets a new UIDVALIDITY");
+  found->state.uidvalidity = row.uidvalidity;
+  found->state.uidnext = row.uidnext;
+  found->state.modseq = row.highestmodseq;
+  bool has_expunged = false;
+  return cover_uids (fd, "", &found->state.uidnext, error) &&
+         is_directory (fd, LAYOUT_EXPUNGED, &has_expunged, error) &&
+         (!has_expunged || cover_uids (fd, LAYOUT_EXPUNGED, &found->state.uidnext, error));
+}
+
 static bool
 write_state (Walk *walk, Found *found, uint32_t uidvalidity, GError **error)
 {
   auto_fd fd = layout_open (walk->store->mail_fd, found->path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0)
     return fail_errno (error, "open directory '%s'", found->path);
-  if (found->kind == STORE_NODE_MAILBOX && found->state.uidvalidity == 0) {
-    g_autoptr (GArray) uids = layout_uids (fd, "", NULL, error);
-    if (uids == NULL)
-      return false;
-    found->state.uidvalidity = uidvalidity;
-    found->state.uidnext = uids->len > 0 ? g_array_index (uids, uint32_t, uids->len - 1) + 1 : 1;
-  }
+  if (found->kind == STORE_NODE_MAILBOX && found->state.uidvalidity == 0 &&
+      !make_state (walk, fd, found, uidvalidity, error))
+    return fail_prefix (error, "%s", found->path);
   if (!node_state_write (walk->store, fd, found->kind, &found->state, error))
     return fail_prefix (error, "%s", found->path);
   return fsync (fd) == 0 || fail_errno (error, "sync '%s'", found->path);
+}
+
+/* A directory without a number that the list knows by its name keeps the one it has there, unless
+ * another directory says that the number is its own. */
+static bool
+recall (Walk *walk, Found *found, GError **error)
+{
+  const Found *parent = found->parent > 0 ? walk->found->pdata[found->parent - 1] : NULL;
+  g_auto (ListNode) row = {0};
+  bool known = false;
+  if (parent != NULL && parent->state.number == 0)
+    return true;
+  if (!list_find (walk->list, parent != NULL ? parent->state.number : STORE_ROOT, found->name, &row,
+                  &known, error))
+    return false;
+  gpointer key = GUINT_TO_POINTER (row.number);
+  if (!known || row.kind != (ListKind)found->kind || g_hash_table_contains (walk->numbers, key))
+    return true;
+  g_hash_table_insert (walk->numbers, key, found);
+  found->state.number = row.number;
+  if (found->kind == STORE_NODE_MAILBOX && found->state.uidvalidity == 0) {
+    found->state.subscribed = row.subscribed;
+    found->state.special_use = g_steal_pointer (&row.special_use);
+    found->state.full_name = g_steal_pointer (&row.full_name);
+  }
+  return true;
+}
+
+/* Whether the store's counter would give out a number that is in use. */
+static bool
+counter_is_low (Walk *walk, bool *out_low, GError **error)
+{
+  StoreState state = {0};
+  bool found = false;
+  uint32_t listed;
+  g_autoptr (GError) failure = NULL;
+  if (!list_highest (walk->list, &listed, error))
+    return false;
+  walk->highest = MAX (walk->highest, listed);
+  if (!store_state_read (walk->store->mail_fd, &state, &found, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  *out_low = state.next_number <= walk->highest && walk->highest > 0;
+  if (*out_low)
+    tell (walk, STORE_PROBLEM_BAD_STATE, STORE_ROOT, "",
+          found ? "the counter of mailbox numbers is too low"
+                : "the counter of mailbox numbers is lost");
+  return true;
 }
 
 /* Gives a number to every directory that has none. Where nothing may be written the numbers are
@@ -198,21 +316,27 @@ write_state (Walk *walk, Found *found, uint32_t uidvalidity, GError **error)
 static bool
 give_numbers (Walk *walk, GError **error)
 {
-  guint missing = 0;
-  for (guint i = 0; i < walk->found->len; i++)
-    missing += ((Found *)walk->found->pdata[i])->state.number == 0;
-  if (missing == 0)
-    return true;
+  guint missing = 0, unwritten = 0;
+  bool low = false;
+  if (!counter_is_low (walk, &low, error))
+    return false;
+  for (guint i = 0; i < walk->found->len; i++) {
+    Found *found = walk->found->pdata[i];
+    found->unwritten = found->state.number == 0;
+    if (found->unwritten && !recall (walk, found, error))
+      return false;
+    missing += found->state.number == 0;
+    unwritten += found->unwritten;
+  }
   uint32_t first = STORE_NUMBER_MAX - missing + 1, uidvalidity = 1;
-  if (!walk->dry_run &&
+  if (!walk->dry_run && (low || unwritten > 0) &&
       !store_numbers_take (walk->store, missing, walk->highest + 1, &first, &uidvalidity, error))
     return false;
   for (guint i = 0; i < walk->found->len; i++) {
     Found *found = walk->found->pdata[i];
-    if (found->state.number != 0)
-      continue;
-    found->state.number = first++;
-    if (!walk->dry_run && !write_state (walk, found, uidvalidity, error))
+    if (found->state.number == 0)
+      found->state.number = first++;
+    if (found->unwritten && !walk->dry_run && !write_state (walk, found, uidvalidity, error))
       return false;
   }
   return true;
@@ -234,27 +358,33 @@ is_listed (List *list, const ListNode *node, bool *out_listed, GError **error)
   return true;
 }
 
-static uint32_t
-owner_of (const Walk *walk, const Found *found)
-{
-  while (found->kind == STORE_NODE_MAILBOX)
-    found = walk->found->pdata[found->parent - 1];
-  bool owns = found->kind == STORE_NODE_USER || found->kind == STORE_NODE_SHARED;
-  return owns ? found->state.number : 0;
-}
-
 static ListNode
 row_of (const Walk *walk, const Found *found)
 {
   const Found *parent = found->parent > 0 ? walk->found->pdata[found->parent - 1] : NULL;
+  const Found *owner = owner_of (walk, found);
   return (ListNode){.number = found->state.number,
                     .parent = parent != NULL ? parent->state.number : STORE_ROOT,
-                    .owner = owner_of (walk, found),
+                    .owner = owner != NULL ? owner->state.number : 0,
                     .kind = (ListKind)found->kind,
                     .subscribed = found->state.subscribed,
                     .name = found->name,
                     .full_name = found->state.full_name,
                     .special_use = found->state.special_use};
+}
+
+/* Whether the directory of a row that the walk did not come across is there, too deep for it. */
+static bool
+lies_deep (const Walk *walk, List *list, const ListNode *row, bool *out_deep, GError **error)
+{
+  const Found *parent = g_hash_table_lookup (walk->numbers, GUINT_TO_POINTER (row->parent));
+  bool below = parent != NULL && parent->depth >= NODE_DEPTH_MAX;
+  for (guint i = 0; i < walk->deep->len && !below; i++)
+    below = g_array_index (walk->deep, ListNode, i).number == row->parent;
+  g_autofree char *path = NULL;
+  *out_deep = false;
+  return !below || (list_node_path (list, row->number, &path, error) &&
+                    is_directory (walk->store->mail_fd, path, out_deep, error));
 }
 
 /* Rows of `parent` whose directory is gone: their numbers. */
@@ -268,9 +398,16 @@ collect_gone (const Walk *walk, List *list, uint32_t parent, GArray *gone, GErro
       return false;
     bool going = true;
     for (size_t i = 0; i < count && going; i++) {
-      if (!g_hash_table_contains (walk->numbers, GUINT_TO_POINTER (page[i].number)))
+      bool there = g_hash_table_contains (walk->numbers, GUINT_TO_POINTER (page[i].number));
+      bool deep = false;
+      going = there || lies_deep (walk, list, &page[i], &deep, error);
+      if (going && !there && !deep)
         g_array_append_val (gone, page[i].number);
-      else
+      if (deep) {
+        g_array_append_val (walk->deep, page[i]);
+        page[i] = (ListNode){.number = page[i].number, .name = g_strdup (page[i].name)};
+      }
+      if (going && (there || deep))
         going = collect_gone (walk, list, page[i].number, gone, error);
     }
     g_free (after);
@@ -310,7 +447,8 @@ count_unlisted (const Walk *walk, List *list, guint *out_count, GError **error)
       continue;
     ++*out_count;
     tell (walk, STORE_PROBLEM_NO_LIST_ENTRY, row.number, found->path,
-          "the mailbox list does not know it");
+          walk->dry_run ? "the mailbox list does not know it; reconstruct -m adds it"
+                        : "the mailbox list does not know it");
   }
   return true;
 }
@@ -326,6 +464,10 @@ write_list (const Walk *walk, List *list, GError **error)
   for (guint i = 0; i < walk->found->len; i++) {
     ListNode row = row_of (walk, walk->found->pdata[i]);
     if (!list_write_node (write, &row, error))
+      return false;
+  }
+  for (guint i = 0; i < walk->deep->len; i++) {
+    if (!list_write_node (write, &g_array_index (walk->deep, ListNode, i), error))
       return false;
   }
   return list_write_commit (write, error);
@@ -356,18 +498,30 @@ relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GE
 {
   g_autoptr (GPtrArray) directories = g_ptr_array_new_with_free_func (found_free);
   g_autoptr (GHashTable) numbers = g_hash_table_new (NULL, NULL);
+  g_autoptr (GArray) deep = g_array_new (FALSE, FALSE, sizeof (ListNode));
+  g_array_set_clear_func (deep, (GDestroyNotify)list_node_clear);
   Walk walk = {.store = store,
                .list = list,
                .dry_run = dry_run,
                .found = directories,
                .numbers = numbers,
+               .deep = deep,
                .report = found,
                .data = data};
   for (guint i = 0; i <= directories->len; i++) {
     if (!add_children (&walk, i, error))
       return false;
   }
-  return give_numbers (&walk, error) && update_list (&walk, error);
+  g_autoptr (GError) failure = NULL;
+  if (give_numbers (&walk, &failure) && update_list (&walk, &failure))
+    return true;
+  /* Who only looks is told about a damaged list as about anything else. */
+  if (dry_run && error_code (failure) == EUCLEAN && !list_verify (list, NULL)) {
+    tell (&walk, STORE_PROBLEM_BAD_INDEX, STORE_ROOT, "", failure->message);
+    return true;
+  }
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
 }
 
 List *
@@ -377,18 +531,22 @@ relist_replace (Store *store, const char *path, RelistFunc found, void *data, GE
   if (lock < 0)
     return NULL;
   /* Another process may have done it while this one waited. */
-  List *other = list_open (path, 0, NULL);
-  if (other != NULL)
-    return other;
+  g_autoptr (List) other = list_open (path, 0, NULL);
+  if (other != NULL && list_verify (other, NULL))
+    return g_steal_pointer (&other);
+  g_clear_pointer (&other, list_close);
   g_autofree char *fresh = g_strdup_printf ("%s.new", path);
+  g_autofree char *journal = g_strconcat (fresh, "-journal", NULL);
   unlink (fresh);
   g_autoptr (List) list = list_open (fresh, INDEX_CREATE, error);
-  if (list == NULL || !layout_own_path (store, fresh, error) ||
-      !relist (store, list, false, found, data, error) || !layout_keep_damaged (path, error))
-    return NULL;
+  bool made = list != NULL && layout_own_path (store, fresh, error) &&
+              relist (store, list, false, found, data, error) && layout_keep_damaged (path, error);
   g_clear_pointer (&list, list_close);
-  g_autofree char *journal = g_strconcat (fresh, "-journal", NULL);
   unlink (journal);
+  if (!made) {
+    unlink (fresh);
+    return NULL;
+  }
   if (rename (fresh, path) < 0 || fsync (store->fd) < 0) {
     fail_errno (error, "put %s into place", path);
     return NULL;

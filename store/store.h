@@ -487,7 +487,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreImportResult, store_import_result_clear)
  * so an interrupted import is simply run again. `progress` may be NULL; it is called from the calling
  * thread, at most some times a second, and stops the import by returning false (ECANCELED). A message
  * that cannot be read is counted and named in the warnings, and the rest goes on; what stops all is
- * ENOSPC, EDQUOT, EIO on the store's side, EACCES. */
+ * ENOSPC, EDQUOT, EIO on the store's side, EACCES; EBUSY while another import into that user runs. `out`
+ * is filled on failure as well: what was committed stays. */
 typedef bool (*StoreImportFunc) (const StoreProgress *progress, void *user_data);
 bool store_import (Store *self, const StoreImport *import, StoreImportFunc progress,
                    void *user_data, StoreImportResult *out, GError **error);

@@ -1,22 +1,30 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# From a fresh Debian 12 to a mounted mail store, as root:
-#
-#   contrib/quickstart.sh [MAIL [MOUNTPOINT]]
-#
-# MAIL is a Maildir, an mbox file, a message file, or a directory of mbox files or of *.eml files;
-# without it some sample messages are brought in. MOUNTPOINT is /mnt/mailfs unless it is given. The
-# store is $MAILSTORE, or /var/lib/mailfs. MAIL is copied and stays as it is. Running it again does only
-# what is left to do.
-#
-# With $MAILFS_BUILD nothing is installed or built: the programs are taken from that build directory.
+# From a fresh Debian 12 to a mounted mail store; see usage below. With $MAILFS_BUILD nothing is
+# installed or built: the programs are taken from that build directory.
 set -euo pipefail
 
 packages=(gcc libc6-dev cmake make pkg-config libglib2.0-dev libsqlite3-dev libfuse3-dev
-  libgmime-3.0-dev libssl-dev libattr1-dev fuse3 attr)
+  libgmime-3.0-dev libssl-dev libattr1-dev fuse3 attr rsync)
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 store=${MAILSTORE:-/var/lib/mailfs}
+
+usage() {
+  cat <<END
+usage: contrib/quickstart.sh [MAIL [MOUNTPOINT]]     as root
+
+Installs what is needed, builds, makes a mail store in \$MAILSTORE (/var/lib/mailfs), brings MAIL in
+and mounts the store on MOUNTPOINT (/mnt/mailfs). Run again, it does only what is left to do.
+
+MAIL is copied and stays as it is. Without it some sample messages come in, for the user sample;
+else the user is the owner of MAIL. MAIL is one of
+  a directory with cur/ and new/    a Maildir
+  another directory                 mbox files, if more files in it begin with "From " than are
+                                    called *.eml; else its *.eml files
+  a file                            an mbox, if it begins with "From "; else one message
+END
+}
 
 step() {
   printf '==> %s\n' "$*"
@@ -27,29 +35,64 @@ die() {
   exit 1
 }
 
-# Tells what MAIL is, in the words of mailstore import --format.
-detect_format() {
-  local mail=$1 first
-  if [ -d "$mail/cur" ] && [ -d "$mail/new" ]; then
-    echo maildir
-    return
-  fi
-  first=$mail
-  if [ -d "$mail" ]; then
-    if [ -n "$(find "$mail" -type f -name '*.eml' -print -quit)" ]; then
-      echo eml
-      return
-    fi
-    first=$(find "$mail" -type f -size +0 -print -quit)
-    [ -n "$first" ] || die "$mail is empty"
-  fi
-  if [ "$(head -c 5 -- "$first" | tr -d '\0')" = 'From ' ]; then
+is_mbox() {
+  local start=
+  LC_ALL=C IFS= read -r -N 5 -d '' start <"$1" || true
+  [ "$start" = 'From ' ]
+} 2>/dev/null
+
+# Tells what the directory $1 is by most of its files: a note among them, or a Maildir's index, says
+# nothing.
+detect_directory() {
+  local file messages boxes=0
+  messages=$(find "$1" -type f -name '*.eml' -printf x | wc -c)
+  while IFS= read -r -d '' file; do
+    ! is_mbox "$file" || boxes=$((boxes + 1))
+  done < <(find "$1" -type f ! -name '*.eml' ! -name '.*' -size +0 -print0)
+  if [ "$boxes" -gt "$messages" ]; then
     echo mbox
-  elif [ -f "$mail" ]; then
+  elif [ "$messages" -gt 0 ]; then
     echo eml
   else
-    die "$mail is no Maildir, and holds neither *.eml nor mbox files"
+    die "$1 is no Maildir, and holds neither *.eml nor mbox files"
   fi
+}
+
+# Tells what MAIL is, in the words of mailstore import --format.
+detect_format() {
+  if [ -d "$1/cur" ] && [ -d "$1/new" ]; then
+    echo maildir
+  elif [ -d "$1" ]; then
+    detect_directory "$1"
+  elif is_mbox "$1"; then
+    echo mbox
+  else
+    echo eml
+  fi
+}
+
+# What is mounted on MOUNTPOINT already must be the store: a second look at it does no harm, but
+# another one's mail is not what was asked for. Sets `mounted` to yes, no, or dead: the daemon of the
+# store is gone, and nothing can be read there until it is mounted again.
+look_at_mountpoint() {
+  local type origin
+  mounted=no
+  type=$(findmnt -n -o FSTYPE --mountpoint "$mountpoint" | tail -n 1 || true)
+  origin=$(findmnt -n -o SOURCE --mountpoint "$mountpoint" | tail -n 1 || true)
+  case $type in
+  fuse.mailfs)
+    [ "$origin" -ef "$store" ] ||
+      die "another store, $origin, is mounted on $mountpoint; name another: quickstart.sh MAIL MOUNTPOINT"
+    mounted=yes
+    stat -f "$mountpoint" >/dev/null 2>&1 || mounted=dead # plain stat may be answered from a cache
+    ;;
+  '')
+    [ ! -e "$mountpoint" ] || [ -d "$mountpoint" ] || die "$mountpoint is not a directory"
+    [ -z "$(ls -A "$mountpoint" 2>/dev/null)" ] ||
+      die "$mountpoint is not empty; name another: quickstart.sh MAIL MOUNTPOINT"
+    ;;
+  *) die "something else ($type) is mounted on $mountpoint" ;;
+  esac
 }
 
 # All that can be refused is refused before anything is changed.
@@ -59,17 +102,7 @@ look_first() {
   format=$(detect_format "$mail")
   [ -e /dev/fuse ] || modprobe fuse 2>/dev/null || true
   [ -e /dev/fuse ] || die 'there is no /dev/fuse: this kernel or container cannot mount'
-  local mounted
-  mounted=$(findmnt -n -o FSTYPE --mountpoint "$mountpoint" || true)
-  case $mounted in
-  fuse.mailfs) ;;
-  '')
-    [ ! -e "$mountpoint" ] || [ -d "$mountpoint" ] || die "$mountpoint is not a directory"
-    [ -z "$(ls -A "$mountpoint" 2>/dev/null)" ] ||
-      die "$mountpoint is not empty; name another: quickstart.sh MAIL MOUNTPOINT"
-    ;;
-  *) die "something else ($mounted) is mounted on $mountpoint" ;;
-  esac
+  look_at_mountpoint
   if [ -e "$store" ] && [ ! -e "$store/mailfs.conf" ] && [ -n "$(ls -A "$store")" ]; then
     die "$store is no mail store and not empty; set MAILSTORE to another place"
   fi
@@ -118,13 +151,24 @@ import_mail() {
 }
 
 mount_store() {
-  if [ -n "$(findmnt -n --mountpoint "$mountpoint" || true)" ]; then
+  case $mounted in
+  yes)
     step "$mountpoint is mounted already"
     return
-  fi
+    ;;
+  dead)
+    step "what was mounted on $mountpoint has died; taking it away"
+    umount -l "$mountpoint"
+    ;;
+  esac
   step "mounting $store on $mountpoint"
   mkdir -p "$mountpoint"
   mailfs "$store" "$mountpoint"
+}
+
+# A word as a shell takes it.
+quote() {
+  printf '%q' "$1"
 }
 
 show() {
@@ -134,15 +178,22 @@ show() {
 
 The mail is in $mountpoint now. Three things to try:
 
-  grep -rl 'Subject:.*order' $mountpoint
-  $programs/tools/mailstore -s $store list -l
-  rsync -aX $mountpoint/ /var/backups/mail/
+  grep -rl 'Subject:.*order' $(quote "$mountpoint")
+  $(quote "$programs/tools/mailstore") -s $(quote "$store") list -l
+  rsync -aX $(quote "$mountpoint/") /var/backups/mail/
 
-'umount $mountpoint' takes it away again; the store stays in $store.
+'umount $(quote "$mountpoint")' takes it away again; the store stays in $store.
 END
 }
 
-[ $# -le 2 ] || die 'usage: quickstart.sh [MAIL [MOUNTPOINT]]'
+case ${1:-} in
+-h | --help)
+  usage
+  exit 0
+  ;;
+-*) die "unknown option '$1'; see quickstart.sh --help" ;;
+esac
+[ $# -le 2 ] || die 'too many words; see quickstart.sh --help'
 mail=${1:-$source_dir/contrib/sample}
 mountpoint=${2:-/mnt/mailfs}
 user=sample@local

@@ -26,6 +26,54 @@ expect_status 0
 expect_out '0 imported, 8 known'
 expect_out 'mounted already'
 
+# What died is mounted again.
+kill -KILL "$(sed -n 's/^pid //p' "$work/mnt/.ctl/status")"
+until ! stat -f "$work/mnt" >/dev/null 2>&1; do sleep 0.01; done
+quickstart "$sample" "$work/mnt"
+expect_status 0
+expect_out 'has died'
+cmp "$sample/01-welcome.eml" "$work/mnt/local/user/$owner/INBOX/0000000001.eml" || complain 'not mounted again'
+
+# Another store's mount is not taken for ours, and nothing was done when that is found out.
+MAILSTORE=$work/another quickstart "$sample" "$work/mnt"
+expect_status 1
+expect_no_out
+expect_err "another store, $store, is mounted"
+[ ! -e "$work/another" ] || complain 'a refused run made a store'
+
+# Names with blanks; the commands can be pasted.
+mounts+=("$work/a mount")
+MAILSTORE="$work/a store" quickstart "$sample" "$work/a mount"
+expect_status 0
+expect_out "$work/a\\ store list"
+expect_out "$work/a\\ mount/ "
+MAILSTORE="$work/a store" quickstart "$sample" "$work/a mount"
+expect_status 0
+expect_out 'mounted already'
+
+quickstart --help
+expect_status 0
+expect_out 'usage:'
+expect_no_err
+quickstart --frobnicate
+expect_status 1
+
+# What most files are decides.
+mixed=$work/mixed
+mkdir "$mixed"
+echo 'About this mail' >"$mixed/00-NOTE"
+expect_format() {
+  quickstart "$mixed" "$work/mnt"
+  expect_status "$2"
+  expect_out "($1)"
+}
+cp "$sample/02-unicode.eml" "$mixed/1.eml"
+expect_format eml 0
+printf 'From a Mon Jun  3 08:15:00 2024\nSubject: a\n\na\n' | tee "$mixed/one" >"$mixed/two"
+expect_format mbox 0
+rm "$mixed/two"
+expect_format eml 0
+
 mkdir -p "$work/Maildir/cur" "$work/Maildir/new" "$work/Maildir/tmp" "$work/boxes"
 cp "$sample/01-welcome.eml" "$work/Maildir/cur/1.M1P1.host:2,S"
 printf 'From a Mon Jun  3 08:15:00 2024\nSubject: a\n\na\n' >"$work/boxes/old"

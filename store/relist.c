@@ -169,18 +169,16 @@ add_children (Walk *walk, guint parent, GError **error)
 {
   const Found *above = parent > 0 ? walk->found->pdata[parent - 1] : NULL;
   StoreNodeKind kind = above != NULL ? above->kind : STORE_NODE_ROOT;
-  if (above != NULL && above->depth >= NODE_DEPTH_MAX) {
-    tell (walk, STORE_PROBLEM_STRAY, 0, above->path, "lies too deep to be looked into");
-    return true;
-  }
+  bool deepest = above != NULL && above->depth >= NODE_DEPTH_MAX;
   g_autoptr (GPtrArray) names = child_names (walk, above ? above->path : "", above == NULL, error);
   for (guint i = 0; names != NULL && i < names->len; i++) {
     const char *name = names->pdata[i];
     g_autofree char *path =
         above != NULL ? g_strdup_printf ("%s/%s", above->path, name) : g_strdup (name);
     StoreNodeKind child_kind = node_child_kind (kind, name);
-    if (child_kind == STORE_NODE_ROOT || !g_utf8_validate (name, -1, NULL)) {
-      tell (walk, STORE_PROBLEM_STRAY, 0, path, "no part of a mail store");
+    if (deepest || child_kind == STORE_NODE_ROOT || !g_utf8_validate (name, -1, NULL)) {
+      tell (walk, STORE_PROBLEM_STRAY, 0, path,
+            deepest ? "lies too deep" : "no part of a mail store");
       continue;
     }
     Found *found = g_new0 (Found, 1);

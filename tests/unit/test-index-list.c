@@ -174,6 +174,55 @@ test_name_taken (Fixture *fixture, const void *data)
   g_assert_false (has_node (list, 8));
 }
 
+/* A new node never takes the place of another. */
+static void
+test_new_node (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (List) list = open_list (fixture->path);
+  g_autoptr (ListWrite) write = begin_list (list);
+  char name[] = "New";
+  ListNode node = {.number = 5, .parent = 3, .kind = LIST_MAILBOX, .name = name};
+  g_assert_false (list_write_new_node (write, &node, &error));
+  g_assert_error (error, MAILFS_ERROR, EEXIST);
+  g_clear_error (&error);
+  node.number = 7;
+  g_assert_true (list_write_new_node (write, &node, &error));
+  node.number = 8; /* the name is taken */
+  g_assert_false (list_write_new_node (write, &node, &error));
+  g_assert_error (error, MAILFS_ERROR, EEXIST);
+  g_clear_error (&error);
+  commit_list (write);
+  g_auto (ListNode) old = {0};
+  bool found = false;
+  g_assert_true (list_get (list, 5, &old, &found, &error));
+  g_assert_cmpstr (old.name, ==, "Sub");
+  g_assert_true (has_node (list, 7));
+  uint32_t highest;
+  g_assert_true (list_highest (list, &highest, &error));
+  g_assert_cmpuint (highest, ==, 7);
+  g_autoptr (List) empty = list_open (NULL, 0, &error);
+  g_assert_true (list_highest (empty, &highest, &error));
+  g_assert_cmpuint (highest, ==, 0);
+}
+
+/* Every node hangs below the root. */
+static void
+test_verify_tree (Fixture *fixture, const void *data)
+{
+  for (int ring = 0; ring < 2; ring++) {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (List) list = open_list (NULL);
+    g_assert_true (list_verify (list, &error));
+    g_autoptr (ListWrite) write = begin_list (list);
+    put_node (write, 20, ring ? 21 : 999, LIST_MAILBOX, "a");
+    put_node (write, 21, 20, LIST_MAILBOX, "b");
+    commit_list (write);
+    g_assert_false (list_verify (list, &error));
+    g_assert_error (error, MAILFS_ERROR, EUCLEAN);
+  }
+}
+
 static void
 test_rename (Fixture *fixture, const void *data)
 {
@@ -277,6 +326,8 @@ main (int argc, char **argv)
   add_test ("/index/list/children", test_children);
   add_test ("/index/list/count", test_count);
   add_test ("/index/list/name-taken", test_name_taken);
+  add_test ("/index/list/new-node", test_new_node);
+  add_test ("/index/list/verify-tree", test_verify_tree);
   add_test ("/index/list/rename", test_rename);
   add_test ("/index/list/remove", test_remove);
   add_test ("/index/list/rollback", test_rollback);

@@ -173,6 +173,196 @@ test_damaged_list (Fixture *fixture, gconstpointer data)
   run_in (fixture, "ls mailboxes.sqlite3.damaged-* >/dev/null", "");
 }
 
+/* ---- what was lost --------------------------------------------------------------------------- */
+
+static const StoreFinding *
+find_problem (StoreJob *job, StoreProblem problem)
+{
+  const GPtrArray *findings = store_job_findings (job);
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = findings->pdata[i];
+    if (finding->problem == problem)
+      return finding;
+  }
+  return NULL;
+}
+
+/* As after a copy of what lies in mail/, but not of mail/ itself. */
+static void
+test_lost_counter (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "joe@example.com/Other");
+  uint32_t highest = MAX (inbox->number, other->number);
+  run_in (fixture, "setfattr -x user.mailfs.store mail", "");
+  g_autoptr (StoreMailbox) first = open_named (fixture->store, "joe@example.com/New");
+  g_assert_cmpuint (first->number, >, highest);
+  assert_path (fixture->store, "joe@example.com/Other", "example.com/user/joe/Other");
+  assert_clean (fixture->store);
+
+  run_in (fixture, "setfattr -n user.mailfs.store -v '1 2 1 5' mail", "");
+  g_autoptr (StoreJob) check = run_job (fixture->store, "check");
+  g_assert_cmpuint (store_job_findings (check)->len, ==, 1);
+  g_assert_nonnull (find_problem (check, STORE_PROBLEM_BAD_STATE));
+  g_autoptr (StoreJob) list = run_job (fixture->store, "reconstruct mailbox-list");
+  g_assert_cmpuint (store_job_findings (list)->len, ==, 1);
+  g_assert_true (find_problem (list, STORE_PROBLEM_BAD_STATE)->fixed);
+  assert_clean (fixture->store);
+  StoreState state;
+  bool found = false;
+  g_autoptr (GError) error = NULL;
+  assert_ok (store_state_read (fixture->store->mail_fd, &state, &found, &error), error);
+  g_assert_cmpuint (state.next_number, ==, first->number + 1);
+
+  run_in (fixture, "setfattr -n user.mailfs.store -v rubbish mail", "");
+  g_autoptr (StoreJob) again = run_job (fixture->store, "reconstruct mailbox-list");
+  g_assert_nonnull (find_problem (again, STORE_PROBLEM_BAD_STATE));
+  assert_clean (fixture->store);
+}
+
+/* The list and the index know what stood on the directory. */
+static void
+test_lost_attribute (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  g_autoptr (StoreMailbox) child = open_named (fixture->store, "joe@example.com/INBOX/Child");
+  deliver (inbox, "one", 0, NULL);
+  deliver (inbox, "two", 0, NULL);
+  g_autoptr (GError) error = NULL;
+  assert_ok (store_mailbox_set_uidvalidity (child, 77, 500, &error), error);
+  StoreMailboxInfo before, after;
+  assert_ok (store_mailbox_info (inbox, &before, &error), error);
+  run_in (
+      fixture,
+      "setfattr -x user.mailfs.directory mail/example.com/user && cd mail/example.com/user/joe &&"
+      " setfattr -x user.mailfs.mailbox INBOX && setfattr -x user.mailfs.mailbox INBOX/Child",
+      "");
+  g_autoptr (StoreJob) check = run_job (fixture->store, "check");
+  g_assert_null (find_problem (check, STORE_PROBLEM_NO_DIRECTORY));
+  g_assert_null (find_problem (check, STORE_PROBLEM_NO_LIST_ENTRY));
+  g_autoptr (StoreJob) list = run_job (fixture->store, "reconstruct mailbox-list");
+  g_assert_cmpuint (store_job_findings (list)->len, ==, 3);
+  assert_ok (store_mailbox_info (inbox, &after, &error), error);
+  g_assert_cmpuint (after.uidvalidity, ==, before.uidvalidity);
+  g_assert_cmpuint (after.uidnext, ==, before.uidnext);
+  assert_ok (store_mailbox_info (child, &after, &error), error);
+  g_assert_cmpuint (after.uidvalidity, ==, 77);
+  g_assert_cmpuint (after.uidnext, ==, 500);
+  g_auto (StoreNode) node = {0};
+  assert_ok (store_node_resolve (fixture->store, "joe@example.com/INBOX/Child", &node, &error),
+             error);
+  g_assert_cmpuint (node.number, ==, child->number);
+  assert_clean (fixture->store);
+}
+
+/* A number that moved away with its directory is not given to what has the name now. */
+static void
+test_lost_attribute_moved (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) old = open_named (fixture->store, "joe@example.com/Old");
+  run_in (fixture, "cd mail/example.com/user/joe && mv Old Moved && mkdir Old", "");
+  g_autoptr (StoreJob) list = run_job (fixture->store, "reconstruct mailbox-list recursive");
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreNode) moved = {0}, made = {0};
+  assert_ok (store_node_resolve (fixture->store, "joe@example.com/Moved", &moved, &error), error);
+  assert_ok (store_node_resolve (fixture->store, "joe@example.com/Old", &made, &error), error);
+  g_assert_cmpuint (moved.number, ==, old->number);
+  g_assert_cmpuint (made.number, !=, old->number);
+  assert_clean (fixture->store);
+}
+
+/* Without index and attribute the files say which UIDs were used, those in .expunged too. */
+static void
+test_next_uid_covers_expunged (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  for (int i = 0; i < 3; i++)
+    deliver (inbox, "one", 0, NULL);
+  run_in (fixture,
+          "rm -r index mailboxes.sqlite3 && cd mail/example.com/user/joe/INBOX && "
+          "mkdir .expunged && mv 0000000003.eml .expunged && setfattr -x user.mailfs.mailbox .",
+          "");
+  reopen (fixture, 0);
+  g_clear_pointer (&inbox, store_mailbox_unref);
+  inbox = open_named (fixture->store, "joe@example.com");
+  g_assert_cmpuint (deliver (inbox, "four", 0, NULL), ==, 4);
+}
+
+/* ---- limits and spellings -------------------------------------------------------------------- */
+
+static void
+test_depth (Fixture *fixture, gconstpointer data)
+{
+  GString *spelling = g_string_new ("joe@example.com");
+  for (unsigned depth = 3; depth < NODE_DEPTH_MAX; depth++)
+    g_string_append (spelling, "/d");
+  g_autofree char *deepest = g_string_free (spelling, FALSE);
+  g_autoptr (StoreMailbox) mailbox = open_named (fixture->store, deepest);
+  g_autofree char *deeper = g_strconcat (deepest, "/e", NULL);
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreNode) node = {0};
+  assert_fails (store_mailbox_create (fixture->store, deeper, &node, &error), error, ENAMETOOLONG);
+  assert_clean (fixture->store);
+
+  /* What lies deeper all the same, and is listed, stays listed. */
+  g_autoptr (Handle) list = NULL;
+  auto_fd lock = lock_list (fixture->store, &list, &error);
+  g_autoptr (ListWrite) write = list_write_begin (list->list, &error);
+  char name[] = "e";
+  ListNode row = {.number = 999999,
+                  .parent = mailbox->number,
+                  .owner = mailbox->owner,
+                  .kind = LIST_MAILBOX,
+                  .name = name};
+  assert_ok (list_write_node (write, &row, &error), error);
+  assert_ok (list_write_commit (write, &error), error);
+  g_clear_pointer (&write, list_write_free);
+  store_close_fd (&lock);
+  lock = -1;
+  g_autofree char *below = g_strdup_printf ("mail/%s/e", mailbox->path);
+  run_in (fixture, "mkdir mail/example.com/user/joe/new && mkdir ", below);
+  g_autoptr (StoreJob) job = run_job (fixture->store, "reconstruct mailbox-list");
+  g_assert_null (find_problem (job, STORE_PROBLEM_NO_DIRECTORY));
+  assert_path (fixture->store, "joe@example.com/new", "example.com/user/joe/new");
+  assert_ok (store_node_get (fixture->store, row.number, &node, &error), error);
+  run_in (fixture, "rmdir ", below);
+  g_autoptr (StoreJob) again = run_job (fixture->store, "reconstruct mailbox-list");
+  g_assert_nonnull (find_problem (again, STORE_PROBLEM_NO_DIRECTORY));
+}
+
+static void
+test_case (Fixture *fixture, gconstpointer data)
+{
+  Store *store = fixture->store;
+  g_autoptr (StoreMailbox) inbox = open_named (store, "joe@Example.COM/inbox");
+  g_autoptr (StoreMailbox) sub = open_named (store, "joe@example.com/iNBOX/inbox");
+  assert_path (store, "joe@EXAMPLE.com/InBox", "example.com/user/joe/INBOX");
+  assert_path (store, "joe@example.com/INBOX/inbox", "example.com/user/joe/INBOX/inbox");
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreNode) node = {0};
+  const char *const names[] = {"Inbox", NULL};
+  assert_ok (store_mailbox_create_at (store, inbox->owner, names, &node, &error), error);
+  g_assert_cmpuint (node.number, ==, inbox->number);
+  /* A domain that is there in that spelling is meant by it. */
+  run_in (fixture, "mkdir -p mail/Other.ORG/user/ann/INBOX", "");
+  g_autoptr (StoreJob) job = run_job (store, "reconstruct mailbox-list");
+  g_assert_cmpuint (store_job_findings (job)->len, >, 0);
+  assert_path (store, "ann@Other.ORG", "Other.ORG/user/ann");
+  assert_fails (store_mailbox_create (store, "joe@lost+found", &node, &error), error, EINVAL);
+}
+
+/* A directory that check finds is only looked at by reconstruct -m, and check says so. */
+static void
+test_unlisted (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  run_in (fixture, "mkdir mail/example.com/user/joe/Restored", "");
+  g_autoptr (StoreJob) check = run_job (fixture->store, "check");
+  const StoreFinding *finding = find_problem (check, STORE_PROBLEM_NO_LIST_ENTRY);
+  g_assert_nonnull (finding);
+  g_assert_nonnull (strstr (finding->detail, "reconstruct -m"));
+}
+
 static void
 test_not_a_store (void)
 {
@@ -206,6 +396,13 @@ main (int argc, char **argv)
   add_test ("/node/copied-user", test_copied_user);
   add_test ("/node/list-in-memory", test_list_in_memory);
   add_test ("/node/damaged-list", test_damaged_list);
+  add_test ("/node/lost-counter", test_lost_counter);
+  add_test ("/node/lost-attribute", test_lost_attribute);
+  add_test ("/node/lost-attribute-moved", test_lost_attribute_moved);
+  add_test ("/node/next-uid-covers-expunged", test_next_uid_covers_expunged);
+  add_test ("/node/depth", test_depth);
+  add_test ("/node/case", test_case);
+  add_test ("/node/unlisted", test_unlisted);
   g_test_add_func ("/store/not-a-store", test_not_a_store);
   return g_test_run ();
 }

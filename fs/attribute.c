@@ -40,8 +40,7 @@ typedef struct {
   ValueFunc value;
 } Attribute;
 
-/* ---- subjects ---------------------------------------------------------------------------------
- */
+/* ---- subjects ----------------------------------------------------------------------------- */
 
 static void
 subject_clear (Subject *self)
@@ -118,8 +117,7 @@ format_time (int64_t seconds)
   return time == NULL ? format_number (seconds) : g_date_time_format_iso8601 (time);
 }
 
-/* ---- values of messages -------------------------------------------------------------------------
- */
+/* ---- values of messages ------------------------------------------------------------------- */
 
 static char *
 value_flags (Subject *self, const char *name, GError **error)
@@ -212,8 +210,7 @@ value_store_path (Subject *self, const char *name, GError **error)
   return g_file_read_link (link, error);
 }
 
-/* ---- values of mailboxes and users --------------------------------------------------------------
- */
+/* ---- values of mailboxes and users -------------------------------------------------------- */
 
 static char *
 value_count (Subject *self, const char *name, GError **error)
@@ -338,8 +335,7 @@ value_health (Subject *self, const char *name, GError **error)
   return info == NULL ? NULL : g_strdup (store_health_name (info->health));
 }
 
-/* ---- the table ----------------------------------------------------------------------------------
- */
+/* ---- the table ---------------------------------------------------------------------------- */
 
 static char *value_all (Subject *self, const char *name, GError **error);
 

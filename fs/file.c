@@ -48,15 +48,16 @@ verify_message (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, voi
   if (!marks_verify_begin (mount->marks, ino))
     return true;
   g_autoptr (GError) failure = NULL;
-  if (store_message_verify (mailbox, inode_uid (ino), fd, buffer, BUFFER_SIZE, out_size, &known,
-                            &failure))
+  bool good = store_message_verify (mailbox, inode_uid (ino), fd, buffer, BUFFER_SIZE, out_size,
+                                    &known, &failure);
+  if (good)
     marks_set (mount->marks, ino, MARK_VERIFIED);
   else if (error_code (failure) == EIO)
     marks_set (mount->marks, ino, MARK_DAMAGED);
   marks_verify_end (mount->marks, ino);
-  if (failure != NULL)
+  if (!good)
     g_propagate_error (error, g_steal_pointer (&failure));
-  return error == NULL || *error == NULL;
+  return good;
 }
 
 void

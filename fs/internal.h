@@ -22,8 +22,7 @@ typedef struct Marks Marks;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
 
-/* ---- options.c: the command line ---------------------------------------------------------------
- */
+/* ---- options.c: the command line ---------------------------------------------------------- */
 
 typedef enum { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF } CtlMode;
 typedef enum { XATTRS_ALL, XATTRS_DATA, XATTRS_NONE } XattrsMode;
@@ -38,7 +37,7 @@ typedef struct {
   char *mountpoint;      /* absolute */
   char *ctldir;
   int foreground, debug, single, help, version;
-  int read_only;
+  int read_only, nonempty;
   int ctl, xattrs, verify;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
 } Options;
@@ -50,8 +49,7 @@ void options_clear (Options *options);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 void options_help (void);
 
-/* ---- mount.c: one mounted store ----------------------------------------------------------------
- */
+/* ---- mount.c: one mounted store ----------------------------------------------------------- */
 
 struct Mount {
   Options *options;
@@ -74,8 +72,7 @@ struct Mount {
  * and the process has let go of the caller's terminal. */
 int mount_run (Options *options, int ready_fd);
 
-/* ---- log.c: stderr in the foreground, syslog in the background ----------------------------------
- */
+/* ---- log.c: stderr in the foreground, syslog in the background ---------------------------- */
 
 void log_start (bool debug);
 void log_to_syslog (void);
@@ -84,8 +81,7 @@ bool log_is_debug (void);
 /* `priority` is syslog's. Control bytes in the text are escaped. */
 void log_message (int priority, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
-/* ---- inode.c: what an inode number means --------------------------------------------------------
- */
+/* ---- inode.c: what an inode number means -------------------------------------------------- */
 
 typedef enum { INODE_DIRECTORY, INODE_MESSAGE, INODE_CONTROL } InodeKind;
 
@@ -101,8 +97,7 @@ uint32_t inode_slot (fuse_ino_t ino);   /* of a control node */
 /* Path below the mountpoint, for people; never NULL. */
 char *inode_path (Mount *mount, fuse_ino_t ino);
 
-/* ---- reply.c: the one place that answers --------------------------------------------------------
- */
+/* ---- reply.c: the one place that answers -------------------------------------------------- */
 
 void reply_errno (fuse_req_t req, int code);
 
@@ -122,8 +117,7 @@ void reply_statfs (fuse_req_t req, const struct statvfs *statfs);
  */
 void reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size);
 
-/* ---- attr.c: what stat(2) shows -----------------------------------------------------------------
- */
+/* ---- attr.c: what stat(2) shows ----------------------------------------------------------- */
 
 void attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct stat *out);
 bool attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error);
@@ -134,8 +128,7 @@ void attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param 
 void handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_statfs (fuse_req_t req, fuse_ino_t ino);
 
-/* ---- dir.c, file.c, refuse.c: the other handlers
- * ------------------------------------------------- */
+/* ---- dir.c, file.c, refuse.c: the other handlers ------------------------------------------ */
 
 void handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
 void handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
@@ -163,8 +156,7 @@ void refuse_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t siz
 void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                        struct fuse_file_info *info);
 
-/* ---- attribute.c: the extended attributes user.mailfs.NAME
- * --------------------------------------- */
+/* ---- attribute.c: the extended attributes user.mailfs.NAME -------------------------------- */
 
 /* The value of an attribute, which the caller owns. NULL without an error when it is unset or
  * unknown. */
@@ -178,8 +170,7 @@ bool attribute_is_known (fuse_ino_t ino, const char *name);
 
 #define ATTRIBUTE_PREFIX "user.mailfs."
 
-/* ---- xattr.c: the requests for them
- * -------------------------------------------------------------- */
+/* ---- xattr.c: the requests for them ------------------------------------------------------- */
 
 void handle_getxattr (fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void handle_listxattr (fuse_req_t req, fuse_ino_t ino, size_t size);
@@ -187,8 +178,7 @@ void handle_setxattr (fuse_req_t req, fuse_ino_t ino, const char *name, const ch
                       size_t size, int flags);
 void handle_removexattr (fuse_req_t req, fuse_ino_t ino, const char *name);
 
-/* ---- marks.c: what this mount knows of each inode, in a bit each
- * --------------------------------- */
+/* ---- marks.c: what this mount knows of each inode, in a bit each -------------------------- */
 
 typedef enum {
   MARK_TOLD,     /* the kernel was told of it and may keep what it was told */
@@ -213,8 +203,7 @@ void marks_forget_bytes (Marks *self, fuse_ino_t ino);
 bool marks_verify_begin (Marks *self, fuse_ino_t ino);
 void marks_verify_end (Marks *self, fuse_ino_t ino);
 
-/* ---- control.c, status.c: the files below .ctl
- * --------------------------------------------------- */
+/* ---- control.c, status.c: the files below .ctl -------------------------------------------- */
 
 Control *control_new (void);
 void control_free (Control *self);
@@ -243,8 +232,7 @@ void status_render_health (Mount *mount, GString *out);
 void status_render_text (Mount *mount, GString *out);
 void status_render_json (Mount *mount, GString *out);
 
-/* ---- notify.c: telling the kernel what changed
- * --------------------------------------------------- */
+/* ---- notify.c: telling the kernel what changed -------------------------------------------- */
 
 /* Starts the thread; `mount->session` must be mounted. */
 Notify *notify_start (Mount *mount, GError **error);

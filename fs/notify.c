@@ -30,8 +30,7 @@ struct Notify {
   unsigned telling[2]; /* handlers at work, by the phase they began in */
 };
 
-/* ---- the handlers' side -----------------------------------------------------------------------
- */
+/* ---- the handlers' side ------------------------------------------------------------------- */
 
 Telling
 notify_telling (Mount *mount)
@@ -61,8 +60,7 @@ notify_drop_pages (Notify *self, fuse_ino_t ino)
   g_cond_signal (&self->wake);
 }
 
-/* ---- the thread -------------------------------------------------------------------------------
- */
+/* ---- the thread --------------------------------------------------------------------------- */
 
 /* A directory loses its listing with its attributes; of a message only the attributes can change.
  * The kernel answers ENOENT for what it has forgotten: fine. */
@@ -178,8 +176,7 @@ run (gpointer data)
   }
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------
- */
+/* ---- beginning and end -------------------------------------------------------------------- */
 
 static void
 free_notify (Notify *self)

@@ -83,8 +83,7 @@ status_render_health (Mount *mount, GString *out)
   g_string_append_printf (out, "%s\n", judge_health (mount, &census, failure));
 }
 
-/* ---- one list of keys and values, two ways to write it ----------------------------------------
- */
+/* ---- one list of keys and values, two ways to write it ------------------------------------ */
 
 typedef struct {
   GString *out;

@@ -238,6 +238,9 @@ test_link_names (Fixture *fixture, gconstpointer data)
   g_autofree char *again = import_with (fixture->store, request, root, "", 0);
   g_assert_cmpstr (again, ==, "3 3 0 0 1 0\n");
 
+  struct stat st;
+  g_assert_cmpint (stat (first, &st), ==, 0);
+  g_assert_cmpuint (st.st_nlink, ==, 2);
   const uint32_t uids[] = {1, 3};
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.org/INBOX");
   assert_ok (store_message_flag (inbox, uids, 2, STORE_FLAGS_ADD, STORE_FLAG_FLAGGED, NULL, &error),

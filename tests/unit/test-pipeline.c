@@ -188,16 +188,15 @@ test_slow_commits (void)
   PipelineSteps slow = steps;
   slow.commit = commit_slowly;
   Pipeline *pipeline = pipeline_new (&slow, &run);
-  int stalls = 0;
   for (int pushed = 0; pushed < 2000; pushed++) {
     Item *item = g_new0 (Item, 1);
     item->number = pushed;
-    int before = g_atomic_int_get (&run.freed);
     g_assert_true (pipeline_push (pipeline, item, 0));
-    stalls += g_atomic_int_get (&run.freed) - before > 100;
   }
+  int waiting = 2000 - g_atomic_int_get (&run.freed);
   g_assert_true (pipeline_end (pipeline, false, NULL));
-  g_assert_cmpint (stalls, <=, 2);
+  g_test_message ("%d were waiting", waiting);
+  g_assert_cmpint (waiting, >, 800); /* of 1024 */
 }
 
 int

@@ -27,7 +27,7 @@ typedef struct {
 static void
 render_readme (Mount *mount, GString *out)
 {
-  g_string_append (out, "This directory shows and controls the mail store that is mounted here.\n"
+  g_string_append (out, "This directory tells about the mail store that is mounted here.\n"
                         "It is not listed, so that backups do not walk into it.\n"
                         "Reading a file never starts anything.\n"
                         "\n"
@@ -129,8 +129,7 @@ control_name (fuse_ino_t ino)
   return index < 0 ? NULL : files[index].name;
 }
 
-/* ---- renderings -------------------------------------------------------------------------------
- */
+/* ---- renderings --------------------------------------------------------------------------- */
 
 static void
 render (Mount *mount, const ControlFile *file, Rendering *rendering)

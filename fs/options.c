@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/vfs.h>
 
-enum { KEY_RO, KEY_RW, KEY_AUTO_UNMOUNT, KEY_IGNORED };
+enum { KEY_RO, KEY_RW, KEY_NONEMPTY, KEY_AUTO_UNMOUNT, KEY_IGNORED };
 
 #define SET(template, field, value)                                                                \
   {                                                                                                \
@@ -40,6 +40,7 @@ static const struct fuse_opt option_table[] = {
     SET ("verify=never", verify, VERIFY_NEVER),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
+    FUSE_OPT_KEY ("nonempty", KEY_NONEMPTY),
     FUSE_OPT_KEY ("auto_unmount", KEY_AUTO_UNMOUNT),
     /* What fstab has for others and mount(8) hands on. */
     FUSE_OPT_KEY ("_netdev", KEY_IGNORED),
@@ -75,6 +76,18 @@ take_path (Options *options, const char *path)
   return 0;
 }
 
+/* One of our options whose value no row of the table took. */
+static bool
+is_wrong_value (const char *argument)
+{
+  static const char *const prefixes[] = {"ctl=", "xattrs=", "verify="};
+  for (size_t i = 0; i < G_N_ELEMENTS (prefixes); i++) {
+    if (g_str_has_prefix (argument, prefixes[i]))
+      return true;
+  }
+  return false;
+}
+
 /* fuse_opt's convention: -1 is an error, 0 takes the argument, 1 leaves it for libfuse. */
 static int
 take_option (void *data, const char *argument, int key, struct fuse_args *rest)
@@ -84,6 +97,7 @@ take_option (void *data, const char *argument, int key, struct fuse_args *rest)
   switch (key) {
   case KEY_RO: options->read_only = 1; return 1;
   case KEY_RW: options->read_only = 0; return 1;
+  case KEY_NONEMPTY: options->nonempty = 1; return 0;
   case KEY_IGNORED: return 0;
   case KEY_AUTO_UNMOUNT:
     complain ("auto_unmount is refused: a backup that runs when the daemon died would find an "
@@ -91,6 +105,10 @@ take_option (void *data, const char *argument, int key, struct fuse_args *rest)
     return -1;
   case FUSE_OPT_KEY_NONOPT: return take_path (options, argument);
   default: break;
+  }
+  if (is_wrong_value (argument)) {
+    complain ("-o %s: no such value; see mailfs -h", argument);
+    return -1;
   }
   if (*argument != '-')
     return 1;
@@ -107,6 +125,23 @@ overlap (const char *one, const char *other)
   return strncmp (one, other, length) == 0 &&
          (one[length] == '\0' || one[length] == '/' || one[length - 1] == '/') &&
          (other[length] == '\0' || other[length] == '/' || other[length - 1] == '/');
+}
+
+/* What lies in the mountpoint would be hidden. An automount point is not looked into: that would
+ * wait for this very mount. */
+static bool
+check_empty (const char *path)
+{
+  struct statfs filesystem;
+
+  if (statfs (path, &filesystem) == 0 && filesystem.f_type == AUTOFS_SUPER_MAGIC)
+    return true;
+  g_autoptr (GDir) directory = g_dir_open (path, 0, NULL);
+  for (const char *name; directory != NULL && (name = g_dir_read_name (directory)) != NULL;) {
+    if (!g_str_equal (name, "lost+found"))
+      return complain ("mountpoint '%s' is not empty; -o nonempty hides what is in it", path);
+  }
+  return true;
 }
 
 /* A mount that lies there already would be hidden by ours, not replaced. An automount point is not
@@ -146,9 +181,10 @@ check_paths (Options *options)
   if (store != NULL && options->mountpoint != NULL && overlap (store, options->mountpoint))
     return complain ("mountpoint '%s' would hide the store '%s', or lies in it",
                      options->mountpoint, store);
-  return options->mountpoint != NULL
-             ? check_not_mounted (options->mountpoint)
-             : complain ("mountpoint '%s': %s", given_mountpoint, g_strerror (errno));
+  if (options->mountpoint == NULL)
+    return complain ("mountpoint '%s': %s", given_mountpoint, g_strerror (errno));
+  return check_not_mounted (options->mountpoint) &&
+         (options->nonempty || check_empty (options->mountpoint));
 }
 
 static bool
@@ -239,6 +275,7 @@ options_help (void)
          "  -o xattrs=MODE     all (the default), data: only what is listed, none\n"
          "  -o verify=MODE     hold messages against their digest when read: first (the\n"
          "                     default), always, never\n"
+         "  -o nonempty        mount over a directory that is not empty\n"
          "  -o allow_other     let other users in, as owner and modes allow\n"
          "\n"
          "Options of mount(8) and of libfuse are passed on:\n",

@@ -35,6 +35,19 @@ refused 'auto_unmount' -o auto_unmount "$store" "$mnt"
 refused "unknown option '-x'" -x "$store" "$mnt"
 refused 'nonsense' -o nonsense "$store" "$mnt"
 refused 'nonsense' -o ctl=nonsense "$store" "$mnt"
+refused 'ctl=nonsense: no such value' -o ctl=nonsense "$store" "$mnt"
+refused 'verify=: no such value' -o verify= "$store" "$mnt"
+# A directory with something in it, unless one insists; of a fresh filesystem nobody would miss a thing.
+mkdir "$mnt/lost+found" "$work/full"
+touch "$work/full/file"
+refused 'not empty' "$store" "$work/full"
+for mountpoint in "-o nonempty $work/full" "$mnt"; do
+  # shellcheck disable=SC2086
+  mount_in_background "$store" $mountpoint
+  expect_status 0
+  umount "${mountpoint##* }"
+done
+rmdir "$mnt/lost+found"
 refused 'ctldir' -o ctldir=a/b "$store" "$mnt"
 refused 'fmode' -o fmode=7777 "$store" "$mnt"
 refused 'STORE and MOUNTPOINT' "$store"

@@ -65,6 +65,22 @@ take_word (const char *operand)
   return strcmp (operand, "1") == 0;
 }
 
+static bool
+is_given (StoreWords bit)
+{
+  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
+    if (words[i].bit == bit)
+      return given[i];
+  }
+  return false;
+}
+
+static bool
+is_check (const Tool *tool)
+{
+  return strcmp (tool->command, "check") == 0;
+}
+
 /* What follows a DOMAIN is a name inside it: a mailbox of `user`, a path ("user/joe/INBOX"), or a
  * shared folder. */
 static char *
@@ -105,13 +121,49 @@ make_request (const Tool *tool, Store *store, const GPtrArray *names)
   return request;
 }
 
+/* Whether another target has all of `number` already: the same one, met before, or a directory of
+ * mailboxes above it. (A mailbox above it may be meant alone.) */
+static bool
+is_covered (Store *store, const GArray *targets, guint index)
+{
+  uint32_t number = g_array_index (targets, uint32_t, index);
+  for (uint32_t at = number;;) {
+    g_auto (StoreNode) node = {0};
+    if (!store_node_get (store, at, &node, NULL))
+      return false;
+    for (guint i = 0; i < targets->len; i++) {
+      bool whole = at == number
+                       ? i < index
+                       : node.kind != STORE_NODE_MAILBOX || is_given (STORE_WORD_RECURSIVE);
+      if (g_array_index (targets, uint32_t, i) == at && whole)
+        return true;
+    }
+    if (at == STORE_ROOT)
+      return false;
+    at = node.parent;
+  }
+}
+
+/* "reconstruct joe local": each mailbox is worked on, and counted, once. */
+static void
+drop_covered (Store *store, GArray *targets)
+{
+  for (guint i = targets->len; i-- > 0;) {
+    if (is_covered (store, targets, i))
+      g_array_remove_index (targets, i);
+  }
+}
+
 static StoreJob *
 make_job (const Tool *tool, Store *store, const GPtrArray *names, GError **error)
 {
   g_autoptr (GPtrArray) request_words = make_request (tool, store, names);
   StoreRequest *request =
       store_request_parse (store, (const char *const *)request_words->pdata, error);
-  return request != NULL ? store_job_new (store, request) : NULL;
+  if (request == NULL)
+    return NULL;
+  drop_covered (store, request->targets);
+  return store_job_new (store, request);
 }
 
 /* ---- running ---- */
@@ -156,6 +208,8 @@ run_job (StoreJob *job, Progress *progress, GError **error)
   return run.ok;
 }
 
+#define FINDINGS_SHOWN 50u /* more would scroll away what matters; --json has them all */
+
 static void
 print_finding (const Tool *tool, const StoreFinding *finding)
 {
@@ -172,6 +226,18 @@ print_finding (const Tool *tool, const StoreFinding *finding)
   json_uint (json, "uid", finding->uid);
   json_bool (json, "fixed", finding->fixed);
   json_print (json);
+}
+
+static void
+print_findings (const Tool *tool, const GPtrArray *findings)
+{
+  guint shown = tool->json ? findings->len : MIN (findings->len, FINDINGS_SHOWN);
+  for (guint i = 0; i < shown; i++)
+    print_finding (tool, g_ptr_array_index (findings, i));
+  if (shown < findings->len)
+    printf ("and %u more (--json prints all)\n", findings->len - shown);
+  /* In a log that gets both, what follows on standard error shall follow there, too. */
+  fflush (stdout);
 }
 
 static void
@@ -192,8 +258,12 @@ print_result (const Tool *tool, const StoreResult *result, double seconds)
   g_autofree char *messages = text_count (result->messages, "message", "messages");
   g_autofree char *size = text_size (result->bytes);
   g_autofree char *time = text_seconds (seconds);
-  tool_say (tool, "%s: %s, %s, %s in %s; %" PRIu64 " fixed, %" PRIu64 " left", tool->command,
-            mailboxes, messages, size, time, result->fixed, result->left);
+  /* Who only looks fixes nothing. */
+  g_autofree char *fixed =
+      is_check (tool) ? g_strdup ("") : g_strdup_printf ("%" PRIu64 " fixed, ", result->fixed);
+  tool_say (tool, "%s%s: %s, %s, %s in %s; %s%" PRIu64 " left", tool->command,
+            is_given (STORE_WORD_DRY_RUN) ? " (dry run)" : "", mailboxes, messages, size, time,
+            fixed, result->left);
 }
 
 /* Who only looks needs no right to write; who has it gets the locks that tell what is wrong from
@@ -201,9 +271,7 @@ print_result (const Tool *tool, const StoreResult *result, double seconds)
 static StoreOpenFlags
 choose_flags (const Tool *tool)
 {
-  bool changes = strcmp (tool->command, "check") != 0;
-  for (size_t i = 0; i < G_N_ELEMENTS (words); i++)
-    changes = changes && !(given[i] && words[i].bit == STORE_WORD_DRY_RUN);
+  bool changes = !is_check (tool) && !is_given (STORE_WORD_DRY_RUN);
   g_autofree char *path = tool_store_path (tool);
   return changes || euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY;
 }
@@ -230,9 +298,7 @@ command_run (Tool *tool, int argc, char **argv, GError **error)
   double seconds = progress_seconds (progress);
   g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
 
-  const GPtrArray *findings = store_job_findings (job);
-  for (guint i = 0; i < findings->len; i++)
-    print_finding (tool, g_ptr_array_index (findings, i));
+  print_findings (tool, store_job_findings (job));
   if (!ok)
     return false;
   StoreResult result;

@@ -23,18 +23,6 @@ changes_clear (Changes *changes)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Changes, changes_clear)
 
-/* System flags may be written without their backslash, which shells make awkward. */
-static bool
-is_bare_system_flag (const char *word)
-{
-  static const char *const names[] = {"answered", "deleted", "draft", "flagged", "seen"};
-  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
-    if (g_ascii_strcasecmp (word, names[i]) == 0)
-      return true;
-  }
-  return false;
-}
-
 /* All words are looked at before the first one acts. */
 static bool
 parse_changes (char **argv, Changes *out, GError **error)
@@ -46,6 +34,8 @@ parse_changes (char **argv, Changes *out, GError **error)
       return fail (error, EINVAL, "'%s' is no change: write +FLAG, -FLAG or =FLAG", *word);
     if (g_str_has_prefix (*word, "--"))
       return fail (error, EINVAL, "'%s': options stand before the mailbox", *word);
+    if (**word != '=' && (*word)[1] == '\0')
+      return fail (error, EINVAL, "'%s' names no flag", *word);
   }
   for (size_t change = 0; change < G_N_ELEMENTS (signs); change++) {
     g_autoptr (GString) text = g_string_new (NULL);
@@ -53,11 +43,9 @@ parse_changes (char **argv, Changes *out, GError **error)
       if (**word != signs[change])
         continue;
       out->given[change] = true;
-      g_string_append_printf (text, "%s%s ", is_bare_system_flag (*word + 1) ? "\\" : "",
-                              *word + 1);
+      g_string_append_printf (text, "%s ", *word + 1);
     }
-    g_strchomp (text->str);
-    if (!store_flags_parse (text->str, &out->flags[change], &out->keywords[change], error))
+    if (!tool_flags_parse (text->str, &out->flags[change], &out->keywords[change], error))
       return false;
   }
   return true;

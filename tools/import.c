@@ -5,11 +5,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define WARNINGS_SHOWN 20u
+
 static char *format;
 static gboolean copy, hard_link, reflink, dry_run;
 
 const GOptionEntry import_options[] = {
-    {"format", 0, 0, G_OPTION_ARG_STRING, &format, "what SOURCE is", "eml|maildir|mbox"},
+    {"format", 0, 0, G_OPTION_ARG_STRING, &format, "what SOURCE is", "eml|maildir|mbox|mboxrd"},
     {"copy", 0, 0, G_OPTION_ARG_NONE, &copy, "copy the message files (the default)", NULL},
     {"link", 0, 0, G_OPTION_ARG_NONE, &hard_link, "share the message files by hard links", NULL},
     {"reflink", 0, 0, G_OPTION_ARG_NONE, &reflink, "share the blocks of the message files", NULL},
@@ -56,6 +58,29 @@ print_result (const Tool *tool, const StoreImport *import, const StoreImportResu
     tool_say (tool, "%" PRIu64 " of them could not keep the UID they had", result->uids_changed);
 }
 
+/* Very many warnings would hide what they say. */
+static void
+print_warnings (const Tool *tool, const GPtrArray *warnings)
+{
+  guint shown = tool->verbose ? warnings->len : MIN (warnings->len, WARNINGS_SHOWN);
+  for (guint i = 0; i < shown; i++)
+    tool_say (tool, "%s", (const char *)g_ptr_array_index (warnings, i));
+  if (shown < warnings->len)
+    tool_say (tool, "and %u more warnings (-v shows all)", warnings->len - shown);
+}
+
+/* Some messages, or all of them, did not come in though nothing stopped the import. */
+static bool
+check_complete (const StoreImport *import, const StoreImportResult *result, GError **error)
+{
+  if (result->failed > 0)
+    return fail (error, EBADMSG, "%" PRIu64 " messages of %s were not brought in", result->failed,
+                 import->source);
+  if (result->seen == 0 && result->warnings->len > 0)
+    return fail (error, EBADMSG, "no message was found in %s", import->source);
+  return true;
+}
+
 bool
 import_run (Tool *tool, int argc, char **argv, GError **error)
 {
@@ -63,6 +88,8 @@ import_run (Tool *tool, int argc, char **argv, GError **error)
     return fail (error, EINVAL, "import takes --format, a SOURCE and a TARGET");
   if (copy + hard_link + reflink > 1)
     return fail (error, EINVAL, "--copy, --link and --reflink exclude each other");
+  if ((hard_link || reflink) && g_str_has_prefix (format, "mbox"))
+    return fail (error, EINVAL, "an mbox can only be copied, for its messages are no files");
   g_autoptr (Store) store = tool_store_open (tool, 0, error);
   if (store == NULL)
     return false;
@@ -78,13 +105,12 @@ import_run (Tool *tool, int argc, char **argv, GError **error)
   bool ok = store_import (store, &import, show_progress, progress, &result, error);
   double seconds = progress_seconds (progress);
   g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
-  for (guint i = 0; result.warnings != NULL && i < result.warnings->len; i++)
-    tool_say (tool, "%s", (const char *)g_ptr_array_index (result.warnings, i));
-  if (!ok)
+  if (result.warnings == NULL)                /* it did not even begin */
     return false;
+  print_warnings (tool, result.warnings);
+  if (!ok)
+    return fail_prefix (error, "%" PRIu64 " messages imported; run it again for the rest",
+                        result.imported);
   print_result (tool, &import, &result, seconds);
-  if (result.failed > 0)
-    return fail (error, EBADMSG, "%" PRIu64 " messages of %s were not brought in", result.failed,
-                 import.source);
-  return true;
+  return check_complete (&import, &result, error);
 }

@@ -72,9 +72,9 @@ print_mailbox (const Tool *tool, Store *store, const StoreNode *node, GError **e
     print_mailbox_json (node, title, path, &info);
     return true;
   }
-  printf ("%8u %12" PRIu64 " %8u %8u %11u %10u  %-10s  %s\n", info.messages, info.bytes,
-          info.unseen, info.expunged, info.uidvalidity, info.uidnext,
-          store_health_name (info.health), printable);
+  g_autofree char *size = text_size (info.bytes);
+  printf ("%6u %8s %6u %5u %10u %6u %-8s %s\n", info.messages, size, info.unseen, info.expunged,
+          info.uidvalidity, info.uidnext, store_health_name (info.health), printable);
   return true;
 }
 
@@ -112,8 +112,8 @@ list_mailboxes (const Tool *tool, Store *store, uint32_t top, GError **error)
 {
   g_autoptr (GArray) stack = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   if (detailed && !no_headers && !tool->json)
-    printf ("%8s %12s %8s %8s %11s %10s  %-10s  %s\n", "MESSAGES", "BYTES", "UNSEEN", "EXPUNGED",
-            "UIDVALIDITY", "UIDNEXT", "HEALTH", "MAILBOX");
+    printf ("%6s %8s %6s %5s %10s %6s %-8s %s\n", "MSGS", "SIZE", "UNSEEN", "GONE", "VALIDITY",
+            "NEXT", "HEALTH", "MAILBOX");
   g_array_append_val (stack, top);
   while (stack->len > 0) {
     uint32_t number = g_array_index (stack, uint32_t, stack->len - 1);
@@ -179,8 +179,8 @@ message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage
 }
 
 #define DATE_WIDTH     (detailed ? 19 : 10)
-#define FLAGS_WIDTH    12
-#define FROM_WIDTH     18
+#define FLAGS_WIDTH    (detailed ? 24 : 12)
+#define FROM_WIDTH     (detailed ? 30 : 18)
 #define BEFORE_SUBJECT (7 + 1 + 9 + 2 + 10 + 2 + FLAGS_WIDTH + 2 + FROM_WIDTH + 2)
 
 static void
@@ -192,14 +192,14 @@ print_message_heading (void)
   printf ("%-*s  %-*s  %s\n", FLAGS_WIDTH, "FLAGS", FROM_WIDTH, "FROM", "SUBJECT");
 }
 
-/* A column, cut for reading; whole with -l. */
+/* A column, cut so that those behind it stay where they are; --json has it whole. */
 static void
-print_field (const char *value, int width)
+append_field (GString *line, const char *value, int width)
 {
   g_autofree char *text = store_text_printable (value != NULL ? value : "");
-  g_autofree char *shown = detailed ? g_steal_pointer (&text) : text_cut (text, width);
+  g_autofree char *shown = text_cut (text, width);
   g_autofree char *padded = text_pad (shown, width);
-  printf ("%s  ", padded);
+  g_string_append_printf (line, "%s  ", padded);
 }
 
 /* `columns` is the width of the terminal; 0: there is none, and the subject is printed whole. */
@@ -212,20 +212,23 @@ print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
   g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
   g_autofree char *from = get_field (&summary, "from");
   g_autofree char *subject = get_field (&summary, "subject");
-  printf ("%7u %9" PRIu64 "  %.*s  ", message->uid, message->size, DATE_WIDTH, date);
+  g_autoptr (GString) line = g_string_new (NULL);
+  g_string_printf (line, "%7u %9" PRIu64 "  %.*s  ", message->uid, message->size, DATE_WIDTH, date);
   if (detailed) {
     g_autofree char *damage = store_damage_to_string (message->damage);
-    printf ("%7" PRIu64 "  %-8s  ", message->modseq, *damage != '\0' ? damage : "-");
+    g_string_append_printf (line, "%7" PRIu64 "  %-8s  ", message->modseq,
+                            *damage != '\0' ? damage : "-");
   }
-  print_field (flags, FLAGS_WIDTH);
-  print_field (from, FROM_WIDTH);
+  append_field (line, flags, FLAGS_WIDTH);
+  append_field (line, from, FROM_WIDTH);
   g_autofree char *text = store_text_printable (subject != NULL ? subject : "");
   if (columns > 0 && !detailed) {
     g_autofree char *fitting = text_cut (text, MAX (columns - BEFORE_SUBJECT, 1));
-    puts (fitting);
+    g_string_append (line, fitting);
   } else {
-    puts (text);
+    g_string_append (line, text);
   }
+  puts (g_strchomp (line->str));
 }
 
 static bool

@@ -7,6 +7,7 @@
  */
 #include "tools/tools.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -178,6 +179,9 @@ main (int argc, char **argv)
     ok = fail_errno (&error, "standard output");
   if (ok)
     return tool.exit_code;
+  /* The reader has enough; where SIGPIPE is not ignored we do not even get here. */
+  if (error_code (error) == EPIPE)
+    return 128 + SIGPIPE;
   g_autofree char *message = store_text_printable (error->message);
   fprintf (stderr, "mailstore: %s\n", message);
   return exit_code (error);

@@ -105,7 +105,8 @@ compose (const Progress *self, const StoreProgress *now, int columns)
   g_autofree char *text = describe (now, progress_seconds (self));
   GString *line = g_string_new (self->label);
   g_string_append_c (line, ' ');
-  int room = columns - 1 - (int)line->len;
+  /* A terminal prints ^C behind the line; it must not wrap, or erasing would miss it. */
+  int room = columns - 1 - (int)strlen ("^C") - (int)line->len;
   if (now->total > 0) {
     double part = MIN ((double)now->done / (double)now->total, 1.0);
     room -= (int)strlen (percent);

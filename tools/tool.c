@@ -22,6 +22,12 @@ Store *
 tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
   g_autofree char *path = tool_store_path (tool);
+  if (tool->store == NULL && tool->config != NULL &&
+      g_file_test (tool->config, G_FILE_TEST_IS_DIR)) {
+    fail (error, EINVAL, "-f %s: a file is wanted, the store's mailfs.conf; -s takes a directory",
+          tool->config);
+    return NULL;
+  }
   Store *store = store_open (path, flags, error);
   if (store != NULL && tool->verbose)
     tool_say (tool, "store %s, %s", store_path (store), store_uuid (store));
@@ -58,6 +64,27 @@ tool_uid_parse (const char *text, uint32_t *out_uid, GError **error)
     return fail (error, EINVAL, "'%s' is no UID (1 to %u)", text, STORE_UID_MAX);
   *out_uid = (uint32_t)value;
   return true;
+}
+
+static bool
+is_bare_system_flag (const char *word)
+{
+  static const char *const names[] = {"answered", "deleted", "draft", "flagged", "recent", "seen"};
+  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
+    if (g_ascii_strcasecmp (word, names[i]) == 0)
+      return true;
+  }
+  return false;
+}
+
+bool
+tool_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error)
+{
+  g_auto (GStrv) words = g_strsplit (text, " ", -1);
+  g_autoptr (GString) spelled = g_string_new (NULL);
+  for (char **word = words; *word != NULL; word++)
+    g_string_append_printf (spelled, "%s%s ", is_bare_system_flag (*word) ? "\\" : "", *word);
+  return store_flags_parse (spelled->str, out_flags, out_keywords, error);
 }
 
 void

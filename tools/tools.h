@@ -59,6 +59,10 @@ StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **er
 /* One UID in decimal, or EINVAL. */
 bool tool_uid_parse (const char *text, uint32_t *out_uid, GError **error);
 
+/* As store_flags_parse(), but system flags may lack their backslash, which shells make awkward; and
+ * "Recent", which nobody can set, is refused in either spelling. */
+bool tool_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error);
+
 /* One line on standard error that is no error; silent with -q. */
 void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);
 

@@ -9,6 +9,7 @@ mailstore import -q --format eml "$sample" joe@example.com >/dev/null
 mailstore import -q --format eml "$sample" jane@example.com >/dev/null
 mailstore deliver -c 'Public Folders/admin@foo.com' <"$sample/01-welcome.eml" >/dev/null
 mailstore deliver -c 'Public Folders/admin@foo.com/sub' <"$sample/01-welcome.eml" >/dev/null
+mailstore deliver -c solo <"$sample/01-welcome.eml" >/dev/null
 dump() {
   mailstore list --json -r | sort
   mailstore list --json joe@example.com/INBOX
@@ -22,7 +23,7 @@ run -q check
 expect_no_err
 run --json check
 expect_status 0
-expect_json 'len(rows) == 1' 'rows[0]["type"] == "result"' 'rows[0]["left"] == 0' 'rows[0]["messages"] == 18'
+expect_json 'len(rows) == 1' 'rows[0]["type"] == "result"' 'rows[0]["left"] == 0' 'rows[0]["messages"] == 19'
 
 # How many mailboxes a reconstruct with these arguments looks at: the ways administrators know.
 looks_at() {
@@ -32,7 +33,7 @@ looks_at() {
   expect_status 0
   expect_json "rows[-1]['mailboxes'] == $mailboxes"
 }
-looks_at 8 reconstruct -r
+looks_at 9 reconstruct -r
 looks_at 6 reconstruct -r example.com
 looks_at 3 reconstruct -r -u joe example.com
 looks_at 1 reconstruct -u joe example.com INBOX
@@ -47,6 +48,9 @@ looks_at 3 reconstruct recursive joe@example.com
 looks_at 3 reconstruct -r 'Other Users/joe@example.com'
 looks_at 2 reconstruct -r 'Public Folders/admin@foo.com'
 looks_at 1 reconstruct -f "$store/mailfs.conf" -u joe example.com INBOX
+looks_at 4 reconstruct joe@example.com jane@example.com/INBOX joe@example.com/Lists joe@example.com
+looks_at 1 reconstruct solo local
+looks_at 1 check -r solo/INBOX local solo@local
 looks_at 1 reconstruct 1 joe@example.com/INBOX
 
 # A file that the index does not know: found, not changed by a check or a dry run, then taken in.
@@ -56,7 +60,8 @@ run check joe@example.com/INBOX
 expect_status 1
 expect_out missing-row
 expect_out 0000000077.eml
-expect_err '0 fixed'
+expect_err '2 left'
+[[ $err != *fixed* ]] || complain 'check speaks of fixing'
 run --json check -r joe@example.com
 expect_status 1
 expect_json 'rows[0]["type"] == "finding"' 'rows[0]["problem"] == "missing-row"' 'rows[0]["uid"] == 77' \
@@ -68,6 +73,12 @@ expect_out missing-row
 run reconstruct dry-run joe@example.com/INBOX
 expect_status 1
 expect_equal "$(cd "$store" && find . -type f -printf '%p %s %T@\n' | sort)" "$before" 'a dry run changed files'
+expect_err '(dry run)'
+run reset -n joe@example.com
+expect_err 'reset (dry run): '
+# In a log the findings come before the summary.
+mailstore check joe@example.com/INBOX >"$work/log" 2>&1 || true
+[[ $(tail -n 1 "$work/log") == 'mailstore: check: '* ]] || complain 'the summary is not last'
 run reconstruct joe@example.com/INBOX
 expect_status 0
 expect_out missing-row
@@ -78,12 +89,12 @@ run cat joe@example.com/INBOX 77
 expect_status 0
 rm "$inbox/0000000077.eml"
 run reconstruct joe@example.com/INBOX
-expect_status 0
+expect_status 1 # the row can be mended, the message cannot
 expect_out missing-file
 run deliver joe@example.com <"$sample/01-welcome.eml"
 [ "$out" -gt 77 ] || complain 'a UID was used twice'
 rm "$inbox/00000000$out.eml"
-mailstore -q reconstruct joe@example.com/INBOX >/dev/null
+mailstore -q reconstruct joe@example.com/INBOX >/dev/null || true
 
 # Others may deliver meanwhile: what is just under way is no finding.
 for _ in {1..60}; do
@@ -144,6 +155,17 @@ run reconstruct -r jane@example.com
 expect_status 0
 run check -r jane@example.com
 expect_status 0
+
+# Very many findings: the first of them, and all of them with --json.
+for i in $(seq 60); do
+  echo "Subject: $i" >"$inbox/$(printf %010d $((1000 + i))).eml"
+done
+run check joe@example.com/INBOX
+expect_status 1
+expect_equal "$(wc -l <"$work/out")" 51
+expect_out ' more (--json prints all)'
+run check --json joe@example.com/INBOX
+expect_json 'len(rows) == rows[-1]["left"] + 1' 'len(rows) > 60'
 
 # Usage.
 run reconstruct -r example.net

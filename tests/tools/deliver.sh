@@ -43,10 +43,19 @@ run deliver --date @86400 joe@example.com <"$message"
 run list --json joe@example.com/INBOX
 expect_json 'rows[4]["internaldate"] == "1970-01-02T00:00:00Z"' 'rows[4]["flags"] == []'
 
+run deliver --date 2024-05-31 --flags 'Seen NotJunk draft' joe@example.com <"$message"
+run list --json joe@example.com/INBOX
+expect_json 'rows[5]["internaldate"] == "2024-05-31T00:00:00Z"' \
+  'rows[5]["flags"] == ["\\Draft", "\\Seen", "NotJunk"]'
+
 # What is wrong is said, and nothing is delivered.
 run deliver --date yesterday joe@example.com <"$message"
 expect_status 64
 expect_one_error
+run deliver --date 2024-05-32 joe@example.com <"$message"
+expect_status 64
+run deliver --flags Recent joe@example.com <"$message"
+expect_status 64
 run deliver --flags '\Nonsense' joe@example.com <"$message"
 expect_status 64
 run deliver joe@example.com </dev/null
@@ -58,14 +67,14 @@ run deliver example.com <"$message"
 expect_status 66
 run deliver jane@example.com <"$message"
 expect_status 66
-expect_equal "$(mailstore list --no-headers joe@example.com/INBOX | wc -l)" 5
+expect_equal "$(mailstore list --no-headers joe@example.com/INBOX | wc -l)" 6
 expect_equal "$(find "$store/tmp" -type f | wc -l)" 0 'tmp/ is not empty'
 
 # Bytes are kept as they are: NUL, bare CR, no line end at the end, 3 MB in one line.
 python3 -c 'import sys; sys.stdout.buffer.write(b"Subject: odd\r\n\r\n\0\1\r\xff" + b"x" * 3000000)' >"$work/odd"
 run deliver joe@example.com <"$work/odd"
-expect_equal "$out" 6
-mailstore cat joe@example.com 6 | cmp - "$work/odd" || complain 'bytes changed'
+expect_equal "$out" 7
+mailstore cat joe@example.com 7 | cmp - "$work/odd" || complain 'bytes changed'
 
 # Many at once: every one gets a UID of its own.
 for _ in $(seq 20); do

@@ -42,6 +42,11 @@ expect_status 64
 expect_one_error
 run flag joe@example.com 1 +Draft '+\Unknown'
 expect_status 64
+for word in +Recent '+\Recent' =recent + -; do
+  run flag joe@example.com 1 +Draft "$word"
+  expect_status 64
+  expect_one_error
+done
 run flag joe@example.com 1 Draft
 expect_status 64
 run flag joe@example.com 1 --json

@@ -34,6 +34,7 @@ mailstore deliver -c joe@example.com <"$work/source/1.eml" >/dev/null
 stop_import TERM
 expect_status 143
 expect_one_error
+expect_err 'messages imported; run it again'
 expect_equal "$(find "$store/tmp" -type f | wc -l)" 0 'tmp/ is not empty'
 [ "$(count)" -lt 3000 ] || complain 'all messages came in'
 run check

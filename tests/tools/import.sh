@@ -113,6 +113,25 @@ if [ "$(id -u)" -eq 0 ]; then
     complain 'the owner cannot go on after root'
 fi
 
+# Nothing is found at all; and many warnings are summed up.
+mkdir "$work/notes"
+for i in $(seq 30); do echo note >"$work/notes/$i"; done
+run import --format mbox "$work/notes" none@example.com
+expect_status 65
+expect_err 'and 10 more warnings'
+expect_err 'no message was found'
+expect_equal "$(wc -l <"$work/err")" 22
+run -v import --format mbox "$work/notes" none@example.com
+[ "$(grep -c 'is no mbox' "$work/err")" -eq 30 ] || complain '-v does not show all warnings'
+mkdir "$work/nothing"
+run import --format eml "$work/nothing" none@example.com
+expect_status 0
+for transfer in --link --reflink; do
+  run import $transfer --format mbox "$work/old.mbox" jim@example.com/Old
+  expect_status 64
+  expect_one_error
+done
+
 # Usage and errors.
 run import "$sample" joe@example.com
 expect_status 64

@@ -40,7 +40,7 @@ jane@example.org/Über/a b'
 
 run list -l
 expect_status 0
-head -1 "$work/out" | grep -q 'MESSAGES.*BYTES.*UNSEEN.*EXPUNGED.*UIDVALIDITY.*UIDNEXT.*HEALTH.*MAILBOX' ||
+head -1 "$work/out" | grep -q 'MSGS.*SIZE.*UNSEEN.*GONE.*VALIDITY.*NEXT.*HEALTH.*MAILBOX' ||
   complain 'headings'
 # Columns stand under their headings.
 python3 - "$work/out" <<'PYTHON' || complain 'columns are not aligned'
@@ -48,9 +48,11 @@ import sys
 lines = open(sys.argv[1], encoding='utf-8').read().splitlines()
 at = lines[0].index('MAILBOX')
 assert all(line[at - 1] == ' ' and line[at] != ' ' for line in lines)
-end = lines[0].index('MESSAGES') + len('MESSAGES')
+end = lines[0].index('MSGS') + len('MSGS')
 assert all(line[:end].strip().isdigit() for line in lines[1:])
 PYTHON
+# A usual name fits 80 columns.
+grep -q '^.\{,80\}$' <(grep 'joe@example.com/Receipts$' "$work/out") || complain 'lines are too long'
 run list -l --no-headers
 expect_equal "$(wc -l <"$work/out")" "$(mailstore list | wc -l)"
 run --json list
@@ -68,6 +70,19 @@ expect_out 'Grüße aus Köln – 友達へ'
 expect_out '\Flagged'
 run list -l --no-headers joe@example.com/INBOX
 expect_out '\Flagged \Seen work'
+# Long flags move no column, and no line ends in blanks.
+mailstore deliver --flags '\Answered \Draft \Flagged \Seen a-keyword-longer-than-all' -c wide@example.com \
+  <"$sample/01-welcome.eml" >/dev/null
+echo >"$work/blank" && mailstore deliver wide@example.com <"$work/blank" >/dev/null
+for long in '' -l; do
+  # shellcheck disable=SC2086
+  run list $long wide@example.com/INBOX
+  at=$(sed -n '1s/FROM.*//p' "$work/out")
+  [[ $(sed -n 2p "$work/out" | cut -c "$((${#at} + 1))-") == Anna* ]] || complain 'long flags shift the columns'
+  ! grep -q ' $' "$work/out" || complain 'trailing blanks'
+done
+rm -r "$store/mail/example.com/user/wide"
+mailstore -q reconstruct -m >/dev/null || true
 run list --json joe@example.com/INBOX
 expect_json 'rows[1]["subject"] == "Grüße aus Köln – 友達へ"' 'rows[1]["uid"] == 2' \
   'rows[1]["name"] == "0000000002.eml"' 'rows[1]["flags"] == ["\\Flagged", "\\Seen", "work"]' \

@@ -88,6 +88,14 @@ done
 # A reader that leaves early is none: the signal ends the program as it does others.
 mailstore list -h | head -1 >/dev/null || complain 'head ended the pipe with an error'
 
+# Nor is it an error where that signal is ignored.
+(trap '' PIPE && sleep 0.3 && mailstore list -h 2>"$work/err" || echo "$?" >"$work/code") | true
+expect_equal "$(<"$work/code")" 141
+expect_equal "$(<"$work/err")" ''
+run -f "$store" list
+expect_status 64
+expect_err 'a file is wanted'
+
 # A store that one may not open.
 chmod 755 "$work"
 chmod 700 "$store"

@@ -142,6 +142,21 @@ run check --full joe@example.com/INBOX
 expect_status 1
 expect_out 0000000001.eml
 
+# It stays known without the index, until somebody accepts the bytes: mailfs-store(5).
+rm "$store/index/example.com/user/joe.sqlite3"
+mailstore -q reconstruct -r joe@example.com >/dev/null || true
+run check --full joe@example.com/INBOX
+expect_out 0000000001.eml
+setfattr -x user.mailfs.state "$inbox/0000000001.eml"
+mailstore -q reset joe@example.com/INBOX
+mailstore -q reconstruct joe@example.com/INBOX >/dev/null || true
+run check --full joe@example.com/INBOX
+[[ $out != *0000000001.eml* ]] || complain 'accepted bytes are still called damaged'
+run list --json joe@EXAMPLE.com/inbox
+expect_status 0
+run list joe@Example.Com/inbox/Missing
+expect_status 66
+
 # A damaged index.
 index=$(find "$store/index" -name 'jane*.sqlite3')
 printf 'no database at all, but long enough to look like one' | dd of="$index" conv=notrunc status=none

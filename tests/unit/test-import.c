@@ -246,7 +246,7 @@ test_link_names (Fixture *fixture, gconstpointer data)
   assert_ok (store_message_flag (inbox, uids, 2, STORE_FLAGS_ADD, STORE_FLAG_FLAGGED, NULL, &error),
              error);
   assert_clean (fixture->store);
-  g_autoptr (StoreJob) job = run_job (fixture->store, "reconstruct");
+  g_autoptr (StoreJob) job G_GNUC_UNUSED = run_job (fixture->store, "reconstruct");
   assert_listed (fixture->store, "joe@example.org/INBOX",
                  "0 4\n1 5 [\\Flagged] @1\n2 5 [] @1\n3 4 [\\Flagged] @3\n");
   assert_listed (fixture->store, "ben@example.org/INBOX", "0 4\n1 5 [] @1\n2 5 [] @1\n3 4 [] @3\n");

@@ -226,7 +226,6 @@ typedef struct Status Status;
 Status *status_new (void);
 void status_free (Status *self);
 Status *control_status (Control *self);
-void status_outdate (Status *self); /* something changed in the store */
 
 void status_render_health (Mount *mount, GString *out);
 void status_render_text (Mount *mount, GString *out);

@@ -101,14 +101,11 @@ static void
 tell_fresh_changes (Notify *self)
 {
   StoreChange change;
-  guint before = self->fresh->len;
 
   while (store_watch_next (self->watch, &change)) {
     tell_change (self, &change);
     g_array_append_val (self->fresh, change);
   }
-  if (self->fresh->len > before)
-    status_outdate (control_status (self->mount->control));
 }
 
 /* True when no handler that began before the last change of phase is still at work; then the phase

@@ -2,21 +2,26 @@
 /*
  * status.c - what health, status and status.json say.
  *
- * Counting the store opens the index of every user, so the census is kept: it is taken again only
- * when something changed since, and then at most every few seconds, more seldom when it takes long.
+ * Counting the store opens the index of every user and looks at every mailbox, which may take a
+ * minute. So a thread of its own counts, when somebody asks and the last census is old: of at least
+ * half a second, and of twenty times what counting took. Who set it going waits a little for the
+ * result; everybody else gets the last one.
  */
 #include "fs/internal.h"
 
-#include <stdatomic.h>
 #include <unistd.h>
 
-#define CENSUS_KEEP_US (3 * G_TIME_SPAN_SECOND)
-#define CENSUS_SHARE   20 /* taking the census may use a twentieth of the time */
+#define CENSUS_KEEP_US (500 * G_TIME_SPAN_MILLISECOND)
+#define CENSUS_WAIT_US (2 * G_TIME_SPAN_SECOND)
+#define CENSUS_SHARE   20 /* counting may use a twentieth of the time */
 
 struct Status {
-  atomic_bool outdated;
   GMutex mutex;    /* for what follows */
-  int64_t next_us; /* not before then */
+  GCond counted;   /* `counting` became false */
+  GThread *thread; /* that counts or has counted last */
+  bool counting;   /* it is still at it */
+  int64_t from_us; /* when it began */
+  int64_t next_us; /* not again before then; 0: no census yet */
   StoreStatus census;
   GError *failure; /* of the last census; the figures are older then */
 };
@@ -27,22 +32,40 @@ status_new (void)
   Status *self = g_new0 (Status, 1);
 
   g_mutex_init (&self->mutex);
-  self->outdated = true;
+  g_cond_init (&self->counted);
+  fail (&self->failure, EAGAIN, "the store is being counted");
   return self;
 }
 
 void
 status_free (Status *self)
 {
+  g_clear_pointer (&self->thread, g_thread_join);
   g_clear_error (&self->failure);
+  g_cond_clear (&self->counted);
   g_mutex_clear (&self->mutex);
   g_free (self);
 }
 
-void
-status_outdate (Status *self)
+static gpointer
+take_census (gpointer data)
 {
-  self->outdated = true;
+  Mount *mount = data;
+  Status *self = control_status (mount->control);
+  StoreStatus census;
+  GError *failure = NULL;
+  bool good = store_status (mount->store, &census, &failure);
+  int64_t now = g_get_monotonic_time ();
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  if (good)
+    self->census = census;
+  g_clear_error (&self->failure);
+  self->failure = failure;
+  self->next_us = now + MAX (CENSUS_KEEP_US, (now - self->from_us) * CENSUS_SHARE);
+  self->counting = false;
+  g_cond_broadcast (&self->counted);
+  return NULL;
 }
 
 /* `*out_failure` is NULL or owned by the caller. */
@@ -51,15 +74,18 @@ read_census (Mount *mount, char **out_failure)
 {
   Status *self = control_status (mount->control);
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  int64_t start = g_get_monotonic_time ();
+  int64_t now = g_get_monotonic_time ();
+  bool wait = self->next_us == 0;
 
-  if (start >= self->next_us && atomic_exchange (&self->outdated, false)) {
-    g_clear_error (&self->failure);
-    if (!store_status (mount->store, &self->census, &self->failure))
-      self->outdated = true;
-    int64_t end = g_get_monotonic_time ();
-    self->next_us = end + MAX (CENSUS_KEEP_US, (end - start) * CENSUS_SHARE);
+  if (!self->counting && now >= self->next_us) {
+    g_clear_pointer (&self->thread, g_thread_join);
+    self->counting = wait = true;
+    self->from_us = now;
+    self->thread = g_thread_new ("census", take_census, mount);
   }
+  while (wait && self->counting &&
+         g_cond_wait_until (&self->counted, &self->mutex, self->from_us + CENSUS_WAIT_US))
+    ;
   *out_failure = self->failure == NULL ? NULL : store_text_printable (self->failure->message);
   return self->census;
 }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The figures of the store follow what happens to it, whoever does it, and nobody waits for them.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+make_sample_store
+start -f
+figures() {
+  [ "$(status_of health) $(status_of messages) $(status_of behind)" == "$*" ]
+}
+within 1000 figures ok 8 0
+
+# A file that was taken away by hand is noted nowhere.
+rm "$store/mail/example.com/user/joe/INBOX/0000000002.eml"
+within 2000 figures degraded 7 1
+mailstore -q reconstruct -r || true
+within 2000 figures ok 7 0
+
+# While the store is being counted, which takes as long as it takes, there is the last census.
+if command -v strace >/dev/null; then
+  strace -f -p "$daemon" -e trace=newfstatat,fstat -e inject=newfstatat,fstat:delay_enter=1500000 \
+    2>"$work/strace" &
+  tracer=$!
+  within 5000 grep -q attached "$work/strace"
+  sleep 1 # until a new census is due
+  cat "$mnt/.ctl/health" >"$work/health" &
+  first=$!
+  sleep 0.3
+  before=$(date +%s%3N)
+  expect figures ok 7 0
+  after=$(date +%s%3N)
+  expect [ $((after - before)) -lt 1200 ]
+  wait "$first"
+  expect_equal "$(<"$work/health")" ok
+  kill "$tracer"
+  wait "$tracer" || true
+fi
+stop

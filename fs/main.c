@@ -4,6 +4,7 @@
  */
 #include "fs/internal.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -61,11 +62,26 @@ limit_memory (void)
   mallopt (M_TRIM_THRESHOLD, 1 << 20);
 }
 
+/* A caller may have closed some of the descriptors 0 to 2. What is opened next must not get their
+ * numbers: it would be written to as stderr, and be closed in the background. */
+static void
+fill_standard_descriptors (void)
+{
+  int fd;
+
+  do
+    fd = open ("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0)
+    close (fd);
+}
+
 int
 main (int argc, char **argv)
 {
   g_auto (Options) options = {0};
 
+  fill_standard_descriptors ();
   limit_memory ();
   log_start (false);
   if (!options_parse (argc, argv, &options))

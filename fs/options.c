@@ -144,6 +144,14 @@ check_empty (const char *path)
   return true;
 }
 
+/* What is mounted there may have died; stat(2) can still get along with what the kernel kept. */
+static bool
+complain_of_mountpoint (const char *path)
+{
+  return complain ("mountpoint '%s': %s%s", path, g_strerror (errno),
+                   errno == ENOTCONN ? "; what was mounted there has died, unmount it first" : "");
+}
+
 /* A mount that lies there already would be hidden by ours, not replaced. An automount point is not
  * one. */
 static bool
@@ -153,7 +161,7 @@ check_not_mounted (const char *path)
   struct statfs filesystem;
 
   if (statx (AT_FDCWD, path, AT_NO_AUTOMOUNT, 0, &root) < 0 || statfs (path, &filesystem) < 0)
-    return complain ("mountpoint '%s': %s", path, g_strerror (errno));
+    return complain_of_mountpoint (path);
   if (filesystem.f_type == FUSE_SUPER_MAGIC && (root.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0)
     return complain ("mountpoint '%s' is in use: a FUSE filesystem is mounted there", path);
   return true;
@@ -168,9 +176,7 @@ check_paths (Options *options)
 
   struct stat st;
   if (stat (options->mountpoint, &st) < 0)
-    return complain ("mountpoint '%s': %s%s", options->mountpoint, g_strerror (errno),
-                     errno == ENOTCONN ? "; what was mounted there has died, unmount it first"
-                                       : "");
+    return complain_of_mountpoint (options->mountpoint);
   if (!S_ISDIR (st.st_mode))
     return complain ("mountpoint '%s': %s", options->mountpoint, g_strerror (ENOTDIR));
   g_autofree char *given_mountpoint = options->mountpoint;
@@ -182,7 +188,7 @@ check_paths (Options *options)
     return complain ("mountpoint '%s' would hide the store '%s', or lies in it",
                      options->mountpoint, store);
   if (options->mountpoint == NULL)
-    return complain ("mountpoint '%s': %s", given_mountpoint, g_strerror (errno));
+    return complain_of_mountpoint (given_mountpoint);
   return check_not_mounted (options->mountpoint) &&
          (options->nonempty || check_empty (options->mountpoint));
 }

@@ -89,11 +89,26 @@ timeout 60 mailfs "$store" "$mnt" 2>"$work/err" || status=$?
 err=$(<"$work/err")
 expect_status 1
 expect_err 'in use'
+expect umount "$mnt"
 
-# Told to end, a daemon leaves a dead mount: an empty directory would make backups delete their copy.
+# So it does where the caller has closed its descriptors.
 gone() {
   ! kill -0 "$1" 2>/dev/null
 }
+within 5000 gone "$pid"
+for closed in '<&-' '>&-' '2>&-' '<&- >&- 2>&-'; do
+  status=0
+  eval "timeout 60 mailfs '$store' '$mnt' $closed" || status=$?
+  expect_status 0
+  expect cmp "$sample/01-welcome.eml" "$inbox/0000000001.eml"
+  pid=$(status_of pid)
+  umount "$mnt"
+  within 5000 gone "$pid"
+done
+mount_in_background "$store" "$mnt"
+pid=$(status_of pid)
+
+# Told to end, a daemon leaves a dead mount: an empty directory would make backups delete their copy.
 kill -HUP "$pid"
 expect test -e "$inbox/0000000001.eml"
 kill -TERM "$pid"

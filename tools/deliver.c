@@ -2,6 +2,7 @@
 /* deliver.c - mailstore deliver: put one message from standard input into a mailbox. */
 #include "tools/tools.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -101,8 +102,11 @@ deliver_run (Tool *tool, int argc, char **argv, GError **error)
   /* A pipe whose writer failed looks just like this. */
   if (store_draft_size (draft) == 0)
     return fail (error, EBADMSG, "standard input is empty: nothing delivered");
+  /* Told of a failure, an MTA delivers once more. From here on nobody's reading counts. */
+  signal (SIGPIPE, SIG_IGN);
   if (!store_mailbox_append (mailbox, &draft, 1, 0, error))
     return false;
+  tool->done = true;
   print_delivered (tool, store, mailbox, draft);
   return true;
 }

@@ -7,10 +7,12 @@
  */
 #include "tools/tools.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 static const Command commands[] = {
     {"init", "[PATH]", "make an empty store", .run = init_run},
@@ -169,20 +171,42 @@ run (int argc, char **argv, GError **error)
   return command.run (&tool, argc, argv, error);
 }
 
+/* A caller may have closed some of the descriptors 0 to 2. What is opened next must not get their
+ * numbers: messages would go into the store's own files. Opened the wrong way round, they still
+ * fail when they are used. */
+static void
+fill_standard_descriptors (void)
+{
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+    if (fcntl (fd, F_GETFD) < 0)
+      open ("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+/* Whether all that was printed has arrived. */
+static bool
+finish_output (GError **error)
+{
+  if (fflush (stdout) != 0)
+    return fail_errno (error, "standard output");
+  return !ferror (stdout) || fail (error, EIO, "standard output: not everything was written");
+}
+
 int
 main (int argc, char **argv)
 {
   g_autoptr (GError) error = NULL;
+  fill_standard_descriptors ();
   g_set_prgname ("mailstore");
   bool ok = run (argc, argv, &error);
-  if (fflush (stdout) != 0 && ok)
-    ok = fail_errno (&error, "standard output");
-  if (ok)
-    return tool.exit_code;
+  if (ok && !finish_output (&error))
+    ok = tool.done;
   /* The reader has enough; where SIGPIPE is not ignored we do not even get here. */
-  if (error_code (error) == EPIPE)
+  if (!ok && error_code (error) == EPIPE)
     return 128 + SIGPIPE;
-  g_autofree char *message = store_text_printable (error->message);
-  fprintf (stderr, "mailstore: %s\n", message);
-  return exit_code (error);
+  if (error != NULL) {
+    g_autofree char *message = store_text_printable (error->message);
+    fprintf (stderr, "mailstore: %s\n", message);
+  }
+  return ok ? tool.exit_code : exit_code (error);
 }

@@ -21,6 +21,7 @@ typedef struct {
   char *config;        /* -f: the store's mailfs.conf, instead of -s */
   gboolean json, quiet, verbose, help, version;
   int exit_code; /* what main returns when nothing failed */
+  bool done;     /* and must not come again: output that is lost is no failure then */
 } Tool;
 
 typedef struct {

@@ -70,6 +70,37 @@ expect_status 66
 expect_equal "$(mailstore list --no-headers joe@example.com/INBOX | wc -l)" 6
 expect_equal "$(find "$store/tmp" -type f | wc -l)" 0 'tmp/ is not empty'
 
+# What is delivered is delivered, whoever listens: a failure would make an MTA deliver it again.
+deliver_to() {
+  status=0
+  mailstore "$@" deliver -c joe@example.com/Deaf <"$message" 2>"$work/err" || status=$?
+  err=$(<"$work/err")
+  expect_status 0
+}
+deliver_to >/dev/full
+expect_one_error
+deliver_to --json >/dev/full
+deliver_to >&-
+expect_one_error
+mkfifo "$work/pipe"
+sleep 60 <"$work/pipe" &
+reader=$!
+exec 9>"$work/pipe"
+kill "$reader"
+wait "$reader" || true
+deliver_to >&9
+exec 9>&-
+expect_equal "$(mailstore list --no-headers joe@example.com/Deaf | wc -l)" 4
+deliver_from_nowhere() {
+  status=0
+  mailstore deliver joe@example.com/Deaf <&- >"$work/out" 2>"$work/err" || status=$?
+  out=$(<"$work/out") err=$(<"$work/err")
+}
+deliver_from_nowhere
+[ "$status" -ne 0 ] || complain 'delivered from a closed descriptor'
+expect_one_error
+expect_no_out
+
 # Bytes are kept as they are: NUL, bare CR, no line end at the end, 3 MB in one line.
 python3 -c 'import sys; sys.stdout.buffer.write(b"Subject: odd\r\n\r\n\0\1\r\xff" + b"x" * 3000000)' >"$work/odd"
 run deliver joe@example.com <"$work/odd"

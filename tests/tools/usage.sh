@@ -85,6 +85,9 @@ for command in 'list' 'list -l' 'cat joe 1' '--json check'; do
   err=$(mailstore $command 2>&1 >/dev/full) || status=$?
   expect_status 74
 done
+status=0
+err=$(mailstore list 2>&1 >&-) || status=$?
+[ "$status" -ne 0 ] || complain 'a closed standard output was taken for success'
 # A reader that leaves early is none: the signal ends the program as it does others.
 mailstore list -h | head -1 >/dev/null || complain 'head ended the pipe with an error'
 

@@ -9,7 +9,7 @@
 #   requests           how many requests the daemon has answered
 source "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
 
-[ -e /dev/fuse ] || skip 'no /dev/fuse'
+needs_fuse
 [ "$(id -u)" -eq 0 ] || skip 'needs root'
 
 mnt=$work/mnt

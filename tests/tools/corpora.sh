@@ -4,7 +4,7 @@
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/lib.sh"
 needs_corpora
-[ -e /dev/fuse ] || skip 'no /dev/fuse'
+needs_fuse
 
 mailstore -q init
 find "$corpora/eml" -name '*.eml' -print0 | sort -z | xargs -0 sha256sum | cut -c-64 | sort >"$work/sent"

@@ -4,7 +4,7 @@
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/lib.sh"
 [ "$(id -u)" -eq 0 ] || skip 'needs root'
-[ -e /dev/fuse ] || skip 'no /dev/fuse'
+needs_fuse
 mounts+=("$work/mnt" "$work/other")
 owner=$(stat -c %U "$sample")
 

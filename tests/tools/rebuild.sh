@@ -3,7 +3,7 @@
 # A rebuild changes nothing that a user sees, even when every database was lost.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/lib.sh"
-[ -e /dev/fuse ] || skip 'no /dev/fuse'
+needs_fuse
 
 mailstore -q init
 mailstore import -q --format eml "$sample" joe@example.com >/dev/null

@@ -353,6 +353,7 @@ struct StoreJob {
   Store *store;
   StoreRequest *request;
   int cancelled; /* atomic */
+  bool counted;  /* what is looked at now was counted before; the running thread's own */
   GMutex mutex;  /* guards what follows */
   uint64_t done, total;
   GPtrArray *findings;

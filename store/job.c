@@ -209,6 +209,8 @@ job_has (const StoreJob *self, StoreWords word)
 void
 job_step (StoreJob *self, uint64_t done, uint64_t total)
 {
+  if (self->counted)
+    return;
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   self->done += done;
   self->total += total;
@@ -217,6 +219,8 @@ job_step (StoreJob *self, uint64_t done, uint64_t total)
 void
 job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t bytes)
 {
+  if (self->counted)
+    return;
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   self->result.mailboxes += mailboxes;
   self->result.messages += messages;

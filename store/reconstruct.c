@@ -149,8 +149,12 @@ static bool
 rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
 {
   bool deferred;
-  return rebuild_pass (job, owner, mailboxes, false, &deferred, error) &&
-         (!deferred || rebuild_pass (job, owner, mailboxes, true, &deferred, error));
+  if (!rebuild_pass (job, owner, mailboxes, false, &deferred, error))
+    return false;
+  job->counted = deferred;
+  bool done = !deferred || rebuild_pass (job, owner, mailboxes, true, &deferred, error);
+  job->counted = false;
+  return done;
 }
 
 /* Whether an EUCLEAN was the index's own. */

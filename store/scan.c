@@ -215,6 +215,9 @@ scan_free (Scan *self)
   if (self == NULL)
     return;
   g_thread_pool_free (self->pool, FALSE, TRUE);
+  /* The threads are done, so all that was under way is in the queue. */
+  for (; self->under_way > 0; self->under_way--)
+    scan_item_free (g_async_queue_pop (self->read));
   g_async_queue_unref (self->read);
   g_free (self);
 }

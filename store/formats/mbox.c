@@ -75,7 +75,7 @@ add_file (Source *base, int directory_fd, const char *name, const char *path, ch
   if (!mbox_scan_is_mbox (fd, &is_mbox, error))
     return fail_prefix (error, "%s", name);
   if (!is_mbox)
-    return fail (error, EINVAL, "%s is no mbox", name);
+    return fail (error, EINVAL, "no mbox");
   source_add_folder (base, path, g_steal_pointer (&owned), (uint64_t)st.st_size);
   return true;
 }

@@ -122,7 +122,7 @@ expect_err 'and 10 more warnings'
 expect_err 'no message was found'
 expect_equal "$(wc -l <"$work/err")" 22
 run -v import --format mbox "$work/notes" none@example.com
-[ "$(grep -c 'is no mbox' "$work/err")" -eq 30 ] || complain '-v does not show all warnings'
+[ "$(grep -c 'no mbox' "$work/err")" -eq 30 ] || complain '-v does not show all warnings'
 mkdir "$work/nothing"
 run import --format eml "$work/nothing" none@example.com
 expect_status 0

@@ -236,6 +236,10 @@ test_states_lost (Fixture *fixture, gconstpointer data)
           "");
   g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
   g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_BAD_STATE), ==, 1);
+  StoreResult result;
+  store_job_result (rebuild, &result);
+  g_assert_cmpuint (result.messages, ==, 6);
+  g_assert_cmpuint (result.mailboxes, ==, 1);
   assert_clean (fixture->store);
   g_autoptr (GError) error = NULL;
   g_auto (StoreMessage) message = {0};

@@ -213,7 +213,7 @@ test_tree (void)
                    "= Archive\n- \"S: 1\\n\" @60\n"
                    "= Archive|2024\n- \"S: 2\\n\\nFrom x\\n\" @60\n"
                    "= sub|empty\n"
-                   "! /sub/index.msf: left out: index.msf is no mbox\n"
+                   "! /sub/index.msf: left out: no mbox\n"
                    "! /z: a symbolic link; not followed\n");
 }
 

@@ -42,8 +42,7 @@ keywords_make_valid (const char *name)
 void
 keywords_init (Keywords *self)
 {
-  self->names = g_ptr_array_new_with_free_func (g_free);
-  self->text = g_string_new (NULL);
+  *self = (Keywords){.names = g_ptr_array_new_with_free_func (g_free), .text = g_string_new (NULL)};
 }
 
 void

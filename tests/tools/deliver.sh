@@ -83,6 +83,7 @@ deliver_to --json >/dev/full
 deliver_to >&-
 expect_one_error
 mkfifo "$work/pipe"
+# shellcheck disable=SC2217 # it only holds the pipe open
 sleep 60 <"$work/pipe" &
 reader=$!
 exec 9>"$work/pipe"

@@ -220,6 +220,11 @@ uint32_t store_epoch (Store *store);
 /* How deep below mail/ a directory may lie. */
 #define NODE_DEPTH_MAX 64u
 
+/* Names that mean something below a domain and below a user. */
+#define NODE_USERS  "user"
+#define NODE_SHARED "shared"
+#define NODE_INBOX  "INBOX"
+
 /* What fsck makes at the top of a filesystem, which mail/ may be; no domain. */
 #define NODE_LOST_FOUND "lost+found"
 
@@ -228,6 +233,26 @@ uint32_t store_epoch (Store *store);
 StoreNodeKind node_child_kind (StoreNodeKind parent, const char *name);
 
 bool list_node_path (List *list, uint32_t number, char **out_path, GError **error);
+
+/* Moves a row of the list into a node. */
+StoreNode node_from_list (ListNode *row);
+
+/* ---- spelling.c ---------------------------------------------------------------------------- */
+
+/* The names that a spelling stands for, from the root down, one a level: owned strings. */
+GPtrArray *spelling_split (Store *store, const char *spelling);
+
+/* The name that `name` means in `parent`: any spelling of INBOX means the one (RFC 3501, 5.1). */
+const char *spelling_fold (const StoreNode *parent, const char *name);
+
+/* Follows `levels` down from `node` as far as there are nodes; `*out_depth` says how far. */
+bool spelling_descend (Store *store, char *const *levels, unsigned count, StoreNode *node,
+                       unsigned *out_depth, GError **error);
+
+/* Finds the node, or how far down the way to it exists. A first name that is neither a domain nor
+ * has one is a user of the default domain, which is then put before `levels`. */
+bool spelling_locate (Store *store, GPtrArray *levels, StoreNode *out, unsigned *out_depth,
+                      GError **error);
 
 /* ---- relist.c: the mailbox list from the directories --------------------------------------- */
 

@@ -72,8 +72,8 @@ typedef struct {
   bool list_in_memory;          /* the mailbox list was missing or damaged */
 } StoreStatus;
 
-/* Counts the store; opens every user's index, so it takes about 0.5 ms a user, and looks at the files of
- * mailboxes that their index does not have. */
+/* Counts the store; opens every user's index and every mailbox, so it takes about 0.5 ms a user and 0.03 ms
+ * a mailbox, and looks at the files of mailboxes that their index does not have as they are now. */
 bool store_status (Store *self, StoreStatus *out, GError **error);
 
 /* ---- nodes: the directories ---------------------------------------------------------------- */

@@ -2,6 +2,15 @@
 /* check and the census: what they notice, and what it costs. */
 #include "tests/unit/test-store.h"
 
+/* Sanitizers keep what was freed. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 static StoreStatus
 count_store (Store *store)
 {
@@ -28,7 +37,7 @@ test_census_looks_at_directories (Fixture *fixture, gconstpointer data)
   status = count_store (fixture->store);
   g_assert_cmpuint (status.messages, ==, 3);
   g_assert_cmpuint (status.behind, ==, 1);
-  g_autoptr (StoreJob) job = run_job (fixture->store, "reconstruct recursive");
+  store_job_free (run_job (fixture->store, "reconstruct recursive"));
   status = count_store (fixture->store);
   g_assert_cmpuint (status.messages, ==, 3);
   g_assert_cmpuint (status.behind, ==, 0);
@@ -49,7 +58,7 @@ read_all (StoreMailbox *mailbox)
   g_autoptr (GError) error = NULL;
   GPtrArray *items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
   g_autoptr (Scan) scan = scan_new (NULL, SCAN_READ_ALL, keep_item, items);
-  g_autoptr (ScanMailbox) scanned = scan_mailbox (scan, mailbox, &error);
+  g_autoptr (ScanMailbox) scanned G_GNUC_UNUSED = scan_mailbox (scan, mailbox, &error);
   g_assert_no_error (error);
   assert_ok (scan_drain (scan, &error), error);
   return items;
@@ -72,8 +81,7 @@ test_clean (Fixture *fixture, gconstpointer data)
   static const char *const ways[] = {
       "touch -d @1500000000 0000000001.eml",
       "printf x >> 0000000002.eml && touch -d @1600000000 0000000002.eml",
-      "printf F | dd of=0000000003.eml bs=1 seek=8 conv=notrunc status=none && "
-      "touch -d @1600000000 0000000003.eml",
+      "sed -i s/example/exumple/ 0000000003.eml && touch -d @1600000000 0000000003.eml",
       "setfattr -x user.mailfs.state 0000000004.eml",
       "setfattr -n user.mailfs.state -v nonsense 0000000005.eml",
       "mkdir -p .expunged && mv 0000000006.eml .expunged",
@@ -102,7 +110,7 @@ test_clean (Fixture *fixture, gconstpointer data)
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+#ifndef SANITIZED
 /* Bytes that the process held at most, since the last call. */
 static uint64_t
 peak_memory (void)
@@ -140,7 +148,7 @@ test_memory (Fixture *fixture, gconstpointer data)
     for (guint i = 0; i < 100; i++)
       store_draft_free (drafts[i]);
   }
-  g_autoptr (StoreJob) first = run_job (fixture->store, "check");
+  store_job_free (run_job (fixture->store, "check"));
   peak_memory ();
   uint64_t before = peak_memory ();
   g_autoptr (StoreJob) job = run_job (fixture->store, "check full");
@@ -157,7 +165,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   add_test ("/status/looks-at-directories", test_census_looks_at_directories);
   add_test ("/check/clean", test_clean);
-#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+#ifndef SANITIZED
   add_test ("/check/memory", test_memory);
 #endif
   return g_test_run ();

@@ -151,9 +151,11 @@ serve_mounted (Mount *mount)
     set_signals_blocked (false);
     result = serve (mount);
   }
-  if (mount->options->foreground || mount->notify == NULL)
-    fuse_session_unmount (mount->session);
+  /* Unmounting closes the descriptor that the notify thread writes to. */
+  bool served = mount->notify != NULL;
   notify_stop (mount->notify);
+  if (mount->options->foreground || !served)
+    fuse_session_unmount (mount->session);
   return result;
 }
 

@@ -73,7 +73,7 @@ expect_equal "$(find "$store/tmp" -type f | wc -l)" 0 'tmp/ is not empty'
 # What is delivered is delivered, whoever listens: a failure would make an MTA deliver it again.
 deliver_to() {
   status=0
-  mailstore "$@" deliver -c joe@example.com/Deaf <"$message" 2>"$work/err" || status=$?
+  env --default-signal=PIPE mailstore "$@" deliver -c joe@example.com/Deaf <"$message" 2>"$work/err" || status=$?
   err=$(<"$work/err")
   expect_status 0
 }

@@ -71,7 +71,10 @@ def read_message(path):
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o640:
         raise Fault(f"mode {status.st_mode:o}")
-    _, modseq, birth, expunged, *flags = fields(path, "user.mailfs.state", 4)
+    words = fields(path, "user.mailfs.state", 4)
+    if len(words) < 5:
+        raise Fault(f"user.mailfs.state makes no sense: {' '.join(words)}")
+    _, modseq, birth, expunged, prefix, *flags = words
     system = [f for f in flags if f in SYSTEM_FLAGS]
     keywords = [f for f in flags if f not in SYSTEM_FLAGS]
     if flags != sorted(set(system)) + sorted(set(keywords)) or not all(map(KEYWORD.fullmatch, keywords)):
@@ -80,6 +83,8 @@ def read_message(path):
         raise Fault(f"modseq {modseq}, birth {birth}, expunged {expunged}")
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
+    if prefix != digest[:16]:
+        raise Fault(f"digest {prefix}, the bytes have {digest[:16]}")
     return Message(digest, frozenset(flags), int(status.st_mtime), int(modseq))
 
 

@@ -120,7 +120,8 @@ def part_mount(bench):
     tree = corpus.make_tree(os.path.join(WORK, "tree"), PEERS)
     store = bench.new_store("tree-store")
     sh(f"{MAILSTORE} -q -s {store} import --format eml {tree} bench@example.com && sync")
-    variants = {"mailfs": "", "mailfs_never": "-o verify=never", "mailfs_always": "-o verify=always"}
+    variants = {"mailfs": "-o ro", "mailfs_rw": "", "mailfs_never": "-o ro,verify=never",
+                "mailfs_always": "-o ro,verify=always"}
     ratios = mount.measure(bench.directory, MAILFS, store, variants, PEERS, ROUNDS)
     for workload, name, targets in (("find", "stat walk", (2.0, 1.1)), ("cat", "read all", (4.5, 1.15))):
         for variant in variants:

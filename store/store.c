@@ -60,7 +60,8 @@ store_create (const char *path, GError **error)
   if (g_mkdir_with_parents (path, 0750) < 0)
     return fail_errno (error, "make directory %s", path);
   auto_fd fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0)
+  struct stat st;
+  if (fd < 0 || fstat (fd, &st) < 0)
     return fail_errno (error, "open %s", path);
   for (size_t i = 0; i < G_N_ELEMENTS (directories); i++) {
     /* What an interrupted attempt left is taken over; anything else is not ours to fill. */
@@ -70,8 +71,15 @@ store_create (const char *path, GError **error)
       return fail (error, ENOTEMPTY, "%s is not empty", path);
     if (mkdirat (fd, directories[i], 0750) < 0 && !(errno == EEXIST && ours))
       return fail_errno (error, "make directory %s/%s", path, directories[i]);
+    /* What root makes in somebody's directory is theirs. */
+    if (geteuid () == 0 &&
+        fchownat (fd, directories[i], st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+      return fail_errno (error, "change the owner of %s/%s", path, directories[i]);
   }
-  return write_config (fd, error) || fail_prefix (error, "%s", path);
+  if (!write_config (fd, error))
+    return fail_prefix (error, "%s", path);
+  return geteuid () != 0 || fchownat (fd, CONFIG, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0 ||
+         fail_errno (error, "change the owner of %s/" CONFIG, path);
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */

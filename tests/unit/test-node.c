@@ -363,6 +363,26 @@ test_unlisted (Fixture *fixture, gconstpointer data)
   g_assert_nonnull (strstr (finding->detail, "reconstruct -m"));
 }
 
+/* What root makes in somebody's directory is theirs. */
+static void
+test_owner (void)
+{
+  if (geteuid () != 0) {
+    g_test_skip ("needs root");
+    return;
+  }
+  g_autoptr (GError) error = NULL;
+  Fixture fixture = {.path = g_dir_make_tmp ("mailfs-test-XXXXXX", &error)};
+  g_assert_cmpint (chown (fixture.path, 65534, 65534), ==, 0);
+  assert_ok (store_create (fixture.path, &error), error);
+  reopen (&fixture, 0);
+  g_autoptr (StoreMailbox) inbox = open_named (fixture.store, "joe@example.com");
+  deliver (inbox, "one", 0, NULL);
+  g_clear_pointer (&inbox, store_mailbox_unref);
+  run_in (&fixture, "test \"$(find . ! -uid 65534 ! -path './tmp/*' | wc -l)\" = 0", "");
+  tear_down (&fixture, NULL);
+}
+
 static void
 test_not_a_store (void)
 {
@@ -403,6 +423,7 @@ main (int argc, char **argv)
   add_test ("/node/depth", test_depth);
   add_test ("/node/case", test_case);
   add_test ("/node/unlisted", test_unlisted);
+  g_test_add_func ("/store/owner", test_owner);
   g_test_add_func ("/store/not-a-store", test_not_a_store);
   return g_test_run ();
 }

@@ -17,9 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Messages up to this size are parsed from memory, larger ones from their file. */
-#define MEMORY_MAX (4u << 20)
-
 /* ---- writing ------------------------------------------------------------------------------- */
 
 StoreDraft *
@@ -81,7 +78,7 @@ store_draft_write (StoreDraft *self, const void *bytes, size_t size, GError **er
 {
   if (!create_file (self, error) || !write_file (self, bytes, size, error))
     return false;
-  if (self->bytes != NULL && self->size <= MEMORY_MAX)
+  if (self->bytes != NULL && self->size <= PARSE_MEMORY_MAX)
     g_byte_array_append (self->bytes, bytes, (guint)size);
   else
     g_clear_pointer (&self->bytes, g_byte_array_unref);

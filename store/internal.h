@@ -126,6 +126,9 @@ void layout_tmp_close (Store *store);
  * neither a message, a directory nor ours is added to `strays` by name, unless that is NULL. */
 GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error);
 
+/* The order of such an array: a GCompareFunc on uint32_t. */
+gint layout_compare_uids (gconstpointer a, gconstpointer b);
+
 int64_t stat_mtime_ns (const struct stat *st);
 int64_t stat_ctime_ns (const struct stat *st);
 
@@ -355,6 +358,9 @@ struct StoreDraft {
 };
 
 /* ---- parse.c: what a message's bytes say --------------------------------------------------- */
+
+/* Messages up to this size are parsed from memory, larger ones from their file. */
+#define PARSE_MEMORY_MAX (4u << 20)
 
 #define PARSE_DEPTH_MAX  100u    /* nesting of multiparts and forwarded messages */
 #define PARSE_PARTS_MAX  10000u  /* parts of one message */

@@ -257,8 +257,8 @@ layout_tmp_close (Store *store)
 /* ---- reading directories ------------------------------------------------------------------------
  */
 
-static gint
-compare_uids (gconstpointer a, gconstpointer b)
+gint
+layout_compare_uids (gconstpointer a, gconstpointer b)
 {
   uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
   return first < second ? -1 : first > second;
@@ -291,7 +291,7 @@ layout_uids (int fd, const char *path, GPtrArray *strays, GError **error)
     fail_errno (error, "read directory '%s'", path);
     return NULL;
   }
-  g_array_sort (uids, compare_uids);
+  g_array_sort (uids, layout_compare_uids);
   return g_steal_pointer (&uids);
 }
 

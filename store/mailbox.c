@@ -117,13 +117,6 @@ message_from_file (StoreMailbox *mailbox, uint32_t uid, IndexMessage *out, bool 
   return true;
 }
 
-static gint
-compare_uids (gconstpointer a, gconstpointer b)
-{
-  uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
-  return first < second ? -1 : first > second;
-}
-
 bool
 view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error)
 {
@@ -135,7 +128,7 @@ view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GErr
     return false;
   bool live = found && row.expunged == 0;
   if (live && view->uids != NULL)
-    live = g_array_binary_search (view->uids, &uid, compare_uids, NULL);
+    live = g_array_binary_search (view->uids, &uid, layout_compare_uids, NULL);
   if (live) {
     *out = row;
     *out_found = true;

@@ -2,7 +2,7 @@
 #include "store/pipeline.h"
 
 #define WORKERS_MAX 4u
-#define TODO_MAX    64u         /* items that wait for a worker */
+#define WAITING_MAX 64u         /* items that wait for a worker */
 #define ORDER_MAX   1024u       /* items that wait for their commit */
 #define BYTES_MAX   (64u << 20) /* held by items that wait for a worker; one alone may be larger */
 #define TICK_US     (G_USEC_PER_SEC / 5)
@@ -67,7 +67,7 @@ stop (Pipeline *self)
 static void
 make_room (Pipeline *self)
 {
-  if (self->todo.length <= TODO_MAX / 2 && self->order.length <= ORDER_MAX - TODO_MAX / 2 &&
+  if (self->todo.length <= WAITING_MAX / 2 && self->order.length <= ORDER_MAX - WAITING_MAX / 2 &&
       self->bytes <= BYTES_MAX / 2)
     event_wake (&self->room_made);
 }
@@ -196,7 +196,7 @@ tick (Pipeline *self)
 static bool
 has_room (const Pipeline *self, uint64_t size)
 {
-  return self->todo.length < TODO_MAX && self->order.length < ORDER_MAX &&
+  return self->todo.length < WAITING_MAX && self->order.length < ORDER_MAX &&
          (self->bytes == 0 || self->bytes + size <= BYTES_MAX);
 }
 

@@ -13,9 +13,6 @@
 /* How many items may be under way. */
 #define UNDER_WAY_MAX 256u
 
-/* Files up to this size are parsed from memory. */
-#define MEMORY_MAX (4u << 20)
-
 #define ROWS_PAGE 256u
 
 struct Scan {
@@ -98,7 +95,7 @@ static bool
 parse_item (ScanItem *item, int fd, GError **error)
 {
   uint64_t size = (uint64_t)item->st.st_size, parsed = 0;
-  if (size > MEMORY_MAX)
+  if (size > PARSE_MEMORY_MAX)
     return parse_file (fd, size, &item->summary, &parsed, error);
   uint8_t *buffer = get_buffer ((size_t)size);
   while (parsed < size) {

@@ -237,6 +237,26 @@ bool store_flags_parse (const char *text, uint32_t *out_flags, char **out_keywor
 void store_message_name (uint32_t uid, char out[STORE_NAME_SIZE]);
 uint32_t store_message_uid (const char *name);
 
+/* Sets of UIDs in IMAP's spelling (RFC 3501, 9, sequence-set): "4", "1:5,7,9:*". */
+typedef struct {
+  uint32_t first, last;
+  bool named; /* one UID that was named, or "*": that message must be there */
+} StoreUidRange;
+
+/* "*", the highest UID that there is. */
+#define STORE_UID_HIGHEST UINT32_MAX
+
+/* Makes an array of StoreUidRange, as given. EINVAL when it is no such set. */
+bool store_uids_parse (const char *text, GArray **out, GError **error);
+
+/* Which of `uids` (uint32_t, ascending) are in the set: an array likewise. ENOENT when a UID that is
+ * named is not among them; of a range there may be none. */
+GArray *store_uids_match (const GArray *set, const GArray *uids, GError **error);
+
+/* The UIDs that the set means in the mailbox: store_uids_match() with its messages. Whether those that
+ * are named are there is left to what uses them, so that naming some costs nothing. */
+GArray *store_mailbox_uids (StoreMailbox *self, const GArray *set, GError **error);
+
 /* The next at most `capacity` live messages with a UID above `after`, ascending; what is shown is what
  * lies in the directory, whatever state the index is in. The caller clears them. */
 bool store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, size_t capacity,

@@ -2,7 +2,7 @@
 /*
  * flag.c - mailstore flag: change the flags of messages.
  *
- *   mailstore flag joe@example.com/INBOX 4,7 +Seen -Flagged +Project-X
+ *   mailstore flag joe@example.com/INBOX 4,7:9 +Seen -Flagged +Project-X
  */
 #include "tools/tools.h"
 
@@ -52,19 +52,6 @@ parse_changes (char **argv, Changes *out, GError **error)
 }
 
 static bool
-parse_uids (const char *text, GArray *out, GError **error)
-{
-  g_auto (GStrv) words = g_strsplit (text, ",", -1);
-  for (char **word = words; *word != NULL; word++) {
-    uint32_t uid;
-    if (!tool_uid_parse (*word, &uid, error))
-      return false;
-    g_array_append_val (out, uid);
-  }
-  return true;
-}
-
-static bool
 apply_changes (StoreMailbox *mailbox, const GArray *uids, const Changes *changes, GError **error)
 {
   static const StoreFlagsChange order[] = {STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE};
@@ -98,17 +85,20 @@ print_messages (Store *store, StoreMailbox *mailbox, const GArray *uids, GError 
 bool
 flag_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  g_autoptr (GArray) uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  g_autoptr (GArray) set = NULL;
   g_auto (Changes) changes = {0};
   if (argc < 3)
     return fail (error, EINVAL, "flag takes a MAILBOX, UIDs and changes of flags");
-  if (!parse_uids (argv[1], uids, error) || !parse_changes (argv + 2, &changes, error))
+  if (!store_uids_parse (argv[1], &set, error) || !parse_changes (argv + 2, &changes, error))
     return false;
   g_autoptr (Store) store = tool_store_open (tool, 0, error);
   if (store == NULL)
     return false;
   g_autoptr (StoreMailbox) mailbox = tool_mailbox_open (store, argv[0], error);
-  if (mailbox == NULL || !apply_changes (mailbox, uids, &changes, error))
+  if (mailbox == NULL)
+    return false;
+  g_autoptr (GArray) uids = store_mailbox_uids (mailbox, set, error);
+  if (uids == NULL || !apply_changes (mailbox, uids, &changes, error))
     return false;
   return !tool->json || print_messages (store, mailbox, uids, error);
 }

@@ -24,7 +24,7 @@ static const Command commands[] = {
      .run = list_run},
     {"cat", "MAILBOX UID", "write a message to standard output", .options = cat_options,
      .run = cat_run},
-    {"flag", "MAILBOX UID[,UID...] +FLAG... -FLAG... =FLAG...", "change the flags of messages",
+    {"flag", "MAILBOX UIDS +FLAG... -FLAG... =FLAG...", "change the flags of messages",
      .strict = true, .run = flag_run},
     {NULL},
 };

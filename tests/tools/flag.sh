@@ -31,7 +31,13 @@ expect_equal "$(flags)" '\Flagged Project-X|\Answered done|'
 run flag --json joe@example.com 1 +deleted
 expect_status 0
 expect_json 'len(rows) == 1' 'rows[0]["flags"] == ["\\Deleted", "\\Flagged", "Project-X"]'
+run flag joe@example.com 2:* +swept
+expect_equal "$(flags)" '\Deleted \Flagged Project-X|\Answered done swept|swept'
+run flag joe@example.com 3:2 -swept
+run flag joe@example.com 7:9,4:100 +Seen
+expect_status 0
 before=$(flags)
+expect_equal "$before" '\Deleted \Flagged Project-X|\Answered done|'
 
 # One that is missing, or one bad word, and nothing changes.
 run flag joe@example.com 1,9 +Draft

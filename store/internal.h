@@ -398,9 +398,14 @@ bool job_go_on (StoreJob *self, GError **error);
 void job_step (StoreJob *self, uint64_t done, uint64_t total);
 void job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t bytes);
 
-/* Adds a finding. `path` and `detail` are made printable. */
+/* Adds a finding. `path`, where the message or directory is below mail/, and `detail` are made
+ * printable. */
 void job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, uint32_t uid,
                 const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
+
+/* Tells of `size` bytes that the command took, or would take in a dry run. */
+void job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, uint64_t size,
+               const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
 
 /* Calls `each` for every user or shared node that the request is for, with those of its mailboxes
  * that are meant, parents first; `whole` is true when that is all of them. Stops at the first

@@ -1,127 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command table, and one run of a command: what it is for, how far it is, what it found. */
+/* One run of a command: what it is for, how far it is, what it found. */
 #include "store/internal.h"
 
-#include <string.h>
-
-const StoreCommand store_commands[] = {
-    {"check", STORE_WORD_RECURSIVE | STORE_WORD_FULL, "[-r] [--full] [MAILBOX...]",
-     "compare files, indexes and the mailbox list; change nothing", command_check},
-    {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
-     "[-r] [-m] [-n] [--force] [MAILBOX...]", "rebuild indexes from the message files",
-     command_reconstruct},
-    {"reset", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, "[-r] [-n] [MAILBOX...]",
-     "replace indexes by fresh empty ones; files stay untouched", command_reset},
-    {NULL, 0, NULL, NULL, NULL},
-};
-
-const StoreCommand *
-store_command_find (const char *name)
-{
-  for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
-    if (strcmp (command->name, name) == 0)
-      return command;
-  }
-  return NULL;
-}
-
-/* ---- requests ------------------------------------------------------------------------------ */
-
-static const struct {
-  const char *text;
-  uint32_t word;
-} words[] = {
-    {"1", 0},
-    {"recursive", STORE_WORD_RECURSIVE},
-    {"dry-run", STORE_WORD_DRY_RUN},
-    {"force", STORE_WORD_FORCE},
-    {"full", STORE_WORD_FULL},
-    {"mailbox-list", STORE_WORD_LIST},
-};
-
-/* Whether `text` is a word, and which; mailboxes of these names are written as paths. */
-static bool
-find_word (const char *text, uint32_t *out_word)
-{
-  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
-    if (strcmp (words[i].text, text) == 0) {
-      *out_word = words[i].word;
-      return true;
-    }
-  }
-  return false;
-}
-
-static bool
-parse_word (Store *store, StoreRequest *request, const char *text, GError **error)
-{
-  uint32_t word;
-  if (find_word (text, &word)) {
-    if ((word & ~request->command->words) != 0)
-      return fail (error, EINVAL, "'%s' does not take '%s'", request->command->name, text);
-    request->words |= word;
-    return true;
-  }
-  g_auto (StoreNode) node = {0};
-  if (!store_node_resolve (store, text, &node, error))
-    return false;
-  g_array_append_val (request->targets, node.number);
-  return true;
-}
-
-StoreRequest *
-store_request_parse (Store *self, const char *const *text, GError **error)
-{
-  const StoreCommand *command = text[0] != NULL ? store_command_find (text[0]) : NULL;
-  if (command == NULL) {
-    g_autofree char *printable = store_text_printable (text[0] != NULL ? text[0] : "");
-    fail (error, EINVAL, "no command '%s'", printable);
-    return NULL;
-  }
-  g_autoptr (StoreRequest) request = g_new0 (StoreRequest, 1);
-  request->command = command;
-  request->targets = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  for (const char *const *word = text + 1; *word != NULL; word++) {
-    if (!parse_word (self, request, *word, error))
-      return NULL;
-  }
-  return g_steal_pointer (&request);
-}
-
-void
-store_request_free (StoreRequest *self)
-{
-  if (self == NULL)
-    return;
-  g_array_unref (self->targets);
-  g_free (self);
-}
-
 /* ---- findings ------------------------------------------------------------------------------ */
-
-const char *
-store_problem_name (StoreProblem problem)
-{
-  static const char *const names[] = {
-      [STORE_PROBLEM_NO_ROW] = "missing-row",
-      [STORE_PROBLEM_NO_FILE] = "missing-file",
-      [STORE_PROBLEM_CHANGED] = "changed",
-      [STORE_PROBLEM_DIGEST] = "hash-mismatch",
-      [STORE_PROBLEM_SIZE] = "size-mismatch",
-      [STORE_PROBLEM_NUL] = "nul",
-      [STORE_PROBLEM_UNREADABLE] = "io-error",
-      [STORE_PROBLEM_NO_INDEX] = "missing-index",
-      [STORE_PROBLEM_BAD_INDEX] = "bad-index",
-      [STORE_PROBLEM_NO_LIST_ENTRY] = "unlisted",
-      [STORE_PROBLEM_NO_DIRECTORY] = "missing-directory",
-      [STORE_PROBLEM_BAD_STATE] = "state-mismatch",
-      [STORE_PROBLEM_UIDNEXT] = "uidnext",
-      [STORE_PROBLEM_STRAY] = "stray",
-      [STORE_PROBLEM_NO_ATTRIBUTES] = "no-attributes",
-      [STORE_PROBLEM_PERMISSION] = "permission",
-  };
-  return names[problem];
-}
 
 static void
 finding_free (gpointer data)
@@ -132,29 +13,48 @@ finding_free (gpointer data)
   g_free (finding);
 }
 
+static void
+add_finding (StoreJob *self, StoreFinding finding, const char *path, char *detail)
+{
+  char name[STORE_NAME_SIZE] = "";
+  if (finding.uid > 0)
+    store_message_name (finding.uid, name);
+  g_autofree char *object = g_strdup_printf ("%s%s%s", path, finding.uid > 0 ? "/" : "", name);
+  finding.object = store_text_printable (object);
+  finding.detail = store_text_printable (detail);
+  g_free (detail);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_ptr_array_add (self->findings, g_memdup2 (&finding, sizeof finding));
+  self->result.fixed += finding.outcome == STORE_FIXED;
+  self->result.left += finding.outcome == STORE_LEFT;
+  self->result.taken += finding.outcome == STORE_TAKEN;
+  self->result.taken_bytes += finding.size;
+}
+
 void
 job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, uint32_t uid,
            const char *path, const char *detail, ...)
 {
   va_list args;
   va_start (args, detail);
-  g_autofree char *text = g_strdup_vprintf (detail, args);
+  StoreFinding finding = {.problem = problem,
+                          .outcome = fixed ? STORE_FIXED : STORE_LEFT,
+                          .number = number,
+                          .uid = uid};
+  add_finding (self, finding, path, g_strdup_vprintf (detail, args));
   va_end (args);
-  char name[STORE_NAME_SIZE] = "";
-  if (uid > 0)
-    store_message_name (uid, name);
-  g_autofree char *object = g_strdup_printf ("%s%s%s", path, uid > 0 ? "/" : "", name);
-  StoreFinding *finding = g_new0 (StoreFinding, 1);
-  *finding = (StoreFinding){.problem = problem,
-                            .number = number,
-                            .uid = uid,
-                            .object = store_text_printable (object),
-                            .detail = store_text_printable (text),
-                            .fixed = fixed};
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  g_ptr_array_add (self->findings, finding);
-  self->result.fixed += fixed;
-  self->result.left += !fixed;
+}
+
+void
+job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, uint64_t size,
+          const char *path, const char *detail, ...)
+{
+  va_list args;
+  va_start (args, detail);
+  StoreFinding finding = {
+      .problem = problem, .outcome = STORE_TAKEN, .number = number, .uid = uid, .size = size};
+  add_finding (self, finding, path, g_strdup_vprintf (detail, args));
+  va_end (args);
 }
 
 /* ---- jobs ---------------------------------------------------------------------------------- */
@@ -179,6 +79,12 @@ store_job_free (StoreJob *self)
   g_ptr_array_unref (self->findings);
   g_mutex_clear (&self->mutex);
   g_free (self);
+}
+
+const StoreRequest *
+store_job_request (const StoreJob *self)
+{
+  return self->request;
 }
 
 bool

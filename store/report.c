@@ -2,6 +2,45 @@
 /* What a scan found, in words. */
 #include "store/internal.h"
 
+/* ---- kinds --------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *name, *remedy;
+} problems[] = {
+    [STORE_PROBLEM_NO_ROW] = {"missing-row", "repair adds the row"},
+    [STORE_PROBLEM_NO_FILE] = {"missing-file",
+                               "repair takes the row away; a backup may have the file"},
+    [STORE_PROBLEM_CHANGED] = {"changed", "repair makes file and row agree; the newer state wins"},
+    [STORE_PROBLEM_DIGEST] = {"hash-mismatch", "restore the message from a backup"},
+    [STORE_PROBLEM_SIZE] = {"size-mismatch", "restore the message from a backup"},
+    [STORE_PROBLEM_NUL] = {"nul", "nothing: it was delivered so"},
+    [STORE_PROBLEM_UNREADABLE] = {"io-error",
+                                  "look at the disk, then restore the message from a backup"},
+    [STORE_PROBLEM_NO_INDEX] = {"missing-index", "repair builds it"},
+    [STORE_PROBLEM_BAD_INDEX] = {"bad-index", "repair keeps it aside and builds a new one"},
+    [STORE_PROBLEM_NO_LIST_ENTRY] = {"unlisted", "repair adds it to the mailbox list"},
+    [STORE_PROBLEM_NO_DIRECTORY] = {"missing-directory", "repair takes it off the mailbox list"},
+    [STORE_PROBLEM_BAD_STATE] = {"state-mismatch", "repair writes a valid state"},
+    [STORE_PROBLEM_UIDNEXT] = {"uidnext", "repair raises it"},
+    [STORE_PROBLEM_STRAY] = {"stray", "purge moves it to quarantine"},
+    [STORE_PROBLEM_NO_ATTRIBUTES] = {"no-attributes", "nothing: the state is kept in .state"},
+    [STORE_PROBLEM_PERMISSION] = {"permission", "repair --permissions"},
+};
+
+const char *
+store_problem_name (StoreProblem problem)
+{
+  return problems[problem].name;
+}
+
+const char *
+store_problem_remedy (StoreProblem problem)
+{
+  return problems[problem].remedy;
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
 char *
 store_damage_to_string (uint32_t damage)
 {

@@ -402,11 +402,31 @@ typedef enum {
   STORE_WORD_FORCE = 1u << 2,     /* "force": do not trust what looks unchanged */
   STORE_WORD_FULL = 1u << 3,      /* "full": read every message */
   STORE_WORD_LIST = 1u << 4,      /* "mailbox-list", -m: the mailbox list instead of indexes */
+  STORE_WORD_AGE = 1u << 5,       /* "age=7d": only what is older */
 } StoreWords;
+
+/* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
+ * --name, --name=value or -letter. */
+typedef struct {
+  const char *name;
+  StoreWords bit;
+  char letter;         /* 0: none */
+  const char *value;   /* what a value stands for: "TIME"; NULL: the word has none */
+  const char *summary;
+} StoreWord;
+
+/* The table, ended by a row whose name is NULL. */
+extern const StoreWord store_words[];
+
+typedef enum {
+  STORE_COMMAND_READS = 1u << 0, /* changes nothing on disk */
+  STORE_COMMAND_NAMED = 1u << 1, /* wants to be told what it is for: no mailbox is an error */
+} StoreCommandTraits;
 
 typedef struct {
   const char *name;
   uint32_t words;      /* StoreWords it takes */
+  uint32_t traits;     /* StoreCommandTraits */
   const char *grammar; /* "[-r] [-n] [MAILBOX...]" */
   const char *summary; /* one line */
   bool (*run) (StoreJob *job, GError **error);
@@ -420,17 +440,24 @@ const StoreCommand *store_command_find (const char *name);
 typedef struct {
   const StoreCommand *command;
   uint32_t words;  /* StoreWords */
+  int64_t age_s;   /* with STORE_WORD_AGE */
   GArray *targets; /* uint32_t node numbers; empty: the whole store */
 } StoreRequest;
 
 /* Parses { "reconstruct", "recursive", "joe@example.com", NULL }: the verb, then words and mailboxes in
- * any order; "1" means the defaults. Nothing is started. EINVAL: no such verb or word; ENOENT: no such
- * mailbox. */
+ * any order; "1" means the defaults. Nothing is started. EINVAL: no such verb or word, or a value that
+ * makes no sense; ENOENT: no such mailbox. */
 StoreRequest *store_request_parse (Store *self, const char *const *words, GError **error);
 void store_request_free (StoreRequest *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreRequest, store_request_free)
 
-/* One thing that a command found. */
+/* Whether the request, as it stands, changes nothing on disk: a look, or a dry run. */
+bool store_request_reads (const StoreRequest *self);
+
+/* A span of time: "90", "90s", "30m", "24h", "7d", "2w". EINVAL when it is none. */
+bool store_age_parse (const char *text, int64_t *out_s, GError **error);
+
+/* One thing that a command found or took. */
 typedef enum {
   STORE_PROBLEM_NO_ROW,        /* a message file that the index does not know */
   STORE_PROBLEM_NO_FILE,       /* a row whose file is gone */
@@ -449,19 +476,28 @@ typedef enum {
   STORE_PROBLEM_NO_ATTRIBUTES, /* the filesystem keeps no user attributes */
   STORE_PROBLEM_PERMISSION,    /* owner or mode would keep the store from using it */
 } StoreProblem;
-const char *store_problem_name (StoreProblem problem); /* "missing-row" ... */
+const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
+const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */
+
+typedef enum {
+  STORE_LEFT,  /* wrong, and still so */
+  STORE_FIXED, /* was wrong */
+  STORE_TAKEN, /* nothing wrong: what the command is there to take, or would take in a dry run */
+} StoreOutcome;
 
 typedef struct {
   StoreProblem problem;
+  StoreOutcome outcome;
   uint32_t number; /* the node; 0: the store */
   uint32_t uid;    /* the message; 0: none */
+  uint64_t size;   /* bytes of what was taken */
   char *object;    /* path below mail/, printable */
   char *detail;    /* what exactly, printable */
-  bool fixed;
 } StoreFinding;
 
 /* One run of a command. */
 StoreJob *store_job_new (Store *self, StoreRequest *request); /* takes the request over */
+const StoreRequest *store_job_request (const StoreJob *self);
 void store_job_free (StoreJob *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreJob, store_job_free)
 
@@ -479,7 +515,8 @@ void store_job_progress (StoreJob *self, StoreProgress *out);
 const GPtrArray *store_job_findings (const StoreJob *self);
 typedef struct {
   uint64_t mailboxes, messages, bytes; /* looked at */
-  uint64_t fixed, left;                /* findings */
+  uint64_t fixed, left, taken;         /* findings, by their outcome */
+  uint64_t taken_bytes;
 } StoreResult;
 void store_job_result (const StoreJob *self, StoreResult *out);
 

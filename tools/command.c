@@ -13,34 +13,27 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct {
-  StoreWords bit;
-  const char *word; /* as the control files spell it, and as an option */
-  char letter;
-  const char *help;
-} words[] = {
-    {STORE_WORD_RECURSIVE, "recursive", 'r', "with everything below"},
-    {STORE_WORD_DRY_RUN, "dry-run", 'n', "only say what would be done"},
-    {STORE_WORD_FORCE, "force", 0, "do not trust what looks unchanged"},
-    {STORE_WORD_FULL, "full", 0, "read every message"},
-    {STORE_WORD_LIST, "mailbox-list", 'm', "the mailbox list instead of the indexes"},
-};
+#define WORDS_MAX 32u /* as many as StoreWords has bits */
 
 static char *user;
-static gboolean given[G_N_ELEMENTS (words)];
+static gboolean given[WORDS_MAX]; /* by the row of store_words[] */
+static char *values[WORDS_MAX];
 
 const GOptionEntry *
 command_options (const StoreCommand *command)
 {
-  static GOptionEntry entries[G_N_ELEMENTS (words) + 2];
+  static GOptionEntry entries[WORDS_MAX + 2];
   GOptionEntry *next = entries;
-  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
-    if ((command->words & words[i].bit) != 0)
-      *next++ = (GOptionEntry){.long_name = words[i].word,
-                               .short_name = words[i].letter,
-                               .arg = G_OPTION_ARG_NONE,
-                               .arg_data = &given[i],
-                               .description = words[i].help};
+  for (size_t i = 0; store_words[i].name != NULL; i++) {
+    const StoreWord *word = &store_words[i];
+    bool flag = word->value == NULL;
+    if ((command->words & word->bit) != 0)
+      *next++ = (GOptionEntry){.long_name = word->name,
+                               .short_name = word->letter,
+                               .arg = flag ? G_OPTION_ARG_NONE : G_OPTION_ARG_FILENAME,
+                               .arg_data = flag ? (void *)&given[i] : (void *)&values[i],
+                               .description = word->summary,
+                               .arg_description = word->value};
   }
   *next++ = (GOptionEntry){.long_name = "user",
                            .short_name = 'u',
@@ -56,9 +49,17 @@ command_options (const StoreCommand *command)
 static bool
 take_word (const char *operand)
 {
-  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
-    if (strcmp (operand, words[i].word) == 0) {
+  for (size_t i = 0; store_words[i].name != NULL; i++) {
+    size_t length = strlen (store_words[i].name);
+    if (strncmp (operand, store_words[i].name, length) != 0)
+      continue;
+    if (store_words[i].value == NULL && operand[length] == '\0') {
       given[i] = true;
+      return true;
+    }
+    if (store_words[i].value != NULL && operand[length] == '=') {
+      g_free (values[i]);
+      values[i] = g_strdup (operand + length + 1);
       return true;
     }
   }
@@ -68,17 +69,11 @@ take_word (const char *operand)
 static bool
 is_given (StoreWords bit)
 {
-  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
-    if (words[i].bit == bit)
-      return given[i];
+  for (size_t i = 0; store_words[i].name != NULL; i++) {
+    if (store_words[i].bit == bit)
+      return given[i] || values[i] != NULL;
   }
   return false;
-}
-
-static bool
-is_check (const Tool *tool)
-{
-  return strcmp (tool->command, "check") == 0;
 }
 
 /* What follows a DOMAIN is a name inside it: a mailbox of `user`, a path ("user/joe/INBOX"), or a
@@ -105,9 +100,11 @@ make_request (const Tool *tool, Store *store, const GPtrArray *names)
 {
   GPtrArray *request = g_ptr_array_new_with_free_func (g_free);
   g_ptr_array_add (request, g_strdup (tool->command));
-  for (size_t i = 0; i < G_N_ELEMENTS (words); i++) {
+  for (size_t i = 0; store_words[i].name != NULL; i++) {
     if (given[i])
-      g_ptr_array_add (request, g_strdup (words[i].word));
+      g_ptr_array_add (request, g_strdup (store_words[i].name));
+    if (values[i] != NULL)
+      g_ptr_array_add (request, g_strdup_printf ("%s=%s", store_words[i].name, values[i]));
   }
   const char *first = names->len > 0 ? g_ptr_array_index (names, 0) : NULL;
   bool in_domain = user != NULL || (names->len > 1 && is_domain (store, first));
@@ -213,19 +210,29 @@ run_job (StoreJob *job, Progress *progress, GError **error)
 static void
 print_finding (const Tool *tool, const StoreFinding *finding)
 {
+  static const char *const outcomes[] = {
+      [STORE_LEFT] = "left", [STORE_FIXED] = "fixed", [STORE_TAKEN] = "taken"};
   const char *problem = store_problem_name (finding->problem);
-  if (!tool->json) {
-    printf ("%-17s  %s  %s%s\n", problem, finding->object, finding->detail,
-            finding->fixed ? " (fixed)" : "");
+  if (tool->json) {
+    GString *json = json_begin ("finding");
+    json_string (json, "problem", problem);
+    json_string (json, "outcome", outcomes[finding->outcome]);
+    json_string (json, "object", finding->object);
+    json_string (json, "detail", finding->detail);
+    json_uint (json, "uid", finding->uid);
+    json_uint (json, "size", finding->size);
+    json_string (json, "remedy",
+                 finding->outcome == STORE_LEFT ? store_problem_remedy (finding->problem) : NULL);
+    json_print (json);
     return;
   }
-  GString *json = json_begin ("finding");
-  json_string (json, "problem", problem);
-  json_string (json, "object", finding->object);
-  json_string (json, "detail", finding->detail);
-  json_uint (json, "uid", finding->uid);
-  json_bool (json, "fixed", finding->fixed);
-  json_print (json);
+  g_autofree char *size = text_size (finding->size);
+  printf ("%-17s  %s  %s", problem, finding->object, finding->detail);
+  switch (finding->outcome) {
+  case STORE_LEFT: printf ("; %s\n", store_problem_remedy (finding->problem)); break;
+  case STORE_FIXED: puts (" (fixed)"); break;
+  case STORE_TAKEN: printf (" (%s)\n", size); break;
+  }
 }
 
 static void
@@ -241,29 +248,46 @@ print_findings (const Tool *tool, const GPtrArray *findings)
 }
 
 static void
-print_result (const Tool *tool, const StoreResult *result, double seconds)
+print_result_json (const Tool *tool, const StoreResult *result)
+{
+  GString *json = json_begin ("result");
+  json_string (json, "command", tool->command);
+  json_uint (json, "mailboxes", result->mailboxes);
+  json_uint (json, "messages", result->messages);
+  json_uint (json, "bytes", result->bytes);
+  json_uint (json, "fixed", result->fixed);
+  json_uint (json, "left", result->left);
+  json_uint (json, "taken", result->taken);
+  json_uint (json, "taken_bytes", result->taken_bytes);
+  json_print (json);
+}
+
+/* "check: 2 mailboxes, 10 messages, 1.0 MB in 0.1 s; 1 left" */
+static void
+print_result (const Tool *tool, const StoreRequest *request, const StoreResult *result,
+              double seconds)
 {
   if (tool->json) {
-    GString *json = json_begin ("result");
-    json_string (json, "command", tool->command);
-    json_uint (json, "mailboxes", result->mailboxes);
-    json_uint (json, "messages", result->messages);
-    json_uint (json, "bytes", result->bytes);
-    json_uint (json, "fixed", result->fixed);
-    json_uint (json, "left", result->left);
-    json_print (json);
+    print_result_json (tool, result);
     return;
   }
   g_autofree char *mailboxes = text_count (result->mailboxes, "mailbox", "mailboxes");
   g_autofree char *messages = text_count (result->messages, "message", "messages");
   g_autofree char *size = text_size (result->bytes);
   g_autofree char *time = text_seconds (seconds);
+  g_autofree char *taken_size = text_size (result->taken_bytes);
+  bool dry_run = is_given (STORE_WORD_DRY_RUN);
+  g_autofree char *taken = result->taken == 0
+                               ? g_strdup ("")
+                               : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken,
+                                                  dry_run ? "to take" : "taken", taken_size);
   /* Who only looks fixes nothing. */
+  bool looks = (request->command->traits & STORE_COMMAND_READS) != 0;
   g_autofree char *fixed =
-      is_check (tool) ? g_strdup ("") : g_strdup_printf ("%" PRIu64 " fixed, ", result->fixed);
-  tool_say (tool, "%s%s: %s, %s, %s in %s; %s%" PRIu64 " left", tool->command,
-            is_given (STORE_WORD_DRY_RUN) ? " (dry run)" : "", mailboxes, messages, size, time,
-            fixed, result->left);
+      looks ? g_strdup ("") : g_strdup_printf ("%" PRIu64 " fixed, ", result->fixed);
+  tool_say (tool, "%s%s: %s, %s, %s in %s; %s%s%" PRIu64 " left", tool->command,
+            dry_run ? " (dry run)" : "", mailboxes, messages, size, time, taken, fixed,
+            result->left);
 }
 
 /* Who only looks needs no right to write; who has it gets the locks that tell what is wrong from
@@ -271,7 +295,8 @@ print_result (const Tool *tool, const StoreResult *result, double seconds)
 static StoreOpenFlags
 choose_flags (const Tool *tool)
 {
-  bool changes = !is_check (tool) && !is_given (STORE_WORD_DRY_RUN);
+  const StoreCommand *command = store_command_find (tool->command);
+  bool changes = (command->traits & STORE_COMMAND_READS) == 0 && !is_given (STORE_WORD_DRY_RUN);
   g_autofree char *path = tool_store_path (tool);
   return changes || euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY;
 }
@@ -303,7 +328,7 @@ command_run (Tool *tool, int argc, char **argv, GError **error)
     return false;
   StoreResult result;
   store_job_result (job, &result);
-  print_result (tool, &result, seconds);
+  print_result (tool, store_job_request (job), &result, seconds);
   tool->exit_code = result.left > 0 ? EXIT_FINDINGS : 0;
   return true;
 }

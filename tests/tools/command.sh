@@ -65,7 +65,7 @@ expect_err '2 left'
 run --json check -r joe@example.com
 expect_status 1
 expect_json 'rows[0]["type"] == "finding"' 'rows[0]["problem"] == "missing-row"' 'rows[0]["uid"] == 77' \
-  'rows[0]["fixed"] is False' 'rows[-1]["left"] == len(rows) - 1'
+  'rows[0]["outcome"] == "left"' 'rows[0]["remedy"]' 'rows[-1]["left"] == len(rows) - 1'
 before=$(cd "$store" && find . -type f -printf '%p %s %T@\n' | sort)
 run reconstruct -n joe@example.com/INBOX
 expect_status 1

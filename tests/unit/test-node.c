@@ -206,7 +206,7 @@ test_lost_counter (Fixture *fixture, gconstpointer data)
   g_assert_nonnull (find_problem (check, STORE_PROBLEM_BAD_STATE));
   g_autoptr (StoreJob) list = run_job (fixture->store, "reconstruct mailbox-list");
   g_assert_cmpuint (store_job_findings (list)->len, ==, 1);
-  g_assert_true (find_problem (list, STORE_PROBLEM_BAD_STATE)->fixed);
+  g_assert_true (find_problem (list, STORE_PROBLEM_BAD_STATE)->outcome == STORE_FIXED);
   assert_clean (fixture->store);
   StoreState state;
   bool found = false;

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of commands and words, and the requests that are made of them. */
+#include "store/internal.h"
+
+#include <string.h>
+
+const StoreCommand store_commands[] = {
+    {"check", STORE_WORD_RECURSIVE | STORE_WORD_FULL, STORE_COMMAND_READS,
+     "[-r] [--full] [MAILBOX...]", "compare files, indexes and the mailbox list; change nothing",
+     command_check},
+    {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
+     0, "[-r] [-m] [-n] [--force] [MAILBOX...]", "rebuild indexes from the message files",
+     command_reconstruct},
+    {"reset", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, 0, "[-r] [-n] [MAILBOX...]",
+     "replace indexes by fresh empty ones; files stay untouched", command_reset},
+    {NULL},
+};
+
+const StoreCommand *
+store_command_find (const char *name)
+{
+  for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
+    if (strcmp (command->name, name) == 0)
+      return command;
+  }
+  return NULL;
+}
+
+/* ---- words --------------------------------------------------------------------------------- */
+
+const StoreWord store_words[] = {
+    {"recursive", STORE_WORD_RECURSIVE, 'r', NULL, "with everything below"},
+    {"dry-run", STORE_WORD_DRY_RUN, 'n', NULL, "only say what would be done"},
+    {"force", STORE_WORD_FORCE, 0, NULL, "do not trust what looks unchanged"},
+    {"full", STORE_WORD_FULL, 0, NULL, "read every message"},
+    {"mailbox-list", STORE_WORD_LIST, 'm', NULL, "the mailbox list instead of the indexes"},
+    {"age", STORE_WORD_AGE, 0, "TIME", "only what is older: 30m, 24h, 7d, 2w; 0 is everything"},
+    {NULL},
+};
+
+/* The word that `text` is, and its value, "" when it has none; NULL: a mailbox. Mailboxes that are
+ * called like a word are written as paths. */
+static const StoreWord *
+find_word (const char *text, const char **out_value)
+{
+  for (const StoreWord *word = store_words; word->name != NULL; word++) {
+    size_t length = strlen (word->name);
+    if (strncmp (text, word->name, length) != 0)
+      continue;
+    if (text[length] == (word->value != NULL ? '=' : '\0')) {
+      *out_value = text + length + (word->value != NULL);
+      return word;
+    }
+  }
+  return NULL;
+}
+
+bool
+store_age_parse (const char *text, int64_t *out_s, GError **error)
+{
+  static const struct {
+    const char *text;
+    int64_t seconds;
+  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 604800}};
+  char *end = NULL;
+  uint64_t count = g_ascii_isdigit (*text) ? g_ascii_strtoull (text, &end, 10) : 0;
+  for (size_t i = 0; end != NULL && i < G_N_ELEMENTS (units); i++) {
+    if (strcmp (end, units[i].text) == 0 && count <= (uint64_t)(INT64_MAX / 604800)) {
+      *out_s = (int64_t)count * units[i].seconds;
+      return true;
+    }
+  }
+  g_autofree char *printable = store_text_printable (text);
+  return fail (error, EINVAL, "'%s' is no span of time; write 30m, 24h, 7d or 2w", printable);
+}
+
+static bool
+parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **error)
+{
+  switch (bit) {
+  case STORE_WORD_AGE: return store_age_parse (value, &request->age_s, error);
+  default: return true;
+  }
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static bool
+parse_target (Store *store, StoreRequest *request, const char *text, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  if (!store_node_resolve (store, text, &node, error))
+    return false;
+  g_array_append_val (request->targets, node.number);
+  return true;
+}
+
+static bool
+parse_word (Store *store, StoreRequest *request, const char *text, GError **error)
+{
+  if (strcmp (text, "1") == 0)
+    return true;
+  const char *value;
+  const StoreWord *word = find_word (text, &value);
+  if (word == NULL)
+    return parse_target (store, request, text, error);
+  if ((word->bit & ~request->command->words) != 0)
+    return fail (error, EINVAL, "'%s' does not take '%s'", request->command->name, word->name);
+  request->words |= word->bit;
+  return parse_value (request, word->bit, value, error);
+}
+
+StoreRequest *
+store_request_parse (Store *self, const char *const *text, GError **error)
+{
+  const StoreCommand *command = text[0] != NULL ? store_command_find (text[0]) : NULL;
+  if (command == NULL) {
+    g_autofree char *printable = store_text_printable (text[0] != NULL ? text[0] : "");
+    fail (error, EINVAL, "no command '%s'", printable);
+    return NULL;
+  }
+  g_autoptr (StoreRequest) request = g_new0 (StoreRequest, 1);
+  request->command = command;
+  request->targets = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  for (const char *const *word = text + 1; *word != NULL; word++) {
+    if (!parse_word (self, request, *word, error))
+      return NULL;
+  }
+  if ((command->traits & STORE_COMMAND_NAMED) != 0 && request->targets->len == 0) {
+    fail (error, EINVAL, "'%s' wants a mailbox; \"\" is the whole store", command->name);
+    return NULL;
+  }
+  return g_steal_pointer (&request);
+}
+
+void
+store_request_free (StoreRequest *self)
+{
+  if (self == NULL)
+    return;
+  g_array_unref (self->targets);
+  g_free (self);
+}
+
+bool
+store_request_reads (const StoreRequest *self)
+{
+  return (self->command->traits & STORE_COMMAND_READS) != 0 ||
+         (self->words & STORE_WORD_DRY_RUN) != 0;
+}

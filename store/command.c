@@ -127,7 +127,7 @@ store_request_parse (Store *self, const char *const *text, GError **error)
       return NULL;
   }
   if ((command->traits & STORE_COMMAND_NAMED) != 0 && request->targets->len == 0) {
-    fail (error, EINVAL, "'%s' wants a mailbox; \"\" is the whole store", command->name);
+    fail (error, EINVAL, "'%s' wants a mailbox", command->name);
     return NULL;
   }
   return g_steal_pointer (&request);

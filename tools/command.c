@@ -15,14 +15,14 @@
 
 #define WORDS_MAX 32u /* as many as StoreWords has bits */
 
-static char *user;
+static char *user, *from_file;
 static gboolean given[WORDS_MAX]; /* by the row of store_words[] */
 static char *values[WORDS_MAX];
 
 const GOptionEntry *
 command_options (const StoreCommand *command)
 {
-  static GOptionEntry entries[WORDS_MAX + 2];
+  static GOptionEntry entries[WORDS_MAX + 3];
   GOptionEntry *next = entries;
   for (size_t i = 0; store_words[i].name != NULL; i++) {
     const StoreWord *word = &store_words[i];
@@ -41,6 +41,11 @@ command_options (const StoreCommand *command)
                            .arg_data = &user,
                            .description = "the mailboxes are USER's, in the DOMAIN named first",
                            .arg_description = "USER"};
+  *next++ = (GOptionEntry){.long_name = "from-file",
+                           .arg = G_OPTION_ARG_FILENAME,
+                           .arg_data = &from_file,
+                           .description = "the mailboxes are the lines of FILE, too; - is stdin",
+                           .arg_description = "FILE"};
   *next = (GOptionEntry){NULL};
   return entries;
 }
@@ -301,17 +306,50 @@ choose_flags (const Tool *tool)
   return changes || euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY;
 }
 
+/* What the command is for, and its words: operands, and lines of --from-file. */
+static bool
+take_operand (const char *text, GPtrArray *names, GError **error)
+{
+  /* Most likely a variable that was never set; to the store it would be the whole of it. */
+  if (*text == '\0')
+    return fail (error, EINVAL, "a mailbox's name is empty");
+  if (!take_word (text))
+    g_ptr_array_add (names, g_strdup (text));
+  return true;
+}
+
+static bool
+take_file (GPtrArray *names, GError **error)
+{
+  FILE *file = strcmp (from_file, "-") == 0 ? stdin : fopen (from_file, "re");
+  if (file == NULL)
+    return fail_errno (error, "open %s", from_file);
+  char *line = NULL;
+  size_t size = 0;
+  guint before = names->len;
+  for (ssize_t got; (got = getline (&line, &size, file)) >= 0;) {
+    g_strchomp (line);
+    if (*line != '\0')
+      g_ptr_array_add (names, g_strdup (line));
+  }
+  free (line);
+  bool good = !ferror (file) || fail_errno (error, "read %s", from_file);
+  if (file != stdin)
+    fclose (file);
+  /* An empty list means nothing; to the store it would be the whole of it. */
+  return good && (names->len > before || fail (error, EINVAL, "%s names no mailbox", from_file));
+}
+
 bool
 command_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  g_autoptr (GPtrArray) names = g_ptr_array_new ();
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
   for (int i = 0; i < argc; i++) {
-    /* Most likely a variable that was never set; to the store it would be the whole of it. */
-    if (*argv[i] == '\0')
-      return fail (error, EINVAL, "a mailbox's name is empty");
-    if (!take_word (argv[i]))
-      g_ptr_array_add (names, argv[i]);
+    if (!take_operand (argv[i], names, error))
+      return false;
   }
+  if (from_file != NULL && !take_file (names, error))
+    return false;
   g_autoptr (Store) store = tool_store_open (tool, choose_flags (tool), error);
   if (store == NULL)
     return false;

@@ -38,6 +38,15 @@ looks_at 6 reconstruct -r example.com
 looks_at 3 reconstruct -r -u joe example.com
 looks_at 1 reconstruct -u joe example.com INBOX
 looks_at 2 reconstruct -u joe example.com INBOX Receipts
+printf 'joe@example.com\n\njane@example.com/INBOX\n' >"$work/list"
+looks_at 4 reconstruct --from-file "$work/list"
+looks_at 1 reconstruct --from-file - <<<'solo'
+: >"$work/empty"
+run reconstruct --from-file "$work/empty"
+expect_status 64
+expect_err 'names no mailbox'
+run reconstruct --from-file "$work/none"
+expect_status 66
 looks_at 1 reconstruct foo.com admin
 looks_at 2 reconstruct -r foo.com admin
 looks_at 1 reconstruct foo.com admin/sub

@@ -34,7 +34,7 @@ typedef struct IndexWrite IndexWrite;
 
 typedef enum {
   INDEX_CREATE = 1u << 0,    /* make the database when there is none */
-  INDEX_READ_ONLY = 1u << 1, /* never write, not even a journal */
+  INDEX_READ_ONLY = 1u << 1, /* never write, not even a journal, nor leave an atime */
 } IndexOpenFlags;
 
 /* IMAP system flags (RFC 3501, 2.3.2), as bits of IndexMessage.flags. */
@@ -97,7 +97,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (IndexMessage, index_message_clear)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (IndexSummary, index_summary_clear)
 
 /* Opens the index at `path` (absolute; symbolic links are refused). Reads nothing but the header.
- * ENOENT without INDEX_CREATE when there is none. */
+ * ENOENT without INDEX_CREATE when there is none. EROFS with INDEX_READ_ONLY when a write was
+ * interrupted: who opens it for writing undoes that. */
 Index *index_open (const char *path, IndexOpenFlags flags, GError **error);
 void index_close (Index *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Index, index_close)

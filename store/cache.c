@@ -294,7 +294,7 @@ static bool
 is_lasting (const Handle *handle)
 {
   int code = handle->index == NULL ? error_code (handle->failure) : 0;
-  return code == 0 || code == ENOENT || code == EUCLEAN;
+  return code == 0 || code == ENOENT || code == EUCLEAN || code == EROFS;
 }
 
 /* Opens the index of `owner` anew and keeps it, or the failure to do so. */

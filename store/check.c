@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* check: compares everything and changes nothing. */
+/*
+ * check: compares everything and changes nothing, not even an atime.
+ *
+ * It works on a store of its own that is open read only. Nobody waits for it, but for two things:
+ * while it looks once more at what seemed wrong it holds the user lock, shared, for a batch of a
+ * few hundred looks; and who commits to an index waits for SQLite's own test of that database with
+ * "full", which reads all of it.
+ */
 #include "store/internal.h"
 
 #include <unistd.h>
+
+/* How many differences are looked at again under one lock. */
+#define BATCH_MAX 256u
+
+/* ---- is it still so? ------------------------------------------------------------------------ */
 
 static bool
 collect (ScanItem *item, void *data, GError **error)
@@ -56,16 +68,33 @@ is_unmoved (const ScanMailbox *scanned)
          (!found || row.directory_ns == scanned->row.directory_ns);
 }
 
-static void
-report_index (StoreJob *job, uint32_t owner, const char *path, const GError *failure)
+/* Reports what is still so with the user lock held. */
+static bool
+report_lasting (StoreJob *job, uint32_t owner, const GPtrArray *items, const GPtrArray *scanned,
+                GError **error)
 {
-  bool missing = error_code (failure) == ENOENT;
-  job_found (job, missing ? STORE_PROBLEM_NO_INDEX : STORE_PROBLEM_BAD_INDEX, false, owner, 0, path,
-             "%s", missing ? "there is no index" : failure->message);
+  for (guint done = 0; done < items->len + scanned->len;) {
+    auto_fd lock = lock_user_look (job->store, owner, error);
+    if (lock < 0 || !job_go_on (job, error))
+      return false;
+    guint end = MIN (items->len + scanned->len, done + BATCH_MAX);
+    for (; done < end; done++) {
+      if (done >= items->len) {
+        const ScanMailbox *in = scanned->pdata[done - items->len];
+        if (is_unmoved (in))
+          scan_report_mailbox (in, job, false);
+      } else if (is_lasting (items->pdata[done])) {
+        scan_report (items->pdata[done], job, false);
+      }
+    }
+  }
+  return true;
 }
 
-/* Reports an index that is missing or damaged; false: there is nothing to compare files with. */
-static bool
+/* ---- one owner ----------------------------------------------------------------------------- */
+
+/* Reports an index that is missing or damaged. */
+static void
 check_index (StoreJob *job, uint32_t owner, const char *path)
 {
   g_autoptr (GError) failure = NULL;
@@ -75,8 +104,7 @@ check_index (StoreJob *job, uint32_t owner, const char *path)
               (job_has (job, STORE_WORD_FULL) ? index_verify (handle->index, &failure)
                                               : index_totals (handle->index, &totals, &failure));
   if (!good)
-    report_index (job, owner, path, failure);
-  return good;
+    report_database (job, owner, path, false, failure);
 }
 
 /* Mail can be kept without user attributes, but then flags depend on .state alone. */
@@ -124,47 +152,30 @@ scan_owner (StoreJob *job, const GArray *mailboxes, GPtrArray *items, GPtrArray 
   return scan_drain (scan, error);
 }
 
-/* Reports what is still so with the user lock held. */
-static bool
-report_lasting (StoreJob *job, uint32_t owner, const GPtrArray *items, const GPtrArray *scanned,
-                GError **error)
-{
-  auto_fd lock = -1;
-  if (!store_is_read_only (job->store) && (lock = lock_user (job->store, owner, error)) < 0)
-    return false;
-  for (guint i = 0; i < items->len; i++) {
-    if (is_lasting (items->pdata[i]))
-      scan_report (items->pdata[i], job, false);
-  }
-  for (guint i = 0; i < scanned->len; i++) {
-    if (is_unmoved (scanned->pdata[i]))
-      scan_report_mailbox (scanned->pdata[i], job, false);
-  }
-  return true;
-}
-
 static bool
 check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
 {
   g_autofree char *path = store_node_path (job->store, owner, error);
   if (path == NULL)
     return false;
-  /* Without an index every mailbox differs from it; one finding says so. */
-  if (mailboxes->len == 0 || !check_index (job, owner, path))
+  if (mailboxes->len == 0)
     return true;
+  check_index (job, owner, path);
   g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
   g_autoptr (GPtrArray) scanned =
       g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   g_autoptr (GError) failure = NULL;
   if (scan_owner (job, mailboxes, items, scanned, &failure))
-    return report_lasting (job, owner, items, scanned, error);
+    return items->len + scanned->len == 0 || report_lasting (job, owner, items, scanned, error);
   if (error_code (failure) != EUCLEAN) {
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
-  report_index (job, owner, path, failure);
+  report_database (job, owner, path, false, failure);
   return true;
 }
+
+/* ---- the store ----------------------------------------------------------------------------- */
 
 static void
 report_list (StoreProblem problem, uint32_t number, const char *path, const char *detail,
@@ -173,17 +184,44 @@ report_list (StoreProblem problem, uint32_t number, const char *path, const char
   job_found (data, problem, false, number, 0, path, "%s", detail);
 }
 
+/* The list against the directories; what is in memory was made of them. A new store has none. */
+static bool
+check_list (StoreJob *job, GError **error)
+{
+  g_autoptr (Handle) list = cache_list (job->store, error);
+  uint32_t highest = 0;
+  if (list == NULL)
+    return false;
+  bool missing = error_code (list->failure) == ENOENT;
+  if (missing && !list_highest (list->list, &highest, error))
+    return false;
+  g_autoptr (GError) failure = NULL;
+  if (missing ? highest > 0 : list->failure != NULL)
+    report_database (job, STORE_ROOT, LAYOUT_LIST, false, list->failure);
+  if (list->failure == NULL && job_has (job, STORE_WORD_FULL) &&
+      !list_verify (list->list, &failure))
+    report_database (job, STORE_ROOT, LAYOUT_LIST, false, failure);
+  return job->request->targets->len > 0 ||
+         relist (job->store, list->list, true, report_list, job, error);
+}
+
+static bool
+check_store (StoreJob *job, GError **error)
+{
+  return check_list (job, error) && job_each_owner (job, check_owner, error);
+}
+
 bool
 command_check (StoreJob *job, GError **error)
 {
-  Store *store = job->store;
-  g_autoptr (Handle) list = cache_list (store, error);
-  if (list == NULL)
+  /* What the job's store has open for writing would undo an interrupted write by reading. */
+  Store *given = job->store;
+  g_autoptr (Store) own =
+      store_is_read_only (given) ? NULL : store_open (given->path, STORE_READ_ONLY, error);
+  if (own == NULL && !store_is_read_only (given))
     return false;
-  g_autoptr (GError) failure = NULL;
-  if (job_has (job, STORE_WORD_FULL) && !list_verify (list->list, &failure))
-    job_found (job, STORE_PROBLEM_BAD_INDEX, false, 0, 0, "", "%s", failure->message);
-  if (job->request->targets->len == 0 && !relist (store, list->list, true, report_list, job, error))
-    return false;
-  return job_each_owner (job, check_owner, error);
+  job->store = own != NULL ? own : given;
+  bool done = check_store (job, error);
+  job->store = given;
+  return done;
 }

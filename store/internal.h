@@ -80,6 +80,9 @@ struct StoreMailbox {
 #define LAYOUT_EXPUNGED ".expunged"
 #define LAYOUT_STATE    ".state"
 
+/* The mailbox list, as findings name it: from mail/, as all that they name. */
+#define LAYOUT_LIST "../mailboxes.sqlite3"
+
 /* Opens `path` below the directory `fd`, never through a symbolic link and never out of it
  * (openat2);
  * "" is the directory itself. O_CLOEXEC is added; opening for reading does not change the atime
@@ -199,6 +202,10 @@ char *keywords_change (const char *old, const char *given, StoreFlagsChange chan
  * back. -1 with an error. */
 int lock_user (Store *store, uint32_t owner, GError **error);
 int lock_store (Store *store, GError **error);
+
+/* The user lock of who only looks, which is shared with others who do; writers wait for it. It
+ * changes nothing on disk, and so it can be had of a store that is open read only, too. */
+int lock_user_look (Store *store, uint32_t owner, GError **error);
 
 /* The store lock together with the list, which nobody replaces while the lock is held. Whoever
  * holds the store lock uses this handle and does not ask the cache: making a missing list takes the
@@ -414,6 +421,11 @@ typedef bool (*JobOwnerFunc) (StoreJob *job, uint32_t owner, GArray *mailboxes, 
                               GError **error);
 bool job_each_owner (StoreJob *self, JobOwnerFunc each, GError **error);
 
+/* Tells what is wrong with a database that could not be opened or read: that it is missing, that a
+ * write to it was interrupted, or that it is damaged. */
+void report_database (StoreJob *job, uint32_t owner, const char *path, bool fixed,
+                      const GError *failure);
+
 bool command_check (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
@@ -455,6 +467,7 @@ typedef struct {
   NodeState state;
   uint32_t highest_uid;
   uint32_t uidvalidity; /* what it gets where it has none */
+  bool has_index;       /* there are rows to compare with */
   uint64_t differences;
 } ScanMailbox;
 void scan_mailbox_free (ScanMailbox *mailbox);

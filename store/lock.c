@@ -13,20 +13,33 @@
 #include <unistd.h>
 
 static int
-lock_directory (int directory_fd, const char *name, GError **error)
+lock_directory (int directory_fd, const char *name, int operation, GError **error)
 {
   auto_fd fd = layout_open (directory_fd, "", O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) {
     fail_errno (error, "open '%s'", name);
     return -1;
   }
-  while (flock (fd, LOCK_EX) < 0) {
+  while (flock (fd, operation) < 0) {
     if (errno != EINTR) {
       fail_errno (error, "lock '%s'", name);
       return -1;
     }
   }
   return g_steal_fd (&fd);
+}
+
+static int
+lock_owner (Store *store, uint32_t owner, int operation, GError **error)
+{
+  /* The directory may be replaced by another while this waits: then the lock is on nothing. */
+  for (;;) {
+    g_autoptr (StoreMailbox) directory = store_mailbox_open (store, owner, error);
+    auto_fd lock =
+        directory != NULL ? lock_directory (directory->fd, directory->path, operation, error) : -1;
+    if (lock < 0 || mailbox_is_current (directory))
+      return g_steal_fd (&lock);
+  }
 }
 
 int
@@ -36,13 +49,13 @@ lock_user (Store *store, uint32_t owner, GError **error)
     fail (error, EROFS, "the store %s is open read only", store->path);
     return -1;
   }
-  /* The directory may be replaced by another while this waits: then the lock is on nothing. */
-  for (;;) {
-    g_autoptr (StoreMailbox) directory = store_mailbox_open (store, owner, error);
-    auto_fd lock = directory != NULL ? lock_directory (directory->fd, directory->path, error) : -1;
-    if (lock < 0 || mailbox_is_current (directory))
-      return g_steal_fd (&lock);
-  }
+  return lock_owner (store, owner, LOCK_EX, error);
+}
+
+int
+lock_user_look (Store *store, uint32_t owner, GError **error)
+{
+  return lock_owner (store, owner, LOCK_SH, error);
 }
 
 int
@@ -52,7 +65,7 @@ lock_store (Store *store, GError **error)
     fail (error, EROFS, "the store %s is open read only", store->path);
     return -1;
   }
-  return lock_directory (store->mail_fd, "mail", error);
+  return lock_directory (store->mail_fd, "mail", LOCK_EX, error);
 }
 
 int

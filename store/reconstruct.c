@@ -55,17 +55,16 @@ static bool
 prepare_owner (StoreJob *job, uint32_t owner, const GError *failure, GError **error)
 {
   bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
-  bool damaged = error_code (failure) == EUCLEAN;
-  if (!damaged && error_code (failure) != ENOENT) {
+  int code = error_code (failure);
+  if (code != EUCLEAN && code != ENOENT && code != EROFS) {
     g_propagate_error (error, g_error_copy (failure));
     return false;
   }
   g_autofree char *path = store_node_path (job->store, owner, error);
   if (path == NULL)
     return false;
-  job_found (job, damaged ? STORE_PROBLEM_BAD_INDEX : STORE_PROBLEM_NO_INDEX, !dry_run, owner, 0,
-             path, "%s", damaged ? failure->message : "there is no index");
-  return !damaged || dry_run || set_aside (job, owner, path, error);
+  report_database (job, owner, path, !dry_run, failure);
+  return code != EUCLEAN || dry_run || set_aside (job, owner, path, error);
 }
 
 /* Rows of mailboxes that are no more. */

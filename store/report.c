@@ -25,6 +25,7 @@ static const struct {
     [STORE_PROBLEM_STRAY] = {"stray", "purge moves it to quarantine"},
     [STORE_PROBLEM_NO_ATTRIBUTES] = {"no-attributes", "nothing: the state is kept in .state"},
     [STORE_PROBLEM_PERMISSION] = {"permission", "repair --permissions"},
+    [STORE_PROBLEM_HOT_JOURNAL] = {"hot-journal", "repair, as any writer, takes the write back"},
 };
 
 const char *
@@ -37,6 +38,17 @@ const char *
 store_problem_remedy (StoreProblem problem)
 {
   return problems[problem].remedy;
+}
+
+void
+report_database (StoreJob *job, uint32_t owner, const char *path, bool fixed, const GError *failure)
+{
+  int code = error_code (failure);
+  StoreProblem problem = code == ENOENT  ? STORE_PROBLEM_NO_INDEX
+                         : code == EROFS ? STORE_PROBLEM_HOT_JOURNAL
+                                         : STORE_PROBLEM_BAD_INDEX;
+  job_found (job, problem, fixed, owner, 0, path, "%s",
+             code == ENOENT ? "there is none" : failure->message);
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -137,6 +149,8 @@ scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed)
     job_found (job, STORE_PROBLEM_UIDNEXT, fixed, mailbox->number, 0, mailbox->path,
                "the next UID is %u, but there is a message %u", scanned->state.uidnext,
                scanned->highest_uid);
+  if (!scanned->has_index)
+    return;
   if (scanned->row.number == 0)
     job_found (job, STORE_PROBLEM_NO_ROW, fixed, mailbox->number, 0, mailbox->path,
                "the index does not know the mailbox");

@@ -451,6 +451,7 @@ read_mailbox (ScanMailbox *in, Handle *handle, GError **error)
   if (fstat (mailbox->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", mailbox->path);
   in->directory_ns = stat_mtime_ns (&st);
+  in->has_index = handle != NULL;
   bool found = false;
   if (handle != NULL &&
       !index_mailbox_get (handle->index, mailbox->number, &in->row, &found, error))

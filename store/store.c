@@ -8,7 +8,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define CONFIG "mailfs.conf"
+#define CONFIG     "mailfs.conf"
+#define CONFIG_MAX 65536 /* bytes; what is behind them is not read */
 
 static const char *const directories[] = {"mail", "index", "tmp", "quarantine"};
 
@@ -84,37 +85,50 @@ store_create (const char *path, GError **error)
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
+/* The text of mailfs.conf. It is read by hand, so that looking at a store leaves no atime. */
+static char *
+read_config_text (Store *self, GError **error)
+{
+  g_autofree char *text = g_malloc0 (CONFIG_MAX + 1);
+  auto_fd fd = layout_open_message (self->fd, CONFIG);
+  if (fd < 0 && errno == ENOENT)
+    fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", self->path);
+  else if (fd < 0)
+    fail (error, errno == EACCES ? EACCES : EINVAL, "read %s/" CONFIG ": %s", self->path,
+          g_strerror (errno));
+  else if (pread (fd, text, CONFIG_MAX, 0) < 0)
+    fail_errno (error, "read %s/" CONFIG, self->path);
+  else
+    return g_steal_pointer (&text);
+  return NULL;
+}
+
 static bool
 read_config (Store *self, GError **error)
 {
-  g_autofree char *path = g_build_filename (self->path, CONFIG, NULL);
+  g_autofree char *text = read_config_text (self, error);
   g_autoptr (GKeyFile) file = g_key_file_new ();
   g_autoptr (GError) failure = NULL;
-  if (!g_key_file_load_from_file (file, path, G_KEY_FILE_NONE, &failure)) {
-    if (g_error_matches (failure, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-      return fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", self->path);
-    bool denied = g_error_matches (failure, G_FILE_ERROR, G_FILE_ERROR_ACCES);
-    return fail (error, denied ? EACCES : EINVAL, "read %s: %s", path, failure->message);
-  }
-  int format = g_key_file_get_integer (file, "store", "format", &failure);
+  int format = 0;
+  if (text == NULL)
+    return false;
+  if (g_key_file_load_from_data (file, text, (gsize)-1, G_KEY_FILE_NONE, &failure))
+    format = g_key_file_get_integer (file, "store", "format", &failure);
   if (failure != NULL)
-    return fail (error, EINVAL, "read %s: %s", path, failure->message);
+    return fail (error, EINVAL, "read %s/" CONFIG ": %s", self->path, failure->message);
   if (format > STORE_FORMAT_VERSION)
     return fail (error, EPROTONOSUPPORT,
                  "%s has format %d, which is newer than this program's format %d", self->path,
                  format, STORE_FORMAT_VERSION);
   if (format < 1)
-    return fail (error, EINVAL, "read %s: format %d makes no sense", path, format);
+    return fail (error, EINVAL, "read %s/" CONFIG ": format %d makes no sense", self->path, format);
   self->uuid = g_key_file_get_string (file, "store", "uuid", NULL);
-  return self->uuid != NULL || fail (error, EINVAL, "read %s: no uuid", path);
+  return self->uuid != NULL || fail (error, EINVAL, "read %s/" CONFIG ": no uuid", self->path);
 }
 
 static bool
-open_directories (Store *self, GError **error)
+open_mail (Store *self, GError **error)
 {
-  self->fd = open (self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (self->fd < 0)
-    return fail_errno (error, "open %s", self->path);
   self->mail_fd = layout_open (self->fd, "mail", O_RDONLY | O_DIRECTORY, 0);
   struct stat st;
   if (self->mail_fd < 0 || fstat (self->mail_fd, &st) < 0)
@@ -127,6 +141,17 @@ open_directories (Store *self, GError **error)
   if (mkdirat (self->fd, "index", 0750) < 0 && errno != EEXIST)
     return fail_errno (error, "make %s/index", self->path);
   return true;
+}
+
+static bool
+open_directories (Store *self, GError **error)
+{
+  self->fd = open (self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (self->fd < 0 && errno == ENOTDIR)
+    return fail (error, EINVAL, "%s is not a mail store (it is no directory)", self->path);
+  if (self->fd < 0)
+    return fail_errno (error, "open store %s", self->path);
+  return read_config (self, error) && open_mail (self, error);
 }
 
 Store *
@@ -144,7 +169,7 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
   self->fd = self->mail_fd = self->tmp_fd = -1;
   cache_init (self);
   parse_init ();
-  if (!read_config (self, error) || !open_directories (self, error))
+  if (!open_directories (self, error))
     return NULL;
   g_autoptr (Handle) list = cache_list (self, error);
   return list != NULL ? g_steal_pointer (&self) : NULL;

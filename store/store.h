@@ -40,7 +40,7 @@ void store_close_fd (const int *fd);
 typedef struct Store Store;
 
 typedef enum {
-  STORE_READ_ONLY = 1u << 0, /* change nothing on disk, take no lock */
+  STORE_READ_ONLY = 1u << 0, /* change nothing on disk */
 } StoreOpenFlags;
 
 /* Makes an empty store in the directory `path`, which must be empty or not exist. EEXIST when it is a
@@ -475,6 +475,7 @@ typedef enum {
   STORE_PROBLEM_STRAY,         /* something in the store that is no part of it */
   STORE_PROBLEM_NO_ATTRIBUTES, /* the filesystem keeps no user attributes */
   STORE_PROBLEM_PERMISSION,    /* owner or mode would keep the store from using it */
+  STORE_PROBLEM_HOT_JOURNAL,   /* a write to a database was interrupted */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
 const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */

@@ -295,15 +295,13 @@ print_result (const Tool *tool, const StoreRequest *request, const StoreResult *
             result->left);
 }
 
-/* Who only looks needs no right to write; who has it gets the locks that tell what is wrong from
- * what another program is just changing. */
+/* Who only looks changes nothing, not even what opening for writing would put right. */
 static StoreOpenFlags
 choose_flags (const Tool *tool)
 {
   const StoreCommand *command = store_command_find (tool->command);
-  bool changes = (command->traits & STORE_COMMAND_READS) == 0 && !is_given (STORE_WORD_DRY_RUN);
-  g_autofree char *path = tool_store_path (tool);
-  return changes || euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY;
+  bool looks = (command->traits & STORE_COMMAND_READS) != 0 || is_given (STORE_WORD_DRY_RUN);
+  return looks ? STORE_READ_ONLY : 0;
 }
 
 /* What the command is for, and its words: operands, and lines of --from-file. */

@@ -196,6 +196,7 @@ typedef struct {
   uint32_t owner;    /* the user or shared node whose index holds it; its own number for those; else 0 */
   ListKind kind;
   bool subscribed;
+  bool no_index;     /* a user who has none, by choice */
   char *name;        /* the directory's name: UTF-8, escaped, unique in its parent. Owned */
   char *full_name;   /* the name as given, where unescaping `name` does not give it; else NULL. Owned */
   char *special_use; /* RFC 6154, "\Sent"; NULL: none. Owned */
@@ -224,6 +225,13 @@ bool list_find (List *self, uint32_t parent, const char *name, ListNode *out, bo
 bool list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
                     size_t *out_count, GError **error);
 
+/* Of a node that is no mailbox: its directory's mtime when the list had just the directories in it as
+ * its children. LIST_CONTAINER_UNKNOWN: nobody looked. LIST_CONTAINER_DIRTY: anything below it may
+ * have been moved without the list's knowing. */
+#define LIST_CONTAINER_UNKNOWN INT64_MIN
+#define LIST_CONTAINER_DIRTY   INT64_C (0)
+bool list_container (List *self, uint32_t number, int64_t *out_directory_ns, GError **error);
+
 /* How many nodes of a kind there are. */
 bool list_count (List *self, ListKind kind, uint64_t *out_count, GError **error);
 
@@ -242,6 +250,9 @@ bool list_write_node (ListWrite *self, const ListNode *node, GError **error);
 
 /* Inserts only: EEXIST when the number is taken, too. */
 bool list_write_new_node (ListWrite *self, const ListNode *node, GError **error);
+
+/* Notes what list_container() answers. */
+bool list_write_container (ListWrite *self, uint32_t number, int64_t directory_ns, GError **error);
 
 /* Removes a node and everything below it. */
 bool list_write_remove (ListWrite *self, uint32_t number, GError **error);

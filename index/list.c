@@ -80,7 +80,8 @@ list_verify (List *self, GError **error)
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* All statements that read nodes select these, in the order that step_node() knows. */
-#define NODE_COLUMNS "number, parent, owner, kind, subscribed, name, full_name, special_use"
+#define NODE_COLUMNS "number, parent, owner, kind, subscribed, name, full_name, special_use,"   \
+                     " no_index"
 
 /* The next node; `*out_found` is false at the end. */
 static bool
@@ -102,6 +103,7 @@ step_node (Connection *connection, sqlite3_stmt *select, ListNode *out, bool *ou
         .name = statement_text (select, 5),
         .full_name = statement_text (select, 6),
         .special_use = statement_text (select, 7),
+        .no_index = sqlite3_column_int (select, 8) != 0,
     };
   *out_found = row;
   return true;
@@ -168,6 +170,22 @@ list_children (List *self, uint32_t parent, const char *after, ListNode *out, si
 }
 
 bool
+list_container (List *self, uint32_t number, int64_t *out_directory_ns, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (
+      reading, "SELECT directory_ns FROM container WHERE number = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, number);
+  bool row;
+  if (!connection_step (reading, select, &row, error))
+    return false;
+  *out_directory_ns = row ? sqlite3_column_int64 (select, 0) : LIST_CONTAINER_UNKNOWN;
+  return true;
+}
+
+bool
 list_count (List *self, ListKind kind, uint64_t *out_count, GError **error)
 {
   auto_connection reading = connection_acquire (self->db.reading);
@@ -228,7 +246,7 @@ list_write_free (ListWrite *self)
   g_free (self);
 }
 
-#define INSERT_NODE "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+#define INSERT_NODE "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
 
 /* Runs one of the literals that begin with INSERT_NODE. */
 static bool
@@ -245,6 +263,7 @@ insert_node (ListWrite *self, const char *sql, const ListNode *node, GError **er
   sqlite3_bind_text (insert, 6, node->name, -1, SQLITE_STATIC);
   sqlite3_bind_text (insert, 7, node->full_name, -1, SQLITE_STATIC);
   sqlite3_bind_text (insert, 8, node->special_use, -1, SQLITE_STATIC);
+  sqlite3_bind_int (insert, 9, node->no_index);
   return db_write (self->db, insert, error);
 }
 
@@ -254,7 +273,8 @@ list_write_node (ListWrite *self, const ListNode *node, GError **error)
   /* Not REPLACE: that would remove the node that has the name. */
   static const char sql[] = INSERT_NODE " ON CONFLICT (number) DO UPDATE SET"
                                         "   parent = ?2, owner = ?3, kind = ?4, subscribed = ?5,"
-                                        "   name = ?6, full_name = ?7, special_use = ?8";
+                                        "   name = ?6, full_name = ?7, special_use = ?8,"
+                                        "   no_index = ?9";
   return insert_node (self, sql, node, error);
 }
 
@@ -269,16 +289,33 @@ list_write_new_node (ListWrite *self, const ListNode *node, GError **error)
 }
 
 bool
-list_write_remove (ListWrite *self, uint32_t number, GError **error)
+list_write_container (ListWrite *self, uint32_t number, int64_t directory_ns, GError **error)
 {
-  /* UNION, not UNION ALL: a damaged list may have a ring. */
-  auto_statement delete =
+  auto_statement insert =
       connection_prepare (self->db->writing,
-                          "WITH RECURSIVE below (number) AS ("
-                          "  VALUES (?1) UNION"
-                          "  SELECT node.number FROM node JOIN below ON node.parent = below.number"
-                          ") DELETE FROM node WHERE number IN (SELECT number FROM below)",
+                          "INSERT INTO container (number, directory_ns) VALUES (?1, ?2)"
+                          " ON CONFLICT (number) DO UPDATE SET directory_ns = ?2",
                           error);
+  if (insert == NULL)
+    return false;
+  sqlite3_bind_int64 (insert, 1, number);
+  sqlite3_bind_int64 (insert, 2, directory_ns);
+  return db_write (self->db, insert, error);
+}
+
+/* The number of a node and those of all below it. UNION, not UNION ALL: a damaged list may have a
+ * ring. */
+#define WITH_BELOW                                                                                 \
+  "WITH RECURSIVE below (number) AS ("                                                             \
+  "  VALUES (?1) UNION"                                                                            \
+  "  SELECT node.number FROM node JOIN below ON node.parent = below.number"                        \
+  ") "
+
+/* Runs one of the literals that begin with WITH_BELOW. */
+static bool
+delete_below (ListWrite *self, const char *sql, uint32_t number, GError **error)
+{
+  auto_statement delete = connection_prepare (self->db->writing, sql, error);
   if (delete == NULL)
     return false;
   sqlite3_bind_int64 (delete, 1, number);
@@ -286,8 +323,27 @@ list_write_remove (ListWrite *self, uint32_t number, GError **error)
 }
 
 bool
+list_write_remove (ListWrite *self, uint32_t number, GError **error)
+{
+  return delete_below (self,
+                       WITH_BELOW
+                       "DELETE FROM container WHERE number IN (SELECT number FROM below)",
+                       number, error) &&
+         delete_below (self,
+                       WITH_BELOW "DELETE FROM node WHERE number IN (SELECT number FROM below)",
+                       number, error);
+}
+
+static bool
+delete_all (ListWrite *self, const char *sql, GError **error)
+{
+  auto_statement delete = connection_prepare (self->db->writing, sql, error);
+  return delete != NULL && db_write (self->db, delete, error);
+}
+
+bool
 list_write_clear (ListWrite *self, GError **error)
 {
-  auto_statement delete = connection_prepare (self->db->writing, "DELETE FROM node", error);
-  return delete != NULL && db_write (self->db, delete, error);
+  return delete_all (self, "DELETE FROM node", error) &&
+         delete_all (self, "DELETE FROM container", error);
 }

@@ -52,11 +52,16 @@ static const char list_sql[] = //
     "  name TEXT NOT NULL,               -- of the directory, escaped\n"
     "  full_name TEXT,                   -- as given, where unescaping does not give it\n"
     "  special_use TEXT,                 -- RFC 6154\n"
+    "  no_index INTEGER NOT NULL,        -- 1: a user who has none\n"
     "  UNIQUE (parent, name)\n"
+    ") STRICT;\n"
+    "CREATE TABLE container (\n"
+    "  number INTEGER PRIMARY KEY,       -- of a node that is no mailbox; 0: the root\n"
+    "  directory_ns INTEGER NOT NULL     -- mtime when it had the children listed; 0: look below it\n"
     ") STRICT;\n";
 
 const Schema index_schema = {"index", 0x6d666978, 1, index_sql};
-const Schema list_schema = {"mailbox list", 0x6d666c73, 1, list_sql};
+const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
 enum {

@@ -171,6 +171,19 @@ make_list (Store *store, Handle *handle, GError **error)
   return handle->list != NULL && relist (store, handle->list, true, NULL, NULL, error);
 }
 
+/* Whether somebody put users into the store, or took some away, which only who may write can note
+ * on the list: then it is left alone. */
+static bool
+is_behind (Store *store, Handle *handle)
+{
+  bool due = false;
+  if (!integrate_is_due (store, handle->list, &due, NULL) || !due)
+    return false;
+  g_clear_pointer (&handle->list, list_close);
+  fail (&handle->failure, EROFS, "%s is behind the directories", handle->path);
+  return true;
+}
+
 /* Opens the list, or makes it again. */
 static Handle *
 open_list (Store *store, const char *path, GError **error)
@@ -178,7 +191,7 @@ open_list (Store *store, const char *path, GError **error)
   g_autoptr (Handle) handle = handle_new (path);
   IndexOpenFlags flags = store_is_read_only (store) ? INDEX_READ_ONLY : 0;
   handle->list = list_open (path, flags, &handle->failure);
-  if (handle->list != NULL)
+  if (handle->list != NULL && (!store_is_read_only (store) || !is_behind (store, handle)))
     return g_steal_pointer (&handle);
   int code = error_code (handle->failure);
   if (code != ENOENT && code != EUCLEAN && code != EROFS) {

@@ -56,9 +56,39 @@ adopt (Store *self, int parent_fd, List *list, NewNode *new_node, const char *na
   return fsync (fd) == 0 || fail_errno (error, "sync directory '%s'", name);
 }
 
+static bool
+child_time (int parent_fd, const char *name, int64_t *out_ns, GError **error)
+{
+  struct stat st;
+  if (fstatat (parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno (error, "stat '%s'", name);
+  *out_ns = stat_mtime_ns (&st);
+  return true;
+}
+
+/* Puts the row of a new node on the list, and takes note that its parent's directory changed only
+ * by it, if that is so. A directory that was there before may have anything in it. */
+static bool
+list_new (Store *self, List *list, StoreMailbox *parent, const ListNode *row, bool agreed,
+          bool adopted, GError **error)
+{
+  int64_t parent_ns = LIST_CONTAINER_UNKNOWN, own_ns = LIST_CONTAINER_UNKNOWN;
+  g_autoptr (ListWrite) write = list_write_begin (list, error);
+  if (write == NULL || !list_write_new_node (write, row, error))
+    return false;
+  if (agreed && (!mailbox_stamp (parent, &parent_ns, error) ||
+                 !list_write_container (write, parent->number, parent_ns, error)))
+    return false;
+  if (row->kind != LIST_MAILBOX && !adopted &&
+      (!child_time (parent->fd, row->name, &own_ns, error) ||
+       !list_write_container (write, row->number, own_ns, error)))
+    return false;
+  return list_write_commit (write, error);
+}
+
 /* Makes the directory and its row; the store lock is held. */
 static bool
-make_locked (Store *self, List *list, const StoreMailbox *parent, StoreNodeKind kind,
+make_locked (Store *self, List *list, StoreMailbox *parent, StoreNodeKind kind,
              const char *disk_name, const char *full_name, GError **error)
 {
   NewNode node = {.store = self, .kind = kind};
@@ -66,13 +96,16 @@ make_locked (Store *self, List *list, const StoreMailbox *parent, StoreNodeKind 
   node.state.full_name = g_strdup (full_name);
   g_autoptr (GError) failure = NULL;
   uint32_t highest;
+  bool agreed = false, adopted = false;
   bool made =
       list_highest (list, &highest, error) &&
+      (parent->kind == STORE_NODE_MAILBOX ||
+       container_agrees (self, list, parent->number, &agreed, error)) &&
       store_numbers_take (self, 1, highest + 1, &node.state.number, &node.state.uidvalidity, error);
   if (made && !layout_make_directory (self, parent->fd, disk_name, prepare_node, &node, &failure)) {
-    made = error_code (failure) == EEXIST
-               ? adopt (self, parent->fd, list, &node, disk_name, error)
-               : (g_propagate_error (error, g_steal_pointer (&failure)), false);
+    adopted = error_code (failure) == EEXIST;
+    made = adopted ? adopt (self, parent->fd, list, &node, disk_name, error)
+                   : (g_propagate_error (error, g_steal_pointer (&failure)), false);
   }
   bool owns = kind == STORE_NODE_USER || kind == STORE_NODE_SHARED;
   ListNode row = {.number = node.state.number,
@@ -80,12 +113,11 @@ make_locked (Store *self, List *list, const StoreMailbox *parent, StoreNodeKind 
                   .owner = owns ? node.state.number : parent->owner,
                   .kind = (ListKind)kind,
                   .subscribed = node.state.subscribed,
+                  .no_index = node.state.no_index,
                   .name = (char *)disk_name,
                   .full_name = node.state.full_name,
                   .special_use = node.state.special_use};
-  g_autoptr (ListWrite) write = made ? list_write_begin (list, error) : NULL;
-  made =
-      write != NULL && list_write_new_node (write, &row, error) && list_write_commit (write, error);
+  made = made && list_new (self, list, parent, &row, agreed, adopted, error);
   if (made)
     change_note (self, parent->number, 0);
   node_state_clear (&node.state);

@@ -154,6 +154,7 @@ typedef struct {
   uint32_t uidvalidity, uidnext;
   uint64_t modseq; /* HIGHESTMODSEQ when it was written; messages carry newer ones themselves */
   bool subscribed;
+  bool no_index; /* of a user */
   char *special_use;
   char *full_name;
 } NodeState;
@@ -264,19 +265,86 @@ bool spelling_descend (Store *store, char *const *levels, unsigned count, StoreN
 bool spelling_locate (Store *store, GPtrArray *levels, StoreNode *out, unsigned *out_depth,
                       GError **error);
 
+/* ---- walk.c: the directories as they lie on disk ------------------------------------------- */
+
+/* Called for each thing that is not as it should be. */
+typedef void (*RelistFunc) (StoreProblem problem, uint32_t number, const char *path,
+                            const char *detail, void *data);
+
+/* A directory that was found. */
+typedef struct {
+  guint parent; /* its place in Walk.found, plus 1; 0: mail/ itself */
+  unsigned depth;
+  StoreNodeKind kind;
+  char *name, *path;
+  NodeState state;      /* number 0: it needs one */
+  bool unwritten;       /* the state is not, or not so, on the directory */
+  bool known;           /* the list has it so, and nobody looked below it */
+  int64_t directory_ns; /* its mtime before its names were read */
+} Found;
+
+/* Of the whole tree; or, when `partial`, of one directory with what is new in it. `dry_run` gives
+ * directories without a number one that is made up, and writes nothing. */
+typedef struct {
+  Store *store;
+  List *list; /* as it was */
+  bool dry_run, partial;
+  RelistFunc report;   /* may be NULL */
+  void *data;
+  GPtrArray *found;    /* of Found; parents come before their children */
+  GHashTable *numbers; /* number -> Found: who has it */
+  guint top;           /* whose children were looked at first, as in Found.parent */
+  bool shallow;        /* those that the list knows were not looked into */
+  int64_t root_ns;     /* as Found.directory_ns, of mail/ */
+  uint32_t highest;    /* number on any directory or in the list */
+} Walk;
+void walk_init (Walk *walk, Store *store, List *list);
+void walk_clear (Walk *walk);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Walk, walk_clear)
+
+/* Walks; `number` is where a partial walk begins. ESTALE: that is gone. */
+bool walk_run (Walk *walk, uint32_t number, GError **error);
+void walk_tell (const Walk *walk, StoreProblem problem, uint32_t number, const char *path,
+                const char *detail);
+
+/* The node whose index has the rows of what was found; NULL: none has. */
+const Found *walk_owner (const Walk *walk, const Found *found);
+
+/* Whether `name` is a directory; what is not there any more is none. */
+bool walk_is_directory (int fd, const char *name, bool *out_is, GError **error);
+
 /* ---- relist.c: the mailbox list from the directories --------------------------------------- */
 
 /* Fills an empty or outdated list with what lies below mail/. Directories without a valid state get
  * one, unless the store is read only or `dry_run`. `found` is called for each difference; it may be
  * NULL. */
-typedef void (*RelistFunc) (StoreProblem problem, uint32_t number, const char *path,
-                            const char *detail, void *data);
 bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error);
 
 /* Builds a list beside the one at `path` and puts it in its place; a damaged one is kept under
  * another name. Returns the new one, opened; or the one that is there, when it is sound: another
  * process may have been faster. */
 List *relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error);
+
+/* Brings the list in line below the directory `number`, which is no mailbox: with all that is new in
+ * it or gone from it, and with everything below when nobody knows what became of that. The store
+ * lock is held. */
+bool relist_part (Store *store, List *list, uint32_t number, bool *out_changed, GError **error);
+
+/* ---- integrate.c: what others put into the store ------------------------------------------- */
+
+/* Whether a directory that is no mailbox has, as far as its mtime tells, just the children that the
+ * list has. */
+bool container_agrees (Store *store, List *list, uint32_t number, bool *out_agrees, GError **error);
+
+/* Whether that is so of all that lies above the users. */
+bool integrate_is_due (Store *store, List *list, bool *out_due, GError **error);
+
+/* Takes into the list what somebody else put above the users, or took away; what cannot be taken in
+ * stays as it is. The store lock is taken only when there is something to do. */
+void integrate_all (Store *store);
+
+/* Likewise in `parent`, where a name was not found; true: it is worth to look again. */
+bool integrate_at (Store *store, uint32_t parent);
 
 /* ---- change.c ------------------------------------------------------------------------------ */
 

@@ -32,6 +32,7 @@ node_from_list (ListNode *row)
                      .owner = row->owner,
                      .kind = (StoreNodeKind)row->kind,
                      .subscribed = row->subscribed,
+                     .no_index = row->no_index,
                      .name = g_steal_pointer (&row->name),
                      .full_name = g_steal_pointer (&row->full_name),
                      .special_use = g_steal_pointer (&row->special_use)};
@@ -140,6 +141,9 @@ store_node_find (Store *self, uint32_t parent, const char *name, StoreNode *out,
   ListNode row;
   Query query = {.number = parent, .name = name, .rows = &row};
   if (!ask (self, read_child, &query, error))
+    return false;
+  /* Somebody may have put it there without us, as from a backup. */
+  if (!query.found && integrate_at (self, parent) && !ask (self, read_child, &query, error))
     return false;
   if (query.found)
     *out = node_from_list (&row);

@@ -286,6 +286,7 @@ parse_node_state (const char *line, StoreNodeKind kind, NodeState *out, GError *
                      .uidnext = (uint32_t)uidnext,
                      .modseq = modseq,
                      .subscribed = subscribed != 0,
+                     .no_index = !mailbox && fields[2] != NULL && strcmp (fields[2], "off") == 0,
                      .special_use = mailbox ? optional (fields[6]) : NULL};
   if (mailbox && strcmp (fields[7], "-") != 0)
     out->full_name = store_name_unescape (fields[7]);
@@ -327,8 +328,10 @@ static char *
 format_node_state (StoreNodeKind kind, const NodeState *state)
 {
   if (kind != STORE_NODE_MAILBOX)
-    return g_strdup_printf (
-        kind == STORE_NODE_USER || kind == STORE_NODE_SHARED ? "1 %u on" : "1 %u", state->number);
+    return g_strdup_printf ("1 %u%s", state->number,
+                            kind != STORE_NODE_USER && kind != STORE_NODE_SHARED ? ""
+                            : state->no_index                                    ? " off"
+                                                                                 : " on");
   g_autofree char *name = escape_full_name (state->full_name);
   return g_strdup_printf ("1 %u %u %u %" G_GUINT64_FORMAT " %d %s %s", state->number,
                           state->uidvalidity, state->uidnext, state->modseq, state->subscribed,

@@ -172,7 +172,11 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
   if (!open_directories (self, error))
     return NULL;
   g_autoptr (Handle) list = cache_list (self, error);
-  return list != NULL ? g_steal_pointer (&self) : NULL;
+  if (list == NULL)
+    return NULL;
+  if (!store_is_read_only (self))
+    integrate_all (self);
+  return g_steal_pointer (&self);
 }
 
 void

@@ -50,7 +50,8 @@ bool store_create (const char *path, GError **error);
 /* Opens a store. The cost does not depend on how much mail is in it. ENOENT: no such directory;
  * EINVAL: it is no mail store, or its mailfs.conf cannot be read; EPROTONOSUPPORT: a newer format;
  * EACCES. A missing or damaged mailbox list is no error: the list is made again from the directories
- * (in memory with STORE_READ_ONLY). */
+ * (in memory with STORE_READ_ONLY); and what others put into mail/ or took away, as users copied back
+ * from a backup, is taken into it. */
 Store *store_open (const char *path, StoreOpenFlags flags, GError **error);
 void store_close (Store *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Store, store_close)
@@ -69,7 +70,7 @@ typedef struct {
   uint64_t damaged;             /* messages whose bytes are known not to be those delivered */
   uint64_t behind;              /* mailboxes served from their files: the index does not have them */
   uint64_t users_without_index; /* all of whose mailboxes are served so */
-  bool list_in_memory;          /* the mailbox list was missing or damaged */
+  bool list_in_memory;          /* the mailbox list was missing, damaged or behind, and could not be written */
 } StoreStatus;
 
 /* Counts the store; opens every user's index and every mailbox, so it takes about 0.5 ms a user and 0.03 ms
@@ -96,6 +97,7 @@ typedef struct {
   uint32_t owner; /* the user or shared node above it, or itself; 0 above those */
   StoreNodeKind kind;
   bool subscribed;
+  bool no_index;     /* a user who has no index, by choice: see store_user_set_index() */
   char *name;        /* as on disk and in the mount: escaped UTF-8 */
   char *full_name;   /* the mailbox name as given; NULL where unescaping `name` gives it */
   char *special_use; /* RFC 6154, like "\Sent"; NULL: none */

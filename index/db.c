@@ -223,3 +223,25 @@ db_rollback (Db *self)
     connection_close (self->writing);
   connection_release (&self->writing);
 }
+
+bool
+db_compact (Db *self, const char *path, GError **error)
+{
+  if (self->read_only)
+    return fail (error, EROFS, "%s: opened read-only", self->path);
+  /* With the mode of ours; SQLite takes an empty file for none. */
+  if (!check_path (path, error))
+    return false;
+  if (mknod (path, S_IFREG | 0640, 0) < 0)
+    return fail_errno (error, "make %s", path);
+  /* The other connection stays free for readers. */
+  auto_connection writing = connection_acquire (self->writing);
+  if (!open_writing (self, error))
+    return false;
+  auto_statement vacuum = connection_prepare (writing, "VACUUM INTO ?1", error);
+  if (vacuum == NULL)
+    return false;
+  sqlite3_bind_text (vacuum, 1, path, -1, SQLITE_STATIC);
+  bool row;
+  return connection_step (writing, vacuum, &row, error);
+}

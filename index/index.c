@@ -31,6 +31,12 @@ index_data_version (Index *self, uint32_t *out_version, GError **error)
 }
 
 bool
+index_compact (Index *self, const char *path, GError **error)
+{
+  return db_compact (&self->db, path, error);
+}
+
+bool
 index_verify (Index *self, GError **error)
 {
   return db_verify (&self->db, error);

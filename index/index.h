@@ -65,6 +65,7 @@ typedef struct {
   int64_t last_repair_s;
   uint32_t messages, unseen, expunged; /* live, live without \Seen, expunged */
   uint32_t damaged;                    /* live, with damage other than NUL and LIMIT */
+  uint32_t removed;                    /* records of removed messages */
   uint64_t bytes;                      /* of the live messages */
 } IndexMailbox;
 
@@ -120,7 +121,7 @@ bool index_mailbox_get (Index *self, uint32_t number, IndexMailbox *out, bool *o
 /* Numbers of all mailboxes that have a row, ascending: an array of uint32_t. */
 GArray *index_mailbox_numbers (Index *self, GError **error);
 
-/* Sum over all mailboxes: messages, unseen, expunged and bytes of `out`; the rest is zero. */
+/* Sum over all mailboxes: the counts of `out`; the rest is zero. */
 bool index_totals (Index *self, IndexMailbox *out, GError **error);
 
 bool index_message_get (Index *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
@@ -148,6 +149,16 @@ typedef void (*IndexDigestFunc) (uint32_t uid, const uint8_t sha256[32], void *u
 bool index_digests (Index *self, uint32_t mailbox, IndexDigestFunc each, void *user_data,
                     GError **error);
 
+/* Whether a message was removed for good, and the modseq that it had then; see
+ * index_write_remove_message(). */
+bool index_removed_get (Index *self, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
+                        bool *out_found, GError **error);
+
+/* Copies the index, without what is empty in it, to a new file at `path` (absolute): EEXIST when there
+ * is one. Readers go on; writers must be kept out until the copy, once it is synced, has been put in
+ * the place of the old one. The copy is not on disk for sure when this returns. */
+bool index_compact (Index *self, const char *path, GError **error);
+
 /* One write transaction (BEGIN IMMEDIATE). Readers go on until it commits. It is never spilled to
  * the database before that, so keep it to some thousand rows. */
 IndexWrite *index_write_begin (Index *self, GError **error);
@@ -155,24 +166,34 @@ bool index_write_commit (IndexWrite *self, GError **error);
 void index_write_free (IndexWrite *self); /* rolls back what was not committed */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexWrite, index_write_free)
 
-/* As index_mailbox_get() and index_message_get(), seeing the transaction's own changes. */
+/* As index_mailbox_get(), index_message_get() and index_removed_get(), seeing the transaction's own
+ * changes. */
 bool index_write_get_mailbox (IndexWrite *self, uint32_t number, IndexMailbox *out, bool *out_found,
                               GError **error);
 bool index_write_get_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
                               bool *out_found, GError **error);
 
+bool index_write_get_removed (IndexWrite *self, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
+                              bool *out_found, GError **error);
+
 /* Inserts or replaces a mailbox's row; the counts in `mailbox` are ignored, those in the row kept. */
 bool index_write_mailbox (IndexWrite *self, const IndexMailbox *mailbox, GError **error);
 
-/* Removes a mailbox with all its messages. */
+/* Removes a mailbox with all its messages and records. */
 bool index_write_remove_mailbox (IndexWrite *self, uint32_t number, GError **error);
 
 /* Inserts or replaces a message. A NULL `summary` keeps the one that is there. The mailbox must have
- * a row; its counts follow, and highestmodseq and uidnext rise to cover the message. */
+ * a row; its counts follow, and highestmodseq and uidnext rise to cover the message. A record of its
+ * removal is dropped. */
 bool index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *message,
                           const IndexSummary *summary, GError **error);
 
-bool index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, GError **error);
+/* With `record` a removed message leaves behind that it was there, and its modseq. */
+bool index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, bool record,
+                                 GError **error);
+
+/* Drops all records of removed messages of a mailbox. */
+bool index_write_forget_removed (IndexWrite *self, uint32_t mailbox, GError **error);
 
 /* ---- the mailbox list of a store -------------------------------------------------------------- */
 

@@ -114,6 +114,7 @@ void db_close (Db *self);
 bool db_is_current (const Db *self);
 bool db_data_version (Db *self, uint32_t *out_version, GError **error);
 bool db_verify (Db *self, GError **error);
+bool db_compact (Db *self, const char *path, GError **error);
 
 /* A transaction of the calling thread: from begin to the commit that succeeds, or to the rollback,
  * it holds the writing connection's mutex. After db_write() failed, other than by EEXIST, every
@@ -137,8 +138,11 @@ message_id (uint32_t mailbox, uint32_t uid)
   return (int64_t)mailbox << 32 | uid;
 }
 
-/* As index_mailbox_get() and index_message_get(); the caller holds the connection's mutex. */
+/* As index_mailbox_get(), index_message_get() and index_removed_get(); the caller holds the
+ * connection's mutex. */
 bool mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *out_found,
                    GError **error);
 bool message_read (Connection *connection, uint32_t mailbox, uint32_t uid, IndexMessage *out,
+                   bool *out_found, GError **error);
+bool removed_read (Connection *connection, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
                    bool *out_found, GError **error);

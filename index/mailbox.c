@@ -9,7 +9,8 @@ mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *
   auto_statement select =
       connection_prepare (connection,
                           "SELECT uidvalidity, uidnext, highestmodseq, directory_ns,"
-                          "       last_repair_s, messages, unseen, expunged, damaged, bytes"
+                          "       last_repair_s, messages, unseen, expunged, damaged, removed,"
+                          "       bytes"
                           "  FROM mailbox WHERE number = ?1",
                           error);
   if (select == NULL)
@@ -30,7 +31,8 @@ mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *
         .unseen = (uint32_t)sqlite3_column_int64 (select, 6),
         .expunged = (uint32_t)sqlite3_column_int64 (select, 7),
         .damaged = (uint32_t)sqlite3_column_int64 (select, 8),
-        .bytes = (uint64_t)sqlite3_column_int64 (select, 9),
+        .removed = (uint32_t)sqlite3_column_int64 (select, 9),
+        .bytes = (uint64_t)sqlite3_column_int64 (select, 10),
     };
   *out_found = row;
   return true;
@@ -68,7 +70,8 @@ index_totals (Index *self, IndexMailbox *out, GError **error)
   auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (
       reading,
-      "SELECT sum (messages), sum (unseen), sum (expunged), sum (damaged), sum (bytes)"
+      "SELECT sum (messages), sum (unseen), sum (expunged), sum (damaged), sum (removed),"
+      "       sum (bytes)"
       "  FROM mailbox",
       error);
   bool row;
@@ -79,7 +82,8 @@ index_totals (Index *self, IndexMailbox *out, GError **error)
       .unseen = (uint32_t)sqlite3_column_int64 (select, 1),
       .expunged = (uint32_t)sqlite3_column_int64 (select, 2),
       .damaged = (uint32_t)sqlite3_column_int64 (select, 3),
-      .bytes = (uint64_t)sqlite3_column_int64 (select, 4),
+      .removed = (uint32_t)sqlite3_column_int64 (select, 4),
+      .bytes = (uint64_t)sqlite3_column_int64 (select, 5),
   };
   return true;
 }

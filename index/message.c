@@ -236,3 +236,31 @@ index_digests (Index *self, uint32_t mailbox, IndexDigestFunc each, void *user_d
       each (page[i].uid, page[i].sha256, user_data);
   }
 }
+
+/* ---- records of removed messages ----------------------------------------------------------- */
+
+bool
+removed_read (Connection *connection, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
+              bool *out_found, GError **error)
+{
+  auto_statement select =
+      connection_prepare (connection, "SELECT modseq FROM removed WHERE id = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, message_id (mailbox, uid));
+  bool row;
+  if (!connection_step (connection, select, &row, error))
+    return false;
+  if (row)
+    *out_modseq = (uint64_t)sqlite3_column_int64 (select, 0);
+  *out_found = row;
+  return true;
+}
+
+bool
+index_removed_get (Index *self, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
+                   bool *out_found, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  return removed_read (reading, mailbox, uid, out_modseq, out_found, error);
+}

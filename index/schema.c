@@ -19,6 +19,7 @@ static const char index_sql[] = //
     "  unseen INTEGER NOT NULL,          -- live ones without \\Seen\n"
     "  expunged INTEGER NOT NULL,\n"
     "  damaged INTEGER NOT NULL,         -- live ones with damage other than NUL and limit\n"
+    "  removed INTEGER NOT NULL,         -- records below\n"
     "  bytes INTEGER NOT NULL            -- of the live ones\n"
     ") STRICT;\n"
     "CREATE TABLE message (\n"
@@ -40,6 +41,10 @@ static const char index_sql[] = //
     "  sent_s INTEGER,                   -- Date: in UTC; NULL: absent or unreadable\n"
     "  envelope TEXT NOT NULL,           -- RFC 3501, 7.4.2\n"
     "  bodystructure TEXT NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE TABLE removed (              -- messages whose files were removed for good\n"
+    "  id INTEGER PRIMARY KEY,           -- as in message; never in both\n"
+    "  modseq INTEGER NOT NULL           -- of the expunge: an older file of that UID is no news\n"
     ") STRICT;\n";
 
 static const char list_sql[] = //
@@ -60,7 +65,7 @@ static const char list_sql[] = //
     "  directory_ns INTEGER NOT NULL     -- mtime when it had the children listed; 0: look below it\n"
     ") STRICT;\n";
 
-const Schema index_schema = {"index", 0x6d666978, 1, index_sql};
+const Schema index_schema = {"index", 0x6d666978, 2, index_sql};
 const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */

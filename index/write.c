@@ -88,6 +88,7 @@ index_write_mailbox (IndexWrite *self, const IndexMailbox *mailbox, GError **err
   row.unseen = kept->row.unseen;
   row.expunged = kept->row.expunged;
   row.damaged = kept->row.damaged;
+  row.removed = kept->row.removed;
   row.bytes = kept->row.bytes;
   *kept = (Mailbox){.row = row, .exists = true, .changed = true};
   return true;
@@ -110,12 +111,26 @@ delete_messages (IndexWrite *self, int64_t first, int64_t last, GError **error)
   return db_write (self->db, messages, error) && db_write (self->db, summaries, error);
 }
 
+/* Deletes records of removed messages. */
+static bool
+delete_records (IndexWrite *self, int64_t first, int64_t last, GError **error)
+{
+  auto_statement records = connection_prepare (
+      self->db->writing, "DELETE FROM removed WHERE id BETWEEN ?1 AND ?2", error);
+  if (records == NULL)
+    return false;
+  sqlite3_bind_int64 (records, 1, first);
+  sqlite3_bind_int64 (records, 2, last);
+  return db_write (self->db, records, error);
+}
+
 bool
 index_write_remove_mailbox (IndexWrite *self, uint32_t number, GError **error)
 {
   Mailbox *mailbox = load_mailbox (self, number, error);
-  if (mailbox == NULL ||
-      !delete_messages (self, message_id (number, 0), message_id (number, UINT32_MAX), error))
+  int64_t first = message_id (number, 0), last = message_id (number, UINT32_MAX);
+  if (mailbox == NULL || !delete_messages (self, first, last, error) ||
+      !delete_records (self, first, last, error))
     return false;
   *mailbox = (Mailbox){.changed = true};
   return true;
@@ -126,7 +141,7 @@ store_mailbox (IndexWrite *self, const IndexMailbox *row, GError **error)
 {
   auto_statement replace = connection_prepare (
       self->db->writing,
-      "REPLACE INTO mailbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", error);
+      "REPLACE INTO mailbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)", error);
   if (replace == NULL)
     return false;
   sqlite3_bind_int64 (replace, 1, row->number);
@@ -139,7 +154,8 @@ store_mailbox (IndexWrite *self, const IndexMailbox *row, GError **error)
   sqlite3_bind_int64 (replace, 8, row->unseen);
   sqlite3_bind_int64 (replace, 9, row->expunged);
   sqlite3_bind_int64 (replace, 10, row->damaged);
-  sqlite3_bind_int64 (replace, 11, (int64_t)row->bytes);
+  sqlite3_bind_int64 (replace, 11, row->removed);
+  sqlite3_bind_int64 (replace, 12, (int64_t)row->bytes);
   return db_write (self->db, replace, error);
 }
 
@@ -277,6 +293,22 @@ index_write_get_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, Index
   return message_read (self->db->writing, mailbox, uid, out, out_found, error);
 }
 
+/* A message that has a row again is not removed. New ones never were. */
+static bool
+drop_record (IndexWrite *self, Mailbox *kept, uint32_t uid, GError **error)
+{
+  if (kept->row.removed == 0 || uid >= kept->row.uidnext)
+    return true;
+  int64_t id = message_id (kept->row.number, uid);
+  uint64_t modseq;
+  bool found;
+  if (!removed_read (self->db->writing, kept->row.number, uid, &modseq, &found, error) ||
+      (found && !delete_records (self, id, id, error)))
+    return false;
+  kept->row.removed -= found;
+  return true;
+}
+
 bool
 index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *message,
                      const IndexSummary *summary, GError **error)
@@ -293,7 +325,8 @@ index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *mes
   Share before, after;
   after = make_share (message->flags, message->damage, message->expunged, message->size);
   if (!read_share (self, id, &before, error) || !store_message (self, id, message, error) ||
-      (summary != NULL && !store_summary (self, id, summary, error)))
+      (summary != NULL && !store_summary (self, id, summary, error)) ||
+      (!before.exists && !drop_record (self, kept, message->uid, error)))
     return false;
   subtract_share (&kept->row, &before);
   add_share (&kept->row, &after);
@@ -304,16 +337,54 @@ index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *mes
   return true;
 }
 
+static bool
+store_record (IndexWrite *self, int64_t id, GError **error)
+{
+  auto_statement insert = connection_prepare (
+      self->db->writing, "REPLACE INTO removed SELECT id, modseq FROM message WHERE id = ?1",
+      error);
+  if (insert == NULL)
+    return false;
+  sqlite3_bind_int64 (insert, 1, id);
+  return db_write (self->db, insert, error);
+}
+
 bool
-index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, GError **error)
+index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, bool record,
+                            GError **error)
 {
   int64_t id = message_id (mailbox, uid);
   Mailbox *kept = load_mailbox (self, mailbox, error);
   Share before;
-  if (kept == NULL || !read_share (self, id, &before, error) ||
-      !delete_messages (self, id, id, error))
+  if (kept == NULL || !read_share (self, id, &before, error))
+    return false;
+  if (!before.exists)
+    return true;
+  if ((record && !store_record (self, id, error)) || !delete_messages (self, id, id, error))
     return false;
   subtract_share (&kept->row, &before);
-  kept->changed |= before.exists;
+  kept->row.removed += record;
+  kept->changed = true;
+  return true;
+}
+
+/* ---- records of removed messages ----------------------------------------------------------- */
+
+bool
+index_write_get_removed (IndexWrite *self, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
+                         bool *out_found, GError **error)
+{
+  return removed_read (self->db->writing, mailbox, uid, out_modseq, out_found, error);
+}
+
+bool
+index_write_forget_removed (IndexWrite *self, uint32_t mailbox, GError **error)
+{
+  Mailbox *kept = load_mailbox (self, mailbox, error);
+  if (kept == NULL ||
+      !delete_records (self, message_id (mailbox, 0), message_id (mailbox, UINT32_MAX), error))
+    return false;
+  kept->row.removed = 0;
+  kept->changed |= kept->exists;
   return true;
 }

@@ -151,7 +151,7 @@ apply (Apply *self, const ScanItem *item, uint64_t modseq, GError **error)
 {
   uint32_t mailbox = item->mailbox->number;
   if (item->verdict == SCAN_GONE)
-    return index_write_remove_message (self->write, mailbox, item->uid, error);
+    return index_write_remove_message (self->write, mailbox, item->uid, false, error);
   bool state_missing;
   g_auto (IndexMessage) row = rebuild_row (item, self->epoch, &state_missing);
   if (state_missing && row.modseq == 0)

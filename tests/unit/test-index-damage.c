@@ -72,7 +72,7 @@ write_something (Index *index, GError **error)
   for (uint32_t uid = 1; uid <= MESSAGES + 10; uid += 10) {
     IndexMessage message = make_message (uid);
     if (!index_write_message (write, MAILBOX, &message, &summary, error) ||
-        !index_write_remove_message (write, MAILBOX, uid + 1, error))
+        !index_write_remove_message (write, MAILBOX, uid + 1, false, error))
       return false;
   }
   return index_write_commit (write, error);
@@ -327,7 +327,8 @@ test_no_tables (Fixture *fixture, const void *data)
 {
   g_autoptr (GError) error = NULL;
   index_close (open_filled_index (fixture, MAILBOX, MESSAGES));
-  run_sql (fixture->path, "DROP TABLE summary; DROP TABLE message; DROP TABLE mailbox");
+  run_sql (fixture->path, "DROP TABLE removed; DROP TABLE summary; DROP TABLE message;"
+                          "DROP TABLE mailbox");
   g_assert_null (index_open (fixture->path, 0, &error));
   g_assert_error (error, MAILFS_ERROR, ENOENT);
   index_close (open_filled_index (fixture, MAILBOX, 1));
@@ -355,7 +356,7 @@ test_foreign_values (Fixture *fixture, const void *data)
   const char *const changes[][4] = {
       {"UPDATE summary SET sha256 = x'00'"},
       {"UPDATE summary SET sha256 = zeroblob (100000)"},
-      {"INSERT INTO mailbox SELECT 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807 FROM mailbox"},
+      {"INSERT INTO mailbox SELECT 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9223372036854775807 FROM mailbox"},
       {"PRAGMA writable_schema = ON;"
        "UPDATE sqlite_schema SET sql = replace (sql, 'envelope TEXT NOT NULL', 'envelope TEXT')",
        "UPDATE summary SET envelope = NULL",

@@ -136,7 +136,7 @@ test_counts_follow (Fixture *fixture, const void *data)
       if (g_test_rand_int_range (0, 4) > 0)
         put_message (write, 1, &message);
       else
-        g_assert_true (index_write_remove_message (write, 1, uid, &error));
+        g_assert_true (index_write_remove_message (write, 1, uid, false, &error));
     }
     g_assert_true (index_write_get_mailbox (write, 1, &during, &found, &error));
     bool keep = round % 3 != 0;
@@ -167,7 +167,7 @@ test_uidnext_and_modseq_rise (Fixture *fixture, const void *data)
   put_message (write, 1, &message);
   message = make_message (4); /* of modseq 4 */
   put_message (write, 1, &message);
-  g_assert_true (index_write_remove_message (write, 1, 10, &error));
+  g_assert_true (index_write_remove_message (write, 1, 10, false, &error));
   commit (write);
   g_assert_cmpuint (get_mailbox (index, 1).uidnext, ==, 11); /* a UID is never given out again */
   g_assert_cmpuint (get_mailbox (index, 1).highestmodseq, ==, 500);
@@ -180,7 +180,7 @@ test_remove_alone (Fixture *fixture, const void *data)
   g_autoptr (GError) error = NULL;
   g_autoptr (Index) index = open_filled_index (fixture, 1, 2);
   g_autoptr (IndexWrite) write = begin (index);
-  g_assert_true (index_write_remove_message (write, 1, 2, &error));
+  g_assert_true (index_write_remove_message (write, 1, 2, false, &error));
   commit (write);
   IndexMailbox row = get_mailbox (index, 1);
   assert_counts (row, 1, 0, 0, 0, 1001);
@@ -211,7 +211,8 @@ test_replace_and_remove (Fixture *fixture, const void *data)
   bool found = true;
   g_assert_true (index_write_get_mailbox (write, 1, &mailbox, &found, &error));
   g_assert_false (found);
-  g_assert_true (index_write_remove_message (write, 1, 1, &error)); /* absent: nothing to do */
+  g_assert_true (
+      index_write_remove_message (write, 1, 1, false, &error)); /* absent: nothing to do */
   put_mailbox (write, 1);
   put_message (write, 1, &message);
   g_assert_true (index_write_remove_mailbox (write, 2, &error));
@@ -242,6 +243,95 @@ test_removed_is_empty (Fixture *fixture, const void *data)
   g_assert_cmpuint (numbers->len, ==, 0);
 }
 
+static bool
+is_recorded (Index *index, uint32_t mailbox, uint32_t uid, uint64_t modseq)
+{
+  g_autoptr (GError) error = NULL;
+  uint64_t recorded = 0;
+  bool found = true;
+  g_assert_true (index_removed_get (index, mailbox, uid, &recorded, &found, &error));
+  g_assert_true (!found || recorded == modseq);
+  return found;
+}
+
+/* A message leaves a record behind where that is wanted, and takes it away when it comes again. */
+static void
+test_records (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 9);
+  g_autoptr (IndexWrite) write = begin (index);
+  put_mailbox (write, 2);
+  for (uint32_t uid = 2; uid <= 8; uid += 2)
+    g_assert_true (index_write_remove_message (write, 1, uid, uid != 8, &error));
+  g_assert_true (index_write_remove_message (write, 1, 77, true, &error));
+  IndexMessage message = make_message (4);
+  message.modseq = 50;
+  put_message (write, 1, &message);
+  message = make_message (10);
+  put_message (write, 2, &message);
+  g_assert_true (index_write_remove_message (write, 2, 10, true, &error));
+  uint64_t modseq = 0;
+  bool found;
+  g_assert_true (index_write_get_removed (write, 1, 6, &modseq, &found, &error));
+  g_assert_true (found);
+  g_assert_cmpuint (modseq, ==, 6);
+  commit (g_steal_pointer (&write));
+
+  IndexMailbox row = get_mailbox (index, 1), totals;
+  g_assert_cmpuint (row.removed, ==, 2);
+  g_assert_cmpuint (row.messages, ==, 6);
+  g_assert_true (is_recorded (index, 1, 2, 2));
+  g_assert_false (is_recorded (index, 1, 4, 0));
+  g_assert_true (is_recorded (index, 1, 6, 6));
+  g_assert_false (is_recorded (index, 1, 8, 0));
+  g_assert_false (is_recorded (index, 1, 77, 0));
+  g_assert_true (index_totals (index, &totals, &error));
+  g_assert_cmpuint (totals.removed, ==, 3);
+
+  write = begin (index);
+  g_assert_true (index_write_forget_removed (write, 1, &error));
+  commit (g_steal_pointer (&write));
+  g_assert_cmpuint (get_mailbox (index, 1).removed, ==, 0);
+  g_assert_false (is_recorded (index, 1, 6, 0));
+  g_assert_true (is_recorded (index, 2, 10, 10));
+
+  write = begin (index);
+  g_assert_true (index_write_remove_mailbox (write, 2, &error));
+  commit (g_steal_pointer (&write));
+  g_assert_false (is_recorded (index, 2, 10, 0));
+}
+
+/* A copy holds the same, and only as much. */
+static void
+test_compact (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 40000);
+  struct stat before, after;
+  g_assert_cmpint (stat (fixture->path, &before), ==, 0);
+  g_autoptr (IndexWrite) write = begin (index);
+  for (uint32_t uid = 1; uid <= 36000; uid++)
+    g_assert_true (index_write_remove_message (write, 1, uid, false, &error));
+  commit (g_steal_pointer (&write));
+  g_autofree char *path = g_strconcat (fixture->path, "-copy", NULL);
+  g_assert_true (index_compact (index, path, &error));
+  g_assert_no_error (error);
+  g_assert_cmpint (stat (path, &after), ==, 0);
+  g_assert_cmpint (after.st_size, <, before.st_size / 5);
+  g_assert_cmpuint (after.st_mode & 0777, ==, before.st_mode & 0777);
+  g_assert_false (index_compact (index, path, &error));
+  g_assert_error (error, MAILFS_ERROR, EEXIST);
+  g_clear_error (&error);
+
+  g_autoptr (Index) copy = index_open (path, 0, &error);
+  g_assert_no_error (error);
+  g_assert_true (index_verify (copy, &error));
+  g_assert_cmpuint (count_messages (copy, 1).messages, ==, 4000);
+  g_assert_cmpuint (get_mailbox (copy, 1).messages, ==, 4000);
+  g_assert_cmpuint (count_messages (index, 1).messages, ==, 4000);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -254,5 +344,7 @@ main (int argc, char **argv)
   add_test ("/index/mailbox/remove-alone", test_remove_alone);
   add_test ("/index/mailbox/replace-and-remove", test_replace_and_remove);
   add_test ("/index/mailbox/removed-is-empty", test_removed_is_empty);
+  add_test ("/index/mailbox/records", test_records);
+  add_test ("/index/mailbox/compact", test_compact);
   return g_test_run ();
 }

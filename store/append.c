@@ -145,19 +145,6 @@ skip_taken (Append *append, GError **error)
   return uids != NULL;
 }
 
-/* What the mailbox is like. An index that fails, for whatever reason, must not refuse mail: then
- * the files alone are asked, and `*write` is given up. */
-static bool
-learn_facts (Append *append, IndexWrite **write, GError **error)
-{
-  StoreMailbox *mailbox = append->mailbox;
-  if (*write != NULL && mailbox_catch_up (mailbox, *write, NULL) &&
-      mailbox_facts (mailbox, *write, &append->facts, NULL))
-    return true;
-  g_clear_pointer (write, index_write_free);
-  return mailbox_facts (mailbox, NULL, &append->facts, error);
-}
-
 /* With the user lock held. When the files are in place it has succeeded: an index that cannot
  * follow shows by the directory's mtime that it is behind, and the files are shown instead. */
 static bool
@@ -167,7 +154,7 @@ append_locked (Append *append, GError **error)
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write = mailbox_write_begin (mailbox, &handle, NULL);
-  if (learn_facts (append, &write, &failure)) {
+  if (mailbox_learn (mailbox, &write, &append->facts, &failure)) {
     append->facts.highestmodseq++;
     append->epoch = store_epoch (mailbox->store);
     if (skip_taken (append, &failure) && number_drafts (append, &failure) &&

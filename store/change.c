@@ -15,6 +15,7 @@
 
 #define CHANGES     "changes"
 #define CHANGES_MAX (512 * 1024) /* bytes */
+#define NOTES_MAX   10000u       /* of one change; more are told as "anything" */
 
 typedef struct {
   uint32_t number, uid;
@@ -43,27 +44,47 @@ open_changes (const Store *store, int flags, struct stat *out)
 
 /* ---- noting -------------------------------------------------------------------------------- */
 
-/* It does not matter when the file is removed before the note is written: every watch then learns
+/* It does not matter when the file is removed before the notes are written: every watch then learns
  * that after the change was made, and takes it that anything may have changed. */
 static bool
-append (Store *store, const Note *note)
+append (Store *store, const Note *notes, size_t count)
 {
   struct stat st;
   auto_fd fd = open_changes (store, O_WRONLY | O_APPEND | O_CREAT, &st);
-  return fd >= 0 && st.st_size < CHANGES_MAX && st.st_size % (off_t)sizeof *note == 0 &&
+  return fd >= 0 && st.st_size < CHANGES_MAX && st.st_size % (off_t)sizeof *notes == 0 &&
          (st.st_size > 0 || layout_own (store, fd, NULL)) &&
-         write (fd, note, sizeof *note) == (ssize_t)sizeof *note;
+         write (fd, notes, count * sizeof *notes) == (ssize_t)(count * sizeof *notes);
+}
+
+static void
+append_or_replace (Store *store, const Note *notes, size_t count)
+{
+  if (append (store, notes, count))
+    return;
+  /* Even where the second attempt fails, as on a full disk, watches find another file. */
+  unlinkat (store->fd, CHANGES, 0);
+  append (store, notes, count);
 }
 
 void
 change_note (Store *store, uint32_t number, uint32_t uid)
 {
   Note note = {number, uid, g_get_real_time ()};
-  if (append (store, &note))
+  append_or_replace (store, &note, 1);
+}
+
+void
+change_note_uids (Store *store, uint32_t number, const GArray *uids)
+{
+  if (uids->len > NOTES_MAX)
+    change_note (store, STORE_CHANGE_ALL, 0);
+  if (uids->len == 0 || uids->len > NOTES_MAX)
     return;
-  /* Even where the second attempt fails, as on a full disk, watches find another file. */
-  unlinkat (store->fd, CHANGES, 0);
-  append (store, &note);
+  int64_t now_us = g_get_real_time ();
+  g_autofree Note *notes = g_new (Note, uids->len);
+  for (guint i = 0; i < uids->len; i++)
+    notes[i] = (Note){number, g_array_index (uids, uint32_t, i), now_us};
+  append_or_replace (store, notes, uids->len);
 }
 
 /* ---- watching ------------------------------------------------------------------------------ */

@@ -11,6 +11,11 @@ const StoreCommand store_commands[] = {
     {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
      0, "[-r] [-m] [-n] [--force] [MAILBOX...]", "rebuild indexes from the message files",
      command_reconstruct},
+    {"expunge", STORE_WORD_RECURSIVE | STORE_WORD_UIDS | STORE_WORD_DRY_RUN, STORE_COMMAND_NAMED,
+     "[-r] [-n] [--uid SET] MAILBOX...",
+     "take messages out of mailboxes: those with \\Deleted, or those named", command_expunge},
+    {"undelete", STORE_WORD_RECURSIVE | STORE_WORD_UIDS | STORE_WORD_DRY_RUN, STORE_COMMAND_NAMED,
+     "[-r] [-n] [--uid SET] MAILBOX...", "bring expunged messages back", command_undelete},
     {"reset", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, 0, "[-r] [-n] [MAILBOX...]",
      "replace indexes by fresh empty ones; files stay untouched", command_reset},
     {NULL},
@@ -35,6 +40,7 @@ const StoreWord store_words[] = {
     {"full", STORE_WORD_FULL, 0, NULL, "read every message"},
     {"mailbox-list", STORE_WORD_LIST, 'm', NULL, "the mailbox list instead of the indexes"},
     {"age", STORE_WORD_AGE, 0, "TIME", "only what is older: 30m, 24h, 7d, 2w; 0 is everything"},
+    {"uid", STORE_WORD_UIDS, 0, "SET", "only these messages: 4 or 1:5,7,9:*"},
     {NULL},
 };
 
@@ -79,6 +85,9 @@ parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **
 {
   switch (bit) {
   case STORE_WORD_AGE: return store_age_parse (value, &request->age_s, error);
+  case STORE_WORD_UIDS:
+    g_clear_pointer (&request->uids, g_array_unref);
+    return store_uids_parse (value, &request->uids, error);
   default: return true;
   }
 }
@@ -139,6 +148,7 @@ store_request_free (StoreRequest *self)
   if (self == NULL)
     return;
   g_array_unref (self->targets);
+  g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
 }
 

@@ -125,6 +125,9 @@ void layout_tmp_name (Store *store, char out[32]);
 /* Removes it again, when the store is closed. */
 void layout_tmp_close (Store *store);
 
+/* Where a message lies, below its mailbox. */
+void layout_message_path (uint32_t uid, bool expunged, char out[32]);
+
 /* UIDs of the message files in the directory `path` below `fd`, ascending (uint32_t). What is
  * neither a message, a directory nor ours is added to `strays` by name, unless that is NULL. */
 GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error);
@@ -351,6 +354,9 @@ bool integrate_at (Store *store, uint32_t parent);
 /* Notes a change for every process that watches the store. Never fails: it is a hint. */
 void change_note (Store *store, uint32_t number, uint32_t uid);
 
+/* The same for many messages of one mailbox. */
+void change_note_uids (Store *store, uint32_t number, const GArray *uids);
+
 /* ---- cache.c: what is kept open ------------------------------------------------------------ */
 
 void cache_init (Store *store);
@@ -402,6 +408,11 @@ bool mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GE
  * changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
 IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error);
 
+/* What the mailbox is like, after row and files have been brought together. An index that fails, for
+ * whatever reason, must not refuse what the files alone can do: then only they are asked, and `*write`
+ * is given up. */
+bool mailbox_learn (StoreMailbox *self, IndexWrite **write, IndexMailbox *out, GError **error);
+
 /* Puts UIDVALIDITY, next UID and highest modseq on the directory; the latter two never fall. The
  * user lock is held; it lasts once the directory has been synced. */
 bool mailbox_write_state (StoreMailbox *self, const IndexMailbox *facts, GError **error);
@@ -415,6 +426,42 @@ bool mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error);
  * the file ends before. */
 bool message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity,
                      uint8_t out_sha256[32], GError **error);
+
+/* Above this many files one sync of the filesystem is cheaper than one of each. */
+#define SYNC_EACH_MAX 16u
+
+/* The state of an open message that counts: the file's own, or the row's where that is newer or the
+ * file has none. */
+bool message_state_current (StoreMailbox *mailbox, int fd, uint32_t uid, const IndexMessage *row,
+                            MessageState *out, GError **error);
+
+/* ---- expunge.c: out of a mailbox, and back into it ------------------------------------------ */
+
+/* A message that is to go over. */
+typedef struct {
+  uint32_t uid;
+  bool moved, has_row;
+  uint64_t size;    /* of the file that moved */
+  IndexMessage row; /* as it is, or became */
+  GError *failure;  /* why it stays where it is */
+} ExpungeMove;
+
+/* Where messages go: into .expunged, or back. */
+typedef enum { EXPUNGE_OUT, EXPUNGE_BACK } ExpungeWay;
+
+/* The messages that a command means, as an array of ExpungeMove: those of the set; without one those
+ * with \Deleted, or all that are expunged. */
+GArray *expunge_select (StoreMailbox *self, ExpungeWay way, const GArray *set, GError **error);
+
+/* Moves them in one commit, the user lock held. What cannot go over alone stays, and says so in its
+ * `failure`; what fails otherwise stops it, and those that went before are committed. */
+bool expunge_move (StoreMailbox *self, ExpungeWay way, GArray *moves, GError **error);
+
+/* Sets of each what expunge_move() would, and moves nothing. */
+void expunge_foresee (StoreMailbox *self, ExpungeWay way, GArray *moves);
+
+bool command_expunge (StoreJob *job, GError **error);
+bool command_undelete (StoreJob *job, GError **error);
 
 /* ---- draft.c: new mail ----------------------------------------------------------------------- */
 

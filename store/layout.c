@@ -254,6 +254,14 @@ layout_tmp_close (Store *store)
   store->tmp_fd = -1;
 }
 
+void
+layout_message_path (uint32_t uid, bool expunged, char out[32])
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (uid, name);
+  g_snprintf (out, 32, "%s%s", expunged ? LAYOUT_EXPUNGED "/" : "", name);
+}
+
 /* ---- reading directories ------------------------------------------------------------------------
  */
 

@@ -423,6 +423,16 @@ mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError 
 }
 
 bool
+mailbox_learn (StoreMailbox *self, IndexWrite **write, IndexMailbox *out, GError **error)
+{
+  if (*write != NULL && mailbox_catch_up (self, *write, NULL) &&
+      mailbox_facts (self, *write, out, NULL))
+    return true;
+  g_clear_pointer (write, index_write_free);
+  return mailbox_facts (self, NULL, out, error);
+}
+
+bool
 mailbox_write_state (StoreMailbox *self, const IndexMailbox *facts, GError **error)
 {
   g_auto (NodeState) state = {0};

@@ -8,9 +8,6 @@
 
 #define CHUNK 262144u
 
-/* Above this many files one sync of the filesystem is cheaper than one of each. */
-#define SYNC_EACH_MAX 16u
-
 /* ---- reading ------------------------------------------------------------------------------- */
 
 int
@@ -195,35 +192,42 @@ change_flags (uint32_t old, uint32_t given, StoreFlagsChange change)
   return given;
 }
 
-/* The state that counts: the file's own, or the row's where that is newer or the file has none. */
-static bool
-read_before (StoreMailbox *mailbox, Flagging *flagging, GError **error)
+bool
+message_state_current (StoreMailbox *mailbox, int fd, uint32_t uid, const IndexMessage *row,
+                       MessageState *out, GError **error)
 {
-  auto_fd fd = store_message_open (mailbox, flagging->uid, error);
+  g_auto (MessageState) state = {0};
   bool has_state = false;
-  if (fd < 0)
-    return false;
   g_autoptr (GError) failure = NULL;
-  MessageState *before = &flagging->before;
-  const IndexMessage *row = &flagging->row;
-  if (!message_state_read (mailbox->fd, fd, flagging->uid, before, &has_state, &failure) &&
+  if (!message_state_read (mailbox->fd, fd, uid, &state, &has_state, &failure) &&
       failure->code != EBADMSG) {
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
-  if (has_state && before->modseq >= row->modseq)
+  if (has_state && state.modseq >= row->modseq) {
+    *out = state;
+    state = (MessageState){0};
     return true;
-  uint64_t size, digest = before->digest;
+  }
+  uint64_t size, digest = state.digest;
   uint8_t known[32];
-  if (digest == 0 && learn_digest (mailbox, flagging->uid, fd, &size, known))
+  if (digest == 0 && learn_digest (mailbox, uid, fd, &size, known))
     digest = digest_prefix (known);
-  message_state_clear (before);
-  *before = (MessageState){.modseq = row->modseq,
-                           .birth = row->birth,
-                           .digest = digest,
-                           .flags = row->flags,
-                           .keywords = g_strdup (row->keywords)};
+  *out = (MessageState){.modseq = row->modseq,
+                        .birth = row->birth,
+                        .expunged = row->expunged,
+                        .digest = digest,
+                        .flags = row->flags,
+                        .keywords = g_strdup (row->keywords)};
   return true;
+}
+
+static bool
+read_before (StoreMailbox *mailbox, Flagging *flagging, GError **error)
+{
+  auto_fd fd = store_message_open (mailbox, flagging->uid, error);
+  return fd >= 0 && message_state_current (mailbox, fd, flagging->uid, &flagging->row,
+                                           &flagging->before, error);
 }
 
 /* Finds the messages and keeps those that really change, or whose row is behind its file. */
@@ -372,7 +376,9 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
+  g_autoptr (GArray) changed = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   for (guint i = 0; i < flaggings->len; i++)
-    change_note (self->store, self->number, g_array_index (flaggings, Flagging, i).uid);
+    g_array_append_val (changed, g_array_index (flaggings, Flagging, i).uid);
+  change_note_uids (self->store, self->number, changed);
   return true;
 }

@@ -26,6 +26,9 @@ static const struct {
     [STORE_PROBLEM_NO_ATTRIBUTES] = {"no-attributes", "nothing: the state is kept in .state"},
     [STORE_PROBLEM_PERMISSION] = {"permission", "repair --permissions"},
     [STORE_PROBLEM_HOT_JOURNAL] = {"hot-journal", "repair, as any writer, takes the write back"},
+    [STORE_PROBLEM_DUPLICATE] = {"duplicate-uid", "repair keeps the newer one"},
+    [STORE_PROBLEM_DELETED] = {"deleted", "expunge takes it away"},
+    [STORE_PROBLEM_EXPUNGED] = {"expunged", "undelete brings it back, cleanup removes it"},
 };
 
 const char *

@@ -86,9 +86,7 @@ get_buffer (size_t size)
 void
 scan_item_path (const ScanItem *item, char out[32])
 {
-  char name[STORE_NAME_SIZE];
-  store_message_name (item->uid, name);
-  g_snprintf (out, 32, "%s%s", item->expunged ? LAYOUT_EXPUNGED "/" : "", name);
+  layout_message_path (item->uid, item->expunged, out);
 }
 
 static bool
@@ -374,8 +372,7 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
 {
   struct stat st;
   char path[32];
-  ScanItem probe = {.uid = name->uid, .expunged = name->expunged};
-  scan_item_path (&probe, path);
+  layout_message_path (name->uid, name->expunged, path);
   bool names_only = (self->flags & SCAN_NAMES) && (row->expunged != 0) == name->expunged;
   if (!names_only) {
     if (fstatat (in->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -393,9 +390,8 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
 static bool
 miss_file (Scan *self, ScanMailbox *in, IndexMessage *row, GError **error)
 {
-  ScanItem probe = {.uid = row->uid, .expunged = row->expunged != 0};
   char path[32];
-  scan_item_path (&probe, path);
+  layout_message_path (row->uid, row->expunged != 0, path);
   return faccessat (in->mailbox->fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
          emit (self, in, SCAN_GONE, NULL, row, NULL, error);
 }

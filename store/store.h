@@ -303,6 +303,15 @@ bool store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count,
                          StoreFlagsChange change, uint32_t flags, const char *keywords,
                          GError **error);
 
+/* Takes messages out of the mailbox, whether they have \Deleted or not, in one commit. Their files go
+ * into .expunged, where they keep everything; store_mailbox_undelete() brings them back under the same
+ * UIDs, without \Deleted. ENOENT when a message is not there (then nothing is changed). One that cannot
+ * be moved alone, say because the other place has a file of that UID (EEXIST), stays, and the others
+ * have moved. */
+bool store_mailbox_expunge (StoreMailbox *self, const uint32_t *uids, size_t count, GError **error);
+bool store_mailbox_undelete (StoreMailbox *self, const uint32_t *uids, size_t count,
+                             GError **error);
+
 /* ---- new mail ------------------------------------------------------------------------------ */
 
 /*
@@ -405,6 +414,7 @@ typedef enum {
   STORE_WORD_FULL = 1u << 3,      /* "full": read every message */
   STORE_WORD_LIST = 1u << 4,      /* "mailbox-list", -m: the mailbox list instead of indexes */
   STORE_WORD_AGE = 1u << 5,       /* "age=7d": only what is older */
+  STORE_WORD_UIDS = 1u << 6,      /* "uid=1:5,7": only these messages */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -443,6 +453,7 @@ typedef struct {
   const StoreCommand *command;
   uint32_t words;  /* StoreWords */
   int64_t age_s;   /* with STORE_WORD_AGE */
+  GArray *uids;    /* of StoreUidRange, with STORE_WORD_UIDS; else NULL */
   GArray *targets; /* uint32_t node numbers; empty: the whole store */
 } StoreRequest;
 
@@ -478,6 +489,9 @@ typedef enum {
   STORE_PROBLEM_NO_ATTRIBUTES, /* the filesystem keeps no user attributes */
   STORE_PROBLEM_PERMISSION,    /* owner or mode would keep the store from using it */
   STORE_PROBLEM_HOT_JOURNAL,   /* a write to a database was interrupted */
+  STORE_PROBLEM_DUPLICATE,     /* a message and an expunged one have the same UID */
+  STORE_PROBLEM_DELETED,       /* a message to be expunged: nothing wrong with it */
+  STORE_PROBLEM_EXPUNGED,      /* an expunged message: likewise */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
 const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */

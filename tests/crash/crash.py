@@ -120,6 +120,15 @@ def change_files(store):
     os.chmod(restored, 0o640)
 
 
+def mark_deleted(store):
+    succeed(store, "flag", INBOX, "1,3", "+Deleted")
+
+
+def expunge_some(store):
+    mark_deleted(store)
+    succeed(store, "expunge", INBOX)
+
+
 INBOX = "joe@example.com/INBOX"
 OPERATIONS = {
     "deliver": [Operation("deliver", "--date", "@1700000500", "--flags", "\\Seen Work", INBOX,
@@ -135,6 +144,9 @@ OPERATIONS = {
                     Operation("reconstruct", "-m", prepare=remove_list),
                     Operation("reconstruct", "-r", prepare=change_files)],
     "reset": [Operation("reset", "joe@example.com")],
+    "expunge": [Operation("expunge", INBOX, prepare=mark_deleted),
+                Operation("expunge", "--uid", "2:4", INBOX, prepare=remove_indexes)],
+    "undelete": [Operation("undelete", INBOX, prepare=expunge_some)],
 }
 
 
@@ -167,19 +179,24 @@ def require_between(before, now, end):
         require(new is not None, f"{path} is lost")
         require((new.number, new.uidvalidity) == (old.number, old.uidvalidity)
                 and new.uidnext >= old.uidnext, f"{path}: {old[:3]} became {new[:3]}")
-        for uid, was in old.messages.items():
-            message = new.messages.get(uid)
-            wanted = end.mailboxes[path].messages[uid]
+        doubled = new.messages.keys() & new.expunged.keys()
+        require(not doubled, f"{path}: {doubled} are in the mailbox and expunged")
+        for uid, was in (old.messages | old.expunged).items():
+            message = new.messages.get(uid) or new.expunged.get(uid)
+            wanted = end.mailboxes[path].messages.get(uid) or end.mailboxes[path].expunged.get(uid)
             require(message is not None, f"{path} {uid} is lost")
+            require((uid in new.expunged) in (uid in old.expunged, uid in end.mailboxes[path].expunged),
+                    f"{path} {uid} is in the wrong place")
             require((message.sha256, message.mtime) == (was.sha256, was.mtime),
                     f"{path} {uid}: {was} became {message}")
             require((message.flags, message.modseq) in [(was.flags, was.modseq),
                                                         (wanted.flags, wanted.modseq)],
                     f"{path} {uid}: {was}, {wanted}, but {message}")
-        reused = [uid for uid in new.messages if uid not in old.messages and uid < old.uidnext]
+        reused = [uid for uid in new.messages
+                  if uid not in old.messages | old.expunged and uid < old.uidnext]
         require(not reused, f"{path}: UIDs {reused} are used again")
     require(now.mailboxes.keys() <= end.mailboxes.keys(), f"mailboxes {list(now.mailboxes)}")
-    strange = now.contents() - (before.contents() | end.contents())
+    strange = now.mail() - (before.mail() | end.mail())
     require(not strange, f"nobody put there: {strange}")
 
 
@@ -215,6 +232,7 @@ def require_repairable(store, before):
     require(mail_files(store) == files, "reconstruct changed message files")
     state = flatstore.read(store)
     require(not state.faults, f"not in order after reconstruct: {state.faults}")
+    require(not state.misplaced(), f"misplaced after reconstruct: {state.misplaced()}")
     require_listed(store, state.mailboxes.items(), dict)
     return state
 

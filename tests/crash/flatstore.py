@@ -21,6 +21,7 @@ class Message(NamedTuple):
     flags: frozenset
     mtime: int
     modseq: int
+    is_expunged: bool  # by its state; where it lies counts
 
 
 class Mailbox(NamedTuple):
@@ -36,10 +37,21 @@ class FlatStore(NamedTuple):
     faults: list     # what no store may look like, ever
 
     def contents(self):
-        """What a user has: everything but the numbers."""
-        return collections.Counter((path, message.sha256, message.flags, message.mtime)
+        """What a user has, and could have back: everything but the numbers."""
+        return collections.Counter((path, place, message.sha256, message.flags, message.mtime)
                                    for path, mailbox in self.mailboxes.items()
-                                   for message in mailbox.messages.values())
+                                   for place in ("messages", "expunged")
+                                   for message in getattr(mailbox, place).values())
+
+    def mail(self):
+        """The same, wherever in its mailbox it lies."""
+        return collections.Counter((path, *rest) for path, _, *rest in self.contents().elements())
+
+    def misplaced(self):
+        """Messages whose state says that they lie in the other place; only for a while, after a crash."""
+        return [(path, uid) for path, mailbox in self.mailboxes.items()
+                for is_expunged, place in ((False, mailbox.messages), (True, mailbox.expunged))
+                for uid, message in place.items() if message.is_expunged != is_expunged]
 
     def changed_since(self, before):
         """The mailboxes that hold other messages now; (path, mailbox)."""
@@ -85,7 +97,7 @@ def read_message(path):
         digest = hashlib.sha256(file.read()).hexdigest()
     if prefix != digest[:16]:
         raise Fault(f"digest {prefix}, the bytes have {digest[:16]}")
-    return Message(digest, frozenset(flags), int(status.st_mtime), int(modseq))
+    return Message(digest, frozenset(flags), int(status.st_mtime), int(modseq), int(expunged) > 0)
 
 
 class Reader:

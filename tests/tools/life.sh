@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The life of a message after its delivery: expunge, undelete.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+mailstore -q init
+mailstore import -q --format eml "$sample" joe@example.com >/dev/null
+inbox=$store/mail/example.com/user/joe/INBOX
+uids() {
+  mailstore list --json joe@example.com/INBOX |
+    python3 -c 'import json, sys; print(*sorted(json.loads(line)["uid"] for line in sys.stdin))'
+}
+
+# Without a mailbox, with a wrong set, or with a UID that is not there nothing happens.
+before=$(cd "$store/mail" && find . -printf '%p %i %s %T@ %C@\n' | sort)
+run expunge
+expect_status 64
+expect_one_error
+run expunge --uid 0 joe@example.com/INBOX
+expect_status 64
+run expunge --uid 1,77 joe@example.com/INBOX
+expect_status 66
+expect_err '77'
+run check --uid 1 joe@example.com/INBOX
+expect_status 64
+run expunge joe@example.com/INBOX
+expect_status 0
+expect_no_out
+expect_equal "$(cd "$store/mail" && find . -printf '%p %i %s %T@ %C@\n' | sort)" "$before" 'nothing to do'
+
+# What has \Deleted, or what is named; a dry run says so and does nothing.
+all=$(uids)
+mailstore flag joe@example.com/INBOX 2,4 +Deleted +Work
+run expunge --json -n joe@example.com/INBOX
+expect_status 0
+foreseen=$out
+expect_json 'sum(r["size"] for r in rows[:-1]) == rows[-1]["taken_bytes"]' 'rows[-1]["taken"] == 2' \
+  'all(r["outcome"] == "taken" and r["problem"] == "deleted" and r["remedy"] is None for r in rows[:-1])'
+expect_equal "$(uids)" "$all"
+run expunge --json joe@example.com/INBOX
+expect_status 0
+expect_equal "$out" "$foreseen"
+expect_equal "$(uids)" '1 3 5'
+run check
+expect_status 0
+run list -l joe@example.com
+expect_out INBOX
+run list --json joe@example.com
+expect_json 'next(r for r in rows if r["name"] == "INBOX")["expunged"] == 2' \
+  'next(r for r in rows if r["name"] == "INBOX")["messages"] == 3'
+run expunge uid=3:* joe@example.com/INBOX
+expect_status 0
+expect_err '2 taken'
+expect_equal "$(uids)" '1'
+run check --full
+expect_status 0
+
+# And back: without \Deleted, with everything else.
+run undelete --uid 2,5 joe@example.com/INBOX
+expect_status 0
+expect_equal "$(uids)" '1 2 5'
+run list --json joe@example.com/INBOX
+expect_json 'rows[1]["flags"] == ["Work"]'
+run undelete --uid 2 joe@example.com/INBOX
+expect_status 66
+cp -a "$inbox/.expunged/0000000003.eml" "$inbox/0000000003.eml"
+run undelete joe@example.com/INBOX
+expect_status 1
+expect_out 'duplicate-uid'
+expect_out '0000000003.eml'
+expect_equal "$(uids)" "$all"
+rm "$inbox/.expunged/0000000003.eml"
+mailstore -q reconstruct joe@example.com/INBOX >/dev/null || true
+run check --full
+expect_status 0
+
+# The mount shows it within a second.
+mount_store
+mounted=$work/mnt/example.com/user/joe/INBOX
+stat "$mounted"/*.eml >/dev/null
+mailstore -q expunge --uid 1:3 joe@example.com/INBOX >/dev/null
+for _ in {1..300}; do
+  [ -e "$mounted/0000000002.eml" ] || [ -e "$mounted/0000000001.eml" ] || break
+  sleep 0.1
+done
+expect_equal "$(cd "$mounted" && echo ./*.eml)" './0000000004.eml ./0000000005.eml'
+mailstore -q undelete joe@example.com/INBOX >/dev/null
+for _ in {1..300}; do
+  [ ! -e "$mounted/0000000002.eml" ] || break
+  sleep 0.1
+done
+expect_equal "$(cd "$mounted" && find . -name '*.eml' | wc -l)" 5
+unmount_store

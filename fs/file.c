@@ -31,12 +31,11 @@ borrow_buffer (void)
   return buffer;
 }
 
-/* Sets `*out_size` to the message's size when its bytes are in `buffer` now, else to 0. A message
- * whose digest nobody knows passes: there is nothing to hold it against until it gets one, which is
- * a change that makes the mark void. */
-static bool
-verify_message (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
-                size_t *out_size, GError **error)
+/* A message whose digest nobody knows passes: there is nothing to hold it against until it gets
+ * one, which is a change that makes the mark void. */
+bool
+file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
+             size_t capacity, size_t *out_size, GError **error)
 {
   bool known;
 
@@ -48,7 +47,7 @@ verify_message (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, voi
   if (!marks_verify_begin (mount->marks, ino))
     return true;
   g_autoptr (GError) failure = NULL;
-  bool good = store_message_verify (mailbox, inode_uid (ino), fd, buffer, BUFFER_SIZE, out_size,
+  bool good = store_message_verify (mailbox, inode_uid (ino), fd, buffer, capacity, out_size,
                                     &known, &failure);
   if (good)
     marks_set (mount->marks, ino, MARK_VERIFIED);
@@ -70,10 +69,12 @@ handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 
   if (inode_kind (ino) == INODE_CONTROL)
     return control_read (req, ino, size, offset);
+  if (offset == 0)
+    ahead_note_read (mount->ahead, ino);
 
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, inode_number (ino), &error);
   auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), &error);
-  if (fd < 0 || !verify_message (mount, mailbox, ino, fd, buffer, &whole, &error))
+  if (fd < 0 || !file_verify (mount, mailbox, ino, fd, buffer, BUFFER_SIZE, &whole, &error))
     return reply_error (req, ino, error);
   if (whole > 0)
     reply_slice (req, buffer, whole, size, offset);

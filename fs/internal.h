@@ -7,7 +7,8 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify. A control file's own lock is held while it is rendered, and the census lock inside it.
+ * Notify, Ahead. A control file's own lock is held while it is rendered, and the census lock inside
+ * it.
  */
 #pragma once
 
@@ -15,8 +16,10 @@
 
 #include <fuse_lowlevel.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
+typedef struct Ahead Ahead;
 typedef struct Control Control;
 typedef struct Marks Marks;
 typedef struct Mount Mount;
@@ -58,12 +61,15 @@ struct Mount {
   Marks *marks;
   Control *control;
   Notify *notify;
-  uid_t uid; /* of everything in the mount */
+  Ahead *ahead; /* NULL: nothing is read ahead */
+  uid_t uid;    /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
   double timeout; /* seconds that the kernel may keep names and attributes of mail */
   int64_t mounted_ns;
   int ready_fd;              /* written to when the mount is up; -1: nobody waits */
+  pthread_t main;            /* the main thread */
+  _Atomic bool served;       /* the session has ended */
   _Atomic uint64_t requests; /* answered so far, but for forgets */
   _Atomic uint64_t failures; /* of these with EIO or EUCLEAN */
 };
@@ -155,6 +161,24 @@ void refuse_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t siz
                    struct fuse_file_info *info);
 void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                        struct fuse_file_info *info);
+
+/* Holds a message against its digest, unless that was done before or is not wanted. When it was
+ * done now and the message fits, its bytes are in `buffer` and `*out_size` is its size, else that
+ * is 0. */
+bool file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
+                  size_t capacity, size_t *out_size, GError **error);
+
+/* ---- ahead.c: reading ahead of who reads message by message ------------------------------- */
+
+/* Starts the thread; `mount->session` must be mounted. NULL when every read is to be verified. */
+Ahead *ahead_start (Mount *mount);
+
+/* Ends the thread. Requests must be answered meanwhile: one of them may hold it up. */
+void ahead_stop (Ahead *self);
+void ahead_free (Ahead *self);
+
+/* Tells that the beginning of a message is being read. */
+void ahead_note_read (Ahead *self, fuse_ino_t ino);
 
 /* ---- attribute.c: the extended attributes user.mailfs.NAME -------------------------------- */
 

@@ -108,8 +108,54 @@ raise_descriptor_limit (void)
   setrlimit (RLIMIT_NOFILE, &limit);
 }
 
+/* ---- serving ------------------------------------------------------------------------------ */
+
+/*
+ * A signal ends the session, but only when the thread that reads ahead has ended: that may wait for
+ * a page which a read is to fill, and libfuse, told to end, may leave a read unanswered. So the
+ * session is served by a thread of its own, and the main thread takes the signals. WAKE is between
+ * the two: it tells the main thread that the session has ended, and the other to look whether it is
+ * to end.
+ */
+#define WAKE    SIGUSR1
+#define WAKE_NS 10000000
+
+/* The signals that end the session, unless the caller wants them ignored, and WAKE. */
+static void
+list_signals (sigset_t *out)
+{
+  static const int ending[] = {SIGHUP, SIGINT, SIGTERM};
+  struct sigaction action;
+
+  sigemptyset (out);
+  sigaddset (out, WAKE);
+  for (size_t i = 0; i < G_N_ELEMENTS (ending); i++) {
+    if (sigaction (ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+      sigaddset (out, ending[i]);
+  }
+}
+
+static void
+ignore_wake (int number)
+{
+}
+
+static void
+block_signals (bool foreground)
+{
+  const struct sigaction wake = {.sa_handler = ignore_wake};
+  sigset_t signals;
+
+  if (!foreground)
+    signal (SIGHUP, SIG_IGN);
+  signal (SIGPIPE, SIG_IGN);
+  sigaction (WAKE, &wake, NULL);
+  list_signals (&signals);
+  pthread_sigmask (SIG_BLOCK, &signals, NULL);
+}
+
 static int
-serve (Mount *mount)
+run_loop (Mount *mount)
 {
   if (mount->options->single)
     return fuse_session_loop (mount->session);
@@ -121,18 +167,51 @@ serve (Mount *mount)
   return result;
 }
 
-/* Signals are for the thread that waits in the loop; all others are started while they are blocked.
- */
-static void
-set_signals_blocked (bool blocked)
+/* The serving thread. */
+static void *
+serve (void *data)
 {
-  sigset_t signals;
+  Mount *mount = data;
+  sigset_t wake;
 
-  sigemptyset (&signals);
-  sigaddset (&signals, SIGHUP);
-  sigaddset (&signals, SIGINT);
-  sigaddset (&signals, SIGTERM);
-  pthread_sigmask (blocked ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+  sigemptyset (&wake);
+  sigaddset (&wake, WAKE);
+  pthread_sigmask (SIG_UNBLOCK, &wake, NULL);
+  int result = run_loop (mount);
+  mount->served = true;
+  pthread_kill (mount->main, WAKE);
+  return GINT_TO_POINTER (result);
+}
+
+/* The main thread meanwhile. */
+static int
+serve_until_signal (Mount *mount)
+{
+  const struct timespec moment = {.tv_nsec = WAKE_NS};
+  pthread_t server;
+  sigset_t signals;
+  void *result;
+  int number;
+
+  mount->main = pthread_self ();
+  int code = pthread_create (&server, NULL, serve, mount);
+  if (code != 0) {
+    log_message (LOG_ERR, "start a thread: %s", g_strerror (code));
+    return -1;
+  }
+  list_signals (&signals);
+  do
+    sigwait (&signals, &number);
+  while (number == WAKE && !mount->served);
+
+  ahead_stop (mount->ahead);
+  fuse_session_exit (mount->session);
+  while (!mount->served) {
+    pthread_kill (server, WAKE);
+    sigtimedwait (&signals, NULL, &moment);
+  }
+  pthread_join (server, &result);
+  return GPOINTER_TO_INT (result);
 }
 
 /* Serves a session that is mounted. Only in the foreground does the end of the program unmount it:
@@ -148,8 +227,9 @@ serve_mounted (Mount *mount)
   if (mount->notify == NULL)
     log_message (LOG_ERR, "%s", error->message);
   else {
-    set_signals_blocked (false);
-    result = serve (mount);
+    mount->ahead = ahead_start (mount);
+    result = serve_until_signal (mount);
+    ahead_free (mount->ahead);
   }
   /* Unmounting closes the descriptor that the notify thread writes to. */
   bool served = mount->notify != NULL;
@@ -167,13 +247,8 @@ run_session (Mount *mount)
   mount->session = fuse_session_new (&mount->options->rest, &operations, sizeof operations, mount);
   if (mount->session == NULL)
     return -1;
-  if (!mount->options->foreground)
-    signal (SIGHUP, SIG_IGN);
-  if (fuse_set_signal_handlers (mount->session) == 0) {
-    if (fuse_session_mount (mount->session, mount->options->mountpoint) == 0)
-      result = serve_mounted (mount);
-    fuse_remove_signal_handlers (mount->session);
-  }
+  if (fuse_session_mount (mount->session, mount->options->mountpoint) == 0)
+    result = serve_mounted (mount);
   fuse_session_destroy (mount->session);
   return result;
 }
@@ -191,7 +266,7 @@ mount_run (Options *options, int ready_fd)
   int result = -1;
 
   raise_descriptor_limit ();
-  set_signals_blocked (true);
+  block_signals (options->foreground);
   mount.marks = marks_new ();
   mount.control = control_new ();
   if (open_store (&mount, &error))

@@ -2,8 +2,8 @@
 /*
  * notify.c - telling the kernel what changed, from a thread of its own.
  *
- * Only this thread calls fuse_lowlevel_notify_*: in a handler they can deadlock, because the kernel
- * may hold locks for the very request that is being handled.
+ * Only this thread and that of ahead.c call fuse_lowlevel_notify_*: in a handler they can deadlock,
+ * because the kernel may hold locks for the very request that is being handled.
  *
  * A change is told twice. An answer that was on its way to the kernel while the change was told the
  * first time may carry the old state, and the kernel would then keep that for a day. So every

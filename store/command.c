@@ -61,25 +61,6 @@ find_word (const char *text, const char **out_value)
   return NULL;
 }
 
-bool
-store_age_parse (const char *text, int64_t *out_s, GError **error)
-{
-  static const struct {
-    const char *text;
-    int64_t seconds;
-  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 604800}};
-  char *end = NULL;
-  uint64_t count = g_ascii_isdigit (*text) ? g_ascii_strtoull (text, &end, 10) : 0;
-  for (size_t i = 0; end != NULL && i < G_N_ELEMENTS (units); i++) {
-    if (strcmp (end, units[i].text) == 0 && count <= (uint64_t)(INT64_MAX / 604800)) {
-      *out_s = (int64_t)count * units[i].seconds;
-      return true;
-    }
-  }
-  g_autofree char *printable = store_text_printable (text);
-  return fail (error, EINVAL, "'%s' is no span of time; write 30m, 24h, 7d or 2w", printable);
-}
-
 static bool
 parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **error)
 {

@@ -47,6 +47,7 @@ struct Store {
   char *path; /* absolute, without symbolic links */
   char *uuid;
   StoreOpenFlags flags;
+  int64_t settings[STORE_PURGE_AGE + 1];
   uid_t owner_uid; /* of the store's directory; all that is made belongs to it */
   gid_t owner_gid;
   int fd, mail_fd;
@@ -74,6 +75,11 @@ struct StoreMailbox {
   GArray *uids;    /* of the files, when the index could not be trusted; NULL: never needed */
   int64_t uids_ns; /* the directory's mtime then */
 };
+
+/* ---- settings.c ---------------------------------------------------------------------------- */
+
+/* Reads the settings out of mailfs.conf. EINVAL names the key that makes no sense. */
+bool settings_load (Store *store, GKeyFile *file, GError **error);
 
 /* ---- layout.c: where things are on disk ---------------------------------------------------- */
 

@@ -123,7 +123,9 @@ read_config (Store *self, GError **error)
   if (format < 1)
     return fail (error, EINVAL, "read %s/" CONFIG ": format %d makes no sense", self->path, format);
   self->uuid = g_key_file_get_string (file, "store", "uuid", NULL);
-  return self->uuid != NULL || fail (error, EINVAL, "read %s/" CONFIG ": no uuid", self->path);
+  if (self->uuid == NULL)
+    return fail (error, EINVAL, "read %s/" CONFIG ": no uuid", self->path);
+  return settings_load (self, file, error) || fail_prefix (error, "%s/" CONFIG, self->path);
 }
 
 static bool

@@ -77,6 +77,36 @@ typedef struct {
  * a mailbox, and looks at the files of mailboxes that their index does not have as they are now. */
 bool store_status (Store *self, StoreStatus *out, GError **error);
 
+/* ---- settings ------------------------------------------------------------------------------ */
+
+/* What mailfs.conf sets: the key "size" in its group [cleanup] is "cleanup.size" here. */
+typedef enum {
+  STORE_CLEANUP_SIZE,
+  STORE_CLEANUP_AGE,
+  STORE_PURGE_COUNT,
+  STORE_PURGE_PERCENTAGE,
+  STORE_PURGE_AGE,
+} StoreSetting;
+
+typedef enum { STORE_UNIT_COUNT, STORE_UNIT_PERCENT, STORE_UNIT_TIME } StoreUnit;
+
+typedef struct {
+  const char *name; /* "cleanup.size" */
+  StoreUnit unit;   /* times are in seconds */
+  int64_t standard, least, most;
+  const char *summary;
+} StoreSettingInfo;
+
+/* The table, by StoreSetting, ended by a row whose name is NULL. */
+extern const StoreSettingInfo store_settings[];
+
+/* The value, as it was when the store was opened; and as it stands in mailfs.conf: "24h". */
+int64_t store_setting (const Store *self, StoreSetting setting);
+char *store_setting_string (const Store *self, StoreSetting setting);
+
+/* A span of time: "90", "90s", "30m", "24h", "7d", "2w". EINVAL when it is none. */
+bool store_age_parse (const char *text, int64_t *out_s, GError **error);
+
 /* ---- nodes: the directories ---------------------------------------------------------------- */
 
 /* Every directory below mail/ has a number that is given out once per store and never reused. */
@@ -466,9 +496,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreRequest, store_request_free)
 
 /* Whether the request, as it stands, changes nothing on disk: a look, or a dry run. */
 bool store_request_reads (const StoreRequest *self);
-
-/* A span of time: "90", "90s", "30m", "24h", "7d", "2w". EINVAL when it is none. */
-bool store_age_parse (const char *text, int64_t *out_s, GError **error);
 
 /* One thing that a command found or took. */
 typedef enum {

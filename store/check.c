@@ -127,14 +127,10 @@ check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, G
     check_attributes (job, mailbox);
     return true;
   }
-  if (error_code (failure) == ESTALE)
-    return true; /* The comparison of the list has said so. */
-  if (error_code (failure) == EACCES || error_code (failure) == EPERM) {
-    g_autofree char *path = store_node_path (job->store, number, NULL);
-    job_found (job, STORE_PROBLEM_PERMISSION, false, number, 0, path ? path : "", "%s",
-               failure->message);
+  /* The comparison of the list has said what is gone, the inspection what may not be read. */
+  int code = error_code (failure);
+  if (code == ESTALE || code == EACCES || code == EPERM)
     return true;
-  }
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;
 }
@@ -208,7 +204,8 @@ check_list (StoreJob *job, GError **error)
 static bool
 check_store (StoreJob *job, GError **error)
 {
-  return check_list (job, error) && job_each_owner (job, check_owner, error);
+  return check_list (job, error) && inspect (job, false, error) &&
+         job_each_owner (job, check_owner, error);
 }
 
 bool

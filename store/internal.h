@@ -573,6 +573,9 @@ typedef struct {
   bool has_summary;
   StoreSummary summary;
   uint32_t damage;   /* INDEX_DAMAGE_*: what reading the file showed */
+  uint64_t zeros;    /* bytes of a run of zeros, if there is a long one, and where it begins */
+  uint64_t zeros_at;
+  bool stale;        /* the index tells something else about the bytes than they do */
   uint8_t known[32]; /* digest of what was delivered, by row or state; see digest_matches() */
   GError *failure;   /* why the file or its state could not be read; NULL */
 } ScanItem;
@@ -621,6 +624,9 @@ bool scan_takes_date (const ScanItem *item);
 /* Where the item's file lies, below its mailbox. */
 void scan_item_path (const ScanItem *item, char out[32]);
 
+/* So many zeros are no part of a message. */
+#define SCAN_ZEROS_MIN 4096u
+
 /* Reads the file of one item: state, summary, damage. Never fails: see `failure`. May be repeated.
  */
 void scan_read (ScanItem *item);
@@ -634,6 +640,17 @@ bool scan_item_is_clean (const ScanItem *item);
 
 /* Likewise for what is wrong with the mailbox itself. */
 void scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed);
+
+/* ---- inspect.c: owner, mode, links and place of what lies in a store ------------------------- */
+
+/* Looks at all files and directories that the request is for, and at all of the store when that is
+ * for no mailbox in particular. `mend` puts owners and modes right where it may. */
+bool inspect (StoreJob *job, bool mend, GError **error);
+
+/* ---- damage.c ------------------------------------------------------------------------------ */
+
+/* Fills in what the item's file, which has just been parsed, shows: known, damage, zeros, stale. */
+void damage_find (ScanItem *item, int fd);
 
 /* ---- rebuild.c: rows from what a scan found ------------------------------------------------ */
 

@@ -24,7 +24,14 @@ static const struct {
     [STORE_PROBLEM_UIDNEXT] = {"uidnext", "repair raises it"},
     [STORE_PROBLEM_STRAY] = {"stray", "purge moves it to quarantine"},
     [STORE_PROBLEM_NO_ATTRIBUTES] = {"no-attributes", "nothing: the state is kept in .state"},
-    [STORE_PROBLEM_PERMISSION] = {"permission", "repair --permissions"},
+    [STORE_PROBLEM_PERMISSION] = {"permission", "repair --permissions puts it right"},
+    [STORE_PROBLEM_TRUNCATED] = {"truncated", "restore the message from a backup"},
+    [STORE_PROBLEM_ZERO_RUN] = {"zero-run",
+                                "look at the disk, then restore the message from a backup"},
+    [STORE_PROBLEM_SUMMARY] = {"summary-mismatch", "repair --full corrects the index"},
+    [STORE_PROBLEM_HARD_LINK] = {"hard-link", "make one of them a copy: they share their flags"},
+    [STORE_PROBLEM_LEFTOVER] = {"leftover", "repair removes it, and so does who delivers next"},
+    [STORE_PROBLEM_DISK_SPACE] = {"disk-space", "make room: without it nothing can be delivered"},
     [STORE_PROBLEM_HOT_JOURNAL] = {"hot-journal", "repair, as any writer, takes the write back"},
     [STORE_PROBLEM_DUPLICATE] = {"duplicate-uid", "repair keeps the newer one"},
     [STORE_PROBLEM_DELETED] = {"deleted", "expunge takes it away"},
@@ -77,11 +84,20 @@ report_damage (const ScanItem *item, StoreJob *job)
   if (item->damage & INDEX_DAMAGE_UNREADABLE)
     job_found (job, STORE_PROBLEM_UNREADABLE, false, number, item->uid, path, "%s",
                item->failure != NULL ? item->failure->message : "cannot be read");
+  uint64_t size = (uint64_t)item->st.st_size;
   if (item->damage & INDEX_DAMAGE_SIZE)
-    job_found (job, STORE_PROBLEM_SIZE, false, number, item->uid, path,
-               "%" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " were delivered",
-               (uint64_t)item->st.st_size, item->row.size);
-  if (item->damage & INDEX_DAMAGE_DIGEST)
+    job_found (job, size < item->row.size ? STORE_PROBLEM_TRUNCATED : STORE_PROBLEM_SIZE, false,
+               number, item->uid, path,
+               "%" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " were delivered", size,
+               item->row.size);
+  /* Zeros that were delivered are none of the disk's. */
+  bool zeros = item->zeros > 0 && ((item->damage & INDEX_DAMAGE_DIGEST) != 0 ||
+                                   (digest_prefix (item->known) == 0 && item->damage != 0));
+  if (zeros)
+    job_found (job, STORE_PROBLEM_ZERO_RUN, false, number, item->uid, path,
+               "%" G_GUINT64_FORMAT " zero bytes from byte %" G_GUINT64_FORMAT " on", item->zeros,
+               item->zeros_at);
+  if ((item->damage & INDEX_DAMAGE_DIGEST) && !zeros)
     job_found (job, STORE_PROBLEM_DIGEST, false, number, item->uid, path,
                "not the bytes that were delivered");
 }
@@ -100,7 +116,7 @@ scan_item_is_clean (const ScanItem *item)
   return item->verdict == SCAN_CHANGED && item->failure == NULL &&
          (item->damage & (STORE_DAMAGE_GRAVE | INDEX_DAMAGE_NUL)) == 0 &&
          item->row.internal_s == item->st.st_mtim.tv_sec &&
-         (item->row.expunged != 0) == item->expunged && same_state (item);
+         (item->row.expunged != 0) == item->expunged && same_state (item) && !item->stale;
 }
 
 static void
@@ -117,6 +133,9 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
   else if (!same_state (item))
     job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
                "flags of file and index differ");
+  if (item->stale)
+    job_found (job, STORE_PROBLEM_SUMMARY, fixed, number, item->uid, path,
+               "the index tells something else about it than its bytes do");
 }
 
 void

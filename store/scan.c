@@ -117,38 +117,6 @@ scan_takes_date (const ScanItem *item)
   return item->verdict == SCAN_NEW || (healed && !digest_is_whole (item->known));
 }
 
-/* What the row, else the file's state, says about the bytes that were delivered. */
-static void
-learn_digest (ScanItem *item)
-{
-  uint64_t size;
-  bool found = false;
-  digest_from_prefix (item->state.digest, item->known);
-  if (item->verdict != SCAN_CHANGED)
-    return;
-  uint8_t sha256[32];
-  g_autoptr (Handle) handle = cache_index (item->mailbox->store, item->mailbox->owner, false, NULL);
-  if (handle != NULL &&
-      index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
-                        NULL) &&
-      found && digest_prefix (sha256) != 0)
-    memcpy (item->known, sha256, sizeof sha256);
-}
-
-/* Holds what was read against what was delivered. */
-static uint32_t
-find_damage (ScanItem *item)
-{
-  learn_digest (item);
-  bool known = digest_prefix (item->known) != 0;
-  if (known && digest_matches (item->known, item->summary.sha256))
-    return 0;
-  bool was_readable = !(item->row.damage & INDEX_DAMAGE_UNREADABLE);
-  if (item->verdict == SCAN_CHANGED && was_readable && item->row.size != (uint64_t)item->st.st_size)
-    return INDEX_DAMAGE_SIZE;
-  return known ? INDEX_DAMAGE_DIGEST : 0;
-}
-
 void
 scan_read (ScanItem *item)
 {
@@ -176,7 +144,7 @@ scan_read (ScanItem *item)
     return;
   }
   item->has_summary = true;
-  item->damage = item->summary.damage | find_damage (item);
+  damage_find (item, fd);
 }
 
 static void

@@ -519,6 +519,12 @@ typedef enum {
   STORE_PROBLEM_DUPLICATE,     /* a message and an expunged one have the same UID */
   STORE_PROBLEM_DELETED,       /* a message to be expunged: nothing wrong with it */
   STORE_PROBLEM_EXPUNGED,      /* an expunged message: likewise */
+  STORE_PROBLEM_TRUNCATED,     /* shorter than what was delivered */
+  STORE_PROBLEM_ZERO_RUN,      /* zeros where something else was delivered */
+  STORE_PROBLEM_SUMMARY,       /* the index tells something else about a message than its bytes do */
+  STORE_PROBLEM_HARD_LINK,     /* two messages are one file */
+  STORE_PROBLEM_LEFTOVER,      /* what a process left in tmp/ when it died */
+  STORE_PROBLEM_DISK_SPACE,    /* a filesystem of the store is nearly full */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
 const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */

@@ -7,7 +7,7 @@ source "$(dirname "$0")/lib.sh"
 
 # Where the filesystem is ours to choose, one that notes every access.
 home=$work
-if [ "$(id -u)" -eq 0 ] && truncate -s 64M "$work/disk" && mkfs.ext4 -q "$work/disk" &&
+if [ "$(id -u)" -eq 0 ] && truncate -s 256M "$work/disk" && mkfs.ext4 -q "$work/disk" &&
   mkdir "$work/fs" && mount -o loop,strictatime "$work/disk" "$work/fs" 2>/dev/null; then
   mounts+=("$work/fs")
   home=$work/fs

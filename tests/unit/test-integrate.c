@@ -87,13 +87,13 @@ test_restored (Fixture *fixture, gconstpointer data)
 {
   fill (fixture);
   g_autofree char *before = dump_joe (fixture->store);
-  run_in (fixture, "rsync -aX mail/example.com/user/joe backup/ && rm -r mail/example.com/user/joe",
+  run_in (fixture, "rsync -aX mail/example.com/user/joe .backup/ && rm -r mail/example.com/user/joe",
           "");
   reopen (fixture, 0);
   g_assert_cmpuint (number_of (fixture->store, "joe@example.com"), ==, 0);
   g_assert_cmpuint (number_of (fixture->store, "ann@example.com"), !=, 0);
 
-  run_in (fixture, "rsync -aX backup/joe mail/example.com/user/", "");
+  run_in (fixture, "rsync -aX .backup/joe mail/example.com/user/", "");
   reopen (fixture, 0);
   g_autofree char *after = dump_joe (fixture->store);
   g_assert_cmpstr (after, ==, before);
@@ -173,7 +173,7 @@ test_swap (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (number_of (fixture->store, "joe@example.com/Work"), ==, 0);
 }
 
-/* From a backup without extended attributes: new numbers and UIDVALIDITYs, the same UIDs. */
+/* From a .backup without extended attributes: new numbers and UIDVALIDITYs, the same UIDs. */
 static void
 test_bare (Fixture *fixture, gconstpointer data)
 {

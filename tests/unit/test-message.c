@@ -127,14 +127,14 @@ test_take_files (Fixture *fixture, gconstpointer data)
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
   run_in (
       fixture,
-      "mkdir in && printf 'Subject: taken\\n\\nhello\\n' > in/m && setfattr -n user.foreign -v yes in/m "
-      "&& cp --preserve=all in/m in/copied && setfattr -n user.mailfs.state -v '1 9 9 0 - Evil' in/copied "
-      "&& ln -s m in/link && mkfifo in/fifo",
+      "mkdir .in && printf 'Subject: taken\\n\\nhello\\n' > .in/m && setfattr -n user.foreign -v yes .in/m "
+      "&& cp --preserve=all .in/m .in/copied && setfattr -n user.mailfs.state -v '1 9 9 0 - Evil' .in/copied "
+      "&& ln -s m .in/link && mkfifo .in/fifo",
       "");
   auto_fd in = open (fixture->path, O_RDONLY | O_DIRECTORY);
   StoreFacts facts = {.internal_s = 1234567890, .keywords = "Mine"};
   static const StoreTransfer transfers[] = {STORE_COPY, STORE_LINK};
-  static const char *const names[] = {"in/copied", "in/m"};
+  static const char *const names[] = {".in/copied", ".in/m"};
   for (size_t i = 0; i < G_N_ELEMENTS (transfers); i++) {
     g_autoptr (StoreDraft) draft = store_draft_new (fixture->store, &facts, &error);
     assert_ok (store_draft_take (draft, in, names[i], transfers[i], &error), error);
@@ -155,7 +155,7 @@ test_take_files (Fixture *fixture, gconstpointer data)
     g_autoptr (StoreDraft) twin = store_draft_new (fixture->store, &facts, &error);
     assert_fails (store_draft_take (twin, in, names[i], STORE_LINK, &error), error, EMLINK);
   }
-  static const char *const refused[] = {"in/link", "in/fifo", "in", "in/none"};
+  static const char *const refused[] = {".in/link", ".in/fifo", ".in", ".in/none"};
   for (size_t i = 0; i < G_N_ELEMENTS (refused); i++) {
     g_autoptr (StoreDraft) draft = store_draft_new (fixture->store, &facts, &error);
     g_assert_false (store_draft_take (draft, in, refused[i], STORE_COPY, &error));

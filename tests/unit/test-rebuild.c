@@ -111,7 +111,7 @@ test_rot_is_not_adopted (Fixture *fixture, gconstpointer data)
           "truncate -s 10 0000000003.eml");
   g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
   g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_DIGEST), ==, 1);
-  g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_SIZE), ==, 1);
+  g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_TRUNCATED), ==, 1);
   StoreResult result;
   store_job_result (rebuild, &result);
   g_assert_cmpuint (result.left, ==, 2);
@@ -168,7 +168,7 @@ test_rot_outlives_the_index (Fixture *fixture, gconstpointer data)
 {
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
   fill (inbox, 3);
-  run_in (fixture, "cp -a mail/example.com/user/joe/INBOX/0000000002.eml good && ",
+  run_in (fixture, "cp -a mail/example.com/user/joe/INBOX/0000000002.eml .good && ",
           "truncate -s 10 mail/example.com/user/joe/INBOX/0000000002.eml && rm -r index");
   for (int pass = 0; pass < 2; pass++) {
     g_autoptr (GError) error = NULL;
@@ -182,7 +182,7 @@ test_rot_outlives_the_index (Fixture *fixture, gconstpointer data)
     g_autoptr (StoreJob) rebuild = run_job (fixture->store, "reconstruct");
     g_assert_cmpuint (count_problem (rebuild, STORE_PROBLEM_DIGEST), ==, 1);
   }
-  run_in (fixture, "cp -a good ", "mail/example.com/user/joe/INBOX/0000000002.eml");
+  run_in (fixture, "cp -a .good ", "mail/example.com/user/joe/INBOX/0000000002.eml");
   g_autoptr (StoreJob) mended = run_job (fixture->store, "reconstruct");
   assert_clean (fixture->store);
   g_autoptr (StoreJob) full = run_job (fixture->store, "check full");

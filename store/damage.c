@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What reading a message file shows: whether its bytes are those that were delivered, and whether
+ * the index tells about them what they say. */
+#include "store/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* What the row, else the file's state, says about the bytes that were delivered. */
+static void
+learn_digest (ScanItem *item, const Handle *handle)
+{
+  uint64_t size;
+  bool found = false;
+  uint8_t sha256[32];
+  digest_from_prefix (item->state.digest, item->known);
+  if (handle != NULL &&
+      index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
+                        NULL) &&
+      found && digest_prefix (sha256) != 0)
+    memcpy (item->known, sha256, sizeof sha256);
+}
+
+/* Holds what was read against what was delivered. */
+static uint32_t
+compare_digest (const ScanItem *item)
+{
+  bool known = digest_prefix (item->known) != 0;
+  if (known && digest_matches (item->known, item->summary.sha256))
+    return 0;
+  bool was_readable = !(item->row.damage & INDEX_DAMAGE_UNREADABLE);
+  if (item->verdict == SCAN_CHANGED && was_readable && item->row.size != (uint64_t)item->st.st_size)
+    return INDEX_DAMAGE_SIZE;
+  return known ? INDEX_DAMAGE_DIGEST : 0;
+}
+
+/* Looks for zeros where a message should be, as a disk or a crash leaves them. */
+static void
+find_zeros (ScanItem *item, int fd)
+{
+  g_autofree uint8_t *buffer = g_malloc (65536);
+  uint64_t at = 0, run = 0;
+  ssize_t got = 0;
+  while ((item->zeros == 0 || run > 0) && (got = pread (fd, buffer, 65536, (off_t)at)) > 0) {
+    for (ssize_t i = 0; i < got; i++, at++) {
+      run = buffer[i] == 0 ? run + 1 : 0;
+      if (run >= SCAN_ZEROS_MIN && run > item->zeros) {
+        item->zeros = run;
+        item->zeros_at = at + 1 - run;
+      }
+    }
+  }
+}
+
+/* Whether the index tells something else about the bytes than they do. */
+static bool
+is_stale (const ScanItem *item, const Handle *handle)
+{
+  g_auto (IndexSummary) summary = {0};
+  bool found = false;
+  if (handle == NULL || (item->damage & STORE_DAMAGE_GRAVE) ||
+      !index_summary_get (handle->index, item->mailbox->number, item->uid, &summary, &found, NULL))
+    return false;
+  return !found || summary.sent_s != item->summary.sent_s ||
+         strcmp (summary.envelope, item->summary.envelope) != 0 ||
+         strcmp (summary.bodystructure, item->summary.bodystructure) != 0;
+}
+
+void
+damage_find (ScanItem *item, int fd)
+{
+  const StoreMailbox *mailbox = item->mailbox;
+  g_autoptr (Handle) handle = item->verdict == SCAN_CHANGED
+                                  ? cache_index (mailbox->store, mailbox->owner, false, NULL)
+                                  : NULL;
+  learn_digest (item, handle);
+  item->damage = item->summary.damage | compare_digest (item);
+  item->stale = is_stale (item, handle);
+  item->zeros = 0;
+  if (item->damage & INDEX_DAMAGE_NUL)
+    find_zeros (item, fd);
+}

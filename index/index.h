@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * index.h - the rows beside the files: one index per user, one mailbox list per store.
+ * index.h - the rows beside the files: one index per user, one mailbox list and one queue
+ * per store.
  *
- * Both are SQLite databases. The Index is a cache: every row in it can be made again from the message
+ * All are SQLite databases. The Index is a cache: every row in it can be made again from the message
  * files, so a database of another schema version is never migrated, only rebuilt. This layer knows
  * rows, SQL and transactions; it knows no layout on disk, no mail syntax and no FUSE.
  *
@@ -280,3 +281,89 @@ bool list_write_remove (ListWrite *self, uint32_t number, GError **error);
 
 /* Empties the list. */
 bool list_write_clear (ListWrite *self, GError **error);
+
+/* ---- the queue of a store --------------------------------------------------------------------- */
+
+/*
+ * Jobs that wait, run, or have ended: a command with its words, and the nodes that it is for. A change
+ * names the state and the runner that it starts from, so that of two only one comes to pass.
+ */
+typedef struct Queue Queue;
+
+typedef enum {
+  QUEUE_WAITING = 0,
+  QUEUE_RUNNING = 1,
+  QUEUE_DONE = 2,
+  QUEUE_FAILED = 3,
+  QUEUE_CANCELLED = 4,
+  QUEUE_INTERRUPTED = 5,
+} QueueState;
+
+typedef struct {
+  uint64_t id;        /* the record number: ascending, never used again */
+  QueueState state;
+  bool queued;        /* is for a worker to run; else whoever asked for it ran it */
+  uint32_t deaths;    /* how many processes died while they ran it */
+  uint64_t runner;    /* who runs it: a number that tells runs apart; 0: nobody yet */
+  char *action;       /* "reconstruct recursive". Owned, as all that follow */
+  char *nodes;        /* numbers separated by one space; "": the whole store */
+  int64_t created_s, started_s, ended_s; /* 0: not yet */
+  uint64_t done, total;
+  char *unit;         /* of these two; NULL: none */
+  uint64_t fixed, left, taken;
+  char *error;        /* why it failed or was given up; NULL: it was not */
+  char *log;          /* lines */
+} QueueJob;
+
+typedef struct {
+  char *problem;
+  int outcome;
+  uint32_t node, uid;
+  uint64_t size;
+  char *object, *detail;
+} QueueFinding;
+
+void queue_job_clear (QueueJob *job);
+void queue_jobs_clear (QueueJob *jobs, size_t count);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QueueJob, queue_job_clear)
+
+/* As index_open() and the others. */
+Queue *queue_open (const char *path, IndexOpenFlags flags, GError **error);
+void queue_close (Queue *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Queue, queue_close)
+bool queue_is_current (const Queue *self);
+bool queue_verify (Queue *self, GError **error);
+
+/* Adds a job, whose `id` is ignored. When one that waits, or was interrupted and is for a worker, has the
+ * same action and nodes already, that is the job: `*out_id` is its number and `*out_added` false. */
+bool queue_add (Queue *self, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error);
+
+bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **error);
+
+/* The next at most `capacity` jobs with a number above `after`, ascending; with `open` only those that
+ * wait, run or were interrupted. The caller clears them. */
+bool queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
+                 size_t *out_count, GError **error);
+
+/* The newest job with that action and nodes that is done or failed. */
+bool queue_last (Queue *self, const char *action, const char *nodes, QueueJob *out, bool *out_found,
+                 GError **error);
+
+/* Turns the job `from` into `to`, of the same number. `*out_changed` is false when its state or runner is
+ * another one by now, or when it would be a second one that waits. Findings are kept beside it; of
+ * the jobs that have ended the oldest go. */
+#define QUEUE_ENDED_MAX 1000
+bool queue_change (Queue *self, const QueueJob *from, const QueueJob *to,
+                   const QueueFinding *findings, size_t count, bool *out_changed, GError **error);
+
+/* Writes how far a running job is: done, total and unit. `*out_cancel` tells that somebody asked for its
+ * end. */
+bool queue_progress (Queue *self, const QueueJob *job, bool *out_cancel, GError **error);
+
+/* Asks for the end of a job; `*out_running` is false when it does not run. */
+bool queue_cancel (Queue *self, uint64_t id, bool *out_running, GError **error);
+
+/* Calls `each` for the findings of a job, in their order. */
+typedef void (*QueueFindingFunc) (const QueueFinding *finding, void *user_data);
+bool queue_findings (Queue *self, uint64_t id, QueueFindingFunc each, void *user_data,
+                     GError **error);

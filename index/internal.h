@@ -79,7 +79,7 @@ typedef struct {
   const char *sql; /* exactly what the database keeps in sqlite_schema */
 } Schema;
 
-extern const Schema index_schema, list_schema;
+extern const Schema index_schema, list_schema, queue_schema;
 
 /* Looks at the first bytes of the file, without a lock and before SQLite acts on them. `*out_fresh`
  * tells a file that holds nothing yet. EUCLEAN: anything that we did not make. */

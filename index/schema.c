@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of both databases, and the tests that a file on disk holds just these. */
+/* The tables of the three databases, and the tests that a file on disk holds just these. */
 #include "index/internal.h"
 
 #include <string.h>
@@ -65,8 +65,48 @@ static const char list_sql[] = //
     "  directory_ns INTEGER NOT NULL     -- mtime when it had the children listed; 0: look below it\n"
     ") STRICT;\n";
 
+static const char queue_sql[] = //
+    "CREATE TABLE job (\n"
+    "  id INTEGER PRIMARY KEY,           -- the newest is never deleted, so none is used again\n"
+    "  state INTEGER NOT NULL,           -- 0 waits, 1 runs, 2 done, 3 failed, 4 cancelled,\n"
+    "                                    -- 5 interrupted\n"
+    "  queued INTEGER NOT NULL,          -- for a worker to run; else whoever asked for it ran it\n"
+    "  cancel INTEGER NOT NULL,          -- somebody asked for its end\n"
+    "  deaths INTEGER NOT NULL,          -- of processes that ran it\n"
+    "  runner INTEGER NOT NULL,          -- a byte of jobs.lock, locked by who runs it\n"
+    "  action TEXT NOT NULL,             -- a command and its words\n"
+    "  nodes TEXT NOT NULL,              -- numbers, separated by one space; empty: the store\n"
+    "  created_s INTEGER NOT NULL,\n"
+    "  started_s INTEGER NOT NULL,       -- 0: not yet\n"
+    "  ended_s INTEGER NOT NULL,         -- 0: not yet\n"
+    "  done INTEGER NOT NULL,\n"
+    "  total INTEGER NOT NULL,\n"
+    "  unit TEXT,                        -- of done and total\n"
+    "  fixed INTEGER NOT NULL,\n"
+    "  left INTEGER NOT NULL,\n"
+    "  taken INTEGER NOT NULL,\n"
+    "  error TEXT,                       -- why it failed or was given up\n"
+    "  log TEXT NOT NULL                 -- lines\n"
+    ") STRICT;\n"
+    "CREATE UNIQUE INDEX pending ON job (action, nodes)\n"
+    "  WHERE state = 0 OR state = 5 AND queued = 1;\n"
+    "CREATE INDEX open ON job (id) WHERE state < 2 OR state = 5;\n"
+    "CREATE TABLE finding (\n"
+    "  job INTEGER NOT NULL,\n"
+    "  number INTEGER NOT NULL,          -- in the order they were found\n"
+    "  problem TEXT NOT NULL,\n"
+    "  outcome INTEGER NOT NULL,         -- 0 left, 1 fixed, 2 taken\n"
+    "  node INTEGER NOT NULL,\n"
+    "  uid INTEGER NOT NULL,             -- 0: none\n"
+    "  size INTEGER NOT NULL,\n"
+    "  object TEXT NOT NULL,\n"
+    "  detail TEXT NOT NULL,\n"
+    "  PRIMARY KEY (job, number)\n"
+    ") STRICT, WITHOUT ROWID;\n";
+
 const Schema index_schema = {"index", 0x6d666978, 2, index_sql};
 const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
+const Schema queue_schema = {"queue", 0x6d667175, 1, queue_sql};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
 enum {

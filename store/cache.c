@@ -45,6 +45,7 @@ handle_unref (Handle *self)
     return;
   index_close (self->index);
   list_close (self->list);
+  queue_close (self->queue);
   g_clear_error (&self->failure);
   g_free (self->path);
   g_free (self);
@@ -138,6 +139,7 @@ cache_clear (Store *store)
   g_clear_pointer (&store->mailboxes, g_hash_table_unref);
   g_clear_pointer (&store->indexes, g_hash_table_unref);
   g_clear_pointer (&store->list, handle_unref);
+  g_clear_pointer (&store->queue, handle_unref);
 }
 
 /* ---- the mailbox list ---------------------------------------------------------------------- */
@@ -256,6 +258,35 @@ cache_drop_list (Store *store)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   g_clear_pointer (&store->list, handle_unref);
+}
+
+/* ---- the queue ----------------------------------------------------------------------------- */
+
+Handle *
+cache_queue (Store *store, bool create, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
+  if (store->queue != NULL && queue_is_current (store->queue->queue))
+    return handle_ref (store->queue);
+  g_clear_pointer (&locker, g_mutex_locker_free);
+
+  g_autofree char *path = g_build_filename (store->path, "queue.sqlite3", NULL);
+  g_autoptr (Handle) handle = handle_new (path);
+  IndexOpenFlags flags = store_is_read_only (store) ? INDEX_READ_ONLY : create ? INDEX_CREATE : 0;
+  handle->queue = queue_open (path, flags, error);
+  if (handle->queue == NULL || (create && !layout_own_path (store, path, error)))
+    return NULL;
+  g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
+  g_clear_pointer (&store->queue, handle_unref);
+  store->queue = handle_ref (handle);
+  return g_steal_pointer (&handle);
+}
+
+void
+cache_drop_queue (Store *store)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
+  g_clear_pointer (&store->queue, handle_unref);
 }
 
 /* ---- indexes ------------------------------------------------------------------------------- */

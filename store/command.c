@@ -9,8 +9,8 @@ const StoreCommand store_commands[] = {
      "[-r] [--full] [MAILBOX...]", "compare files, indexes and the mailbox list; change nothing",
      command_check},
     {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
-     0, "[-r] [-m] [-n] [--force] [MAILBOX...]", "rebuild indexes from the message files",
-     command_reconstruct},
+     STORE_COMMAND_REBUILDS, "[-r] [-m] [-n] [--force] [MAILBOX...]",
+     "rebuild indexes from the message files", command_reconstruct},
     {"expunge", STORE_WORD_RECURSIVE | STORE_WORD_UIDS | STORE_WORD_DRY_RUN, STORE_COMMAND_NAMED,
      "[-r] [-n] [--uid SET] MAILBOX...",
      "take messages out of mailboxes: those with \\Deleted, or those named", command_expunge},
@@ -97,7 +97,27 @@ parse_word (Store *store, StoreRequest *request, const char *text, GError **erro
   if ((word->bit & ~request->command->words) != 0)
     return fail (error, EINVAL, "'%s' does not take '%s'", request->command->name, word->name);
   request->words |= word->bit;
-  return parse_value (request, word->bit, value, error);
+  if (!parse_value (request, word->bit, value, error))
+    return false;
+  g_ptr_array_add (request->spelled, g_strdup (text));
+  return true;
+}
+
+static bool
+check_named (const StoreRequest *request, GError **error)
+{
+  return (request->command->traits & STORE_COMMAND_NAMED) == 0 || request->targets->len > 0 ||
+         fail (error, EINVAL, "'%s' wants a mailbox", request->command->name);
+}
+
+static StoreRequest *
+request_new (const StoreCommand *command)
+{
+  StoreRequest *request = g_new0 (StoreRequest, 1);
+  request->command = command;
+  request->targets = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  request->spelled = g_ptr_array_new_with_free_func (g_free);
+  return request;
 }
 
 StoreRequest *
@@ -109,18 +129,12 @@ store_request_parse (Store *self, const char *const *text, GError **error)
     fail (error, EINVAL, "no command '%s'", printable);
     return NULL;
   }
-  g_autoptr (StoreRequest) request = g_new0 (StoreRequest, 1);
-  request->command = command;
-  request->targets = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  g_autoptr (StoreRequest) request = request_new (command);
   for (const char *const *word = text + 1; *word != NULL; word++) {
     if (!parse_word (self, request, *word, error))
       return NULL;
   }
-  if ((command->traits & STORE_COMMAND_NAMED) != 0 && request->targets->len == 0) {
-    fail (error, EINVAL, "'%s' wants a mailbox", command->name);
-    return NULL;
-  }
-  return g_steal_pointer (&request);
+  return check_named (request, error) ? g_steal_pointer (&request) : NULL;
 }
 
 void
@@ -129,6 +143,7 @@ store_request_free (StoreRequest *self)
   if (self == NULL)
     return;
   g_array_unref (self->targets);
+  g_ptr_array_unref (self->spelled);
   g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
 }
@@ -138,4 +153,74 @@ store_request_reads (const StoreRequest *self)
 {
   return (self->command->traits & STORE_COMMAND_READS) != 0 ||
          (self->words & STORE_WORD_DRY_RUN) != 0;
+}
+
+/* ---- requests in the queue ----------------------------------------------------------------- */
+
+/* The word as it was given last; it was parsed already. */
+static const char *
+find_spelling (const StoreRequest *request, const StoreWord *word)
+{
+  const char *value;
+  guint i = request->spelled->len;
+  while (i-- > 0 && find_word (request->spelled->pdata[i], &value) != word)
+    ;
+  return request->spelled->pdata[i];
+}
+
+/* In the order of the table, so that the same request has the same text. */
+char *
+request_action (const StoreRequest *request)
+{
+  GString *action = g_string_new (request->command->name);
+  for (const StoreWord *word = store_words; word->name != NULL; word++) {
+    if ((request->words & word->bit) != 0)
+      g_string_append_printf (action, " %s", find_spelling (request, word));
+  }
+  return g_string_free (action, FALSE);
+}
+
+char *
+request_nodes (const StoreRequest *request)
+{
+  GString *nodes = g_string_new (NULL);
+  for (guint i = 0; i < request->targets->len; i++)
+    g_string_append_printf (nodes, "%s%u", i > 0 ? " " : "",
+                            g_array_index (request->targets, uint32_t, i));
+  return g_string_free (nodes, FALSE);
+}
+
+static bool
+take_node (Store *store, StoreRequest *request, const char *text, GError **error)
+{
+  guint64 number;
+  g_auto (StoreNode) node = {0};
+  if (!g_ascii_string_to_unsigned (text, 10, 0, STORE_NUMBER_MAX, &number, NULL))
+    return fail (error, EINVAL, "'%s' is no number of a node", text);
+  if (!store_node_get (store, (uint32_t)number, &node, error))
+    return false;
+  g_array_append_val (request->targets, node.number);
+  return true;
+}
+
+StoreRequest *
+request_from_action (Store *store, const char *action, const char *nodes, GError **error)
+{
+  g_auto (GStrv) words = g_strsplit (action, " ", -1);
+  g_auto (GStrv) numbers = g_strsplit (nodes, " ", -1);
+  const StoreCommand *command = words[0] != NULL ? store_command_find (words[0]) : NULL;
+  if (command == NULL) {
+    fail (error, EINVAL, "no command '%s'", action);
+    return NULL;
+  }
+  g_autoptr (StoreRequest) request = request_new (command);
+  for (char **word = words + 1; *word != NULL; word++) {
+    if (!parse_word (store, request, *word, error))
+      return NULL;
+  }
+  for (char **number = numbers; *number != NULL; number++) {
+    if (!take_node (store, request, *number, error))
+      return NULL;
+  }
+  return check_named (request, error) ? g_steal_pointer (&request) : NULL;
 }

@@ -334,13 +334,15 @@ walk_tmp (const Inspection *self)
 static bool
 is_top_name (const char *name)
 {
-  static const char *const names[] = {"changes",     NODE_LOST_FOUND,   "index",      "mail",
-                                      "mailfs.conf", "mailfs.conf.new", "quarantine", "tmp"};
+  static const char *const names[] = {"changes",         NODE_LOST_FOUND, "index",
+                                      "jobs.lock",       "mail",          "mailfs.conf",
+                                      "mailfs.conf.new", "quarantine",    "tmp"};
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
     if (strcmp (name, names[i]) == 0)
       return true;
   }
-  return name[0] == '.' || g_str_has_prefix (name, "mailboxes.sqlite3");
+  return name[0] == '.' || g_str_has_prefix (name, "mailboxes.sqlite3") ||
+         g_str_has_prefix (name, "queue.sqlite3");
 }
 
 /* What lies at the store's top; and what lies in index/. */

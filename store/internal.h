@@ -14,11 +14,14 @@
  *
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *
+ *   run lock         a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
+ *                    for it
  *   user lock        flock(2) on the user's directory: all that changes the user's mail or index
  *   store lock       flock(2) on mail/: numbers, the mailbox list
  *   IndexWrite, ListWrite
  *   Store.mutex      the caches of open mailboxes and indexes
  *   StoreMailbox.mutex
+ *   Store.heal_mutex
  */
 #pragma once
 
@@ -34,8 +37,9 @@
 typedef struct {
   gatomicrefcount references;
   char *path;
-  Index *index; /* one of the two; both are NULL when opening failed */
+  Index *index; /* one of the three; all are NULL when opening failed */
   List *list;
+  Queue *queue;
   GError *failure;    /* why it could not be opened; remembered until the file changes */
   struct stat failed; /* the file then */
   int64_t made_us;    /* when a list in memory was made */
@@ -57,9 +61,13 @@ struct Store {
   GQueue mailbox_order, index_order; /* least recently used last */
   Handle *list;
   bool list_in_memory;
+  Handle *queue;
   int tmp_fd; /* -1 until the first draft */
   char tmp_name[32];
   int tmp_count; /* atomic */
+
+  GMutex heal_mutex; /* guards what follows */
+  GHashTable *heal;  /* mailbox number -> HealReasons; see heal.c */
 };
 
 struct StoreMailbox {
@@ -216,6 +224,9 @@ int lock_store (Store *store, GError **error);
 /* The user lock of who only looks, which is shared with others who do; writers wait for it. It
  * changes nothing on disk, and so it can be had of a store that is open read only, too. */
 int lock_user_look (Store *store, uint32_t owner, GError **error);
+
+/* The same without waiting for a writer: EAGAIN. */
+int lock_user_try_look (Store *store, uint32_t owner, GError **error);
 
 /* The store lock together with the list, which nobody replaces while the lock is held. Whoever
  * holds the store lock uses this handle and does not ask the cache: making a missing list takes the
@@ -384,6 +395,10 @@ Handle *cache_index (Store *store, uint32_t owner, bool create, GError **error);
 void cache_drop_index (Store *store, uint32_t owner);
 void cache_drop_list (Store *store);
 
+/* The queue. ENOENT when there is none and `create` does not help; EUCLEAN when it is damaged. */
+Handle *cache_queue (Store *store, bool create, GError **error);
+void cache_drop_queue (Store *store);
+
 /* Whether the directory is still what its path means. One system call. */
 bool mailbox_is_current (const StoreMailbox *self);
 
@@ -400,6 +415,10 @@ typedef struct {
 bool view_begin (StoreMailbox *mailbox, View *out, GError **error);
 void view_clear (View *view);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (View, view_clear)
+
+/* Whether a view would show the files: the index is missing, damaged or behind. A look at one row and
+ * the directory's mtime. */
+bool mailbox_is_behind (StoreMailbox *self);
 
 /* Message `uid` as the index or the file shows it; `*out_found` is false when there is no such
  * file. */
@@ -513,6 +532,9 @@ struct StoreJob {
   StoreRequest *request;
   int cancelled; /* atomic */
   bool counted;  /* what is looked at now was counted before; the running thread's own */
+  QueueJob record; /* as it stands in the queue; id 0: it is not registered */
+  int run_lock;    /* -1: none */
+  bool interrupted; /* cancelled by the end of its process; the watching thread's own */
   GMutex mutex;  /* guards what follows */
   uint64_t done, total;
   GPtrArray *findings;
@@ -550,6 +572,90 @@ void report_database (StoreJob *job, uint32_t owner, const char *path, bool fixe
 bool command_check (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
+
+/* ---- command.c ----------------------------------------------------------------------------- */
+
+/* A request as words, without its targets: "reconstruct recursive"; and back, with the targets of
+ * `nodes` ("4 17"). ENOENT: a node is gone; EINVAL: this version knows no such command or word. */
+char *request_action (const StoreRequest *request);
+char *request_nodes (const StoreRequest *request);
+StoreRequest *request_from_action (Store *store, const char *action, const char *nodes,
+                                   GError **error);
+
+/* ---- queue.c: jobs that wait, run, or have ended --------------------------------------------- */
+
+/* Calls `use` with the queue; once more, with another one, when it turns out to be damaged. `create`
+ * makes one where there is none, else that is ENOENT. The store lock must not be held. */
+typedef bool (*QueueFunc) (Queue *queue, void *data, GError **error);
+bool queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error);
+
+/* The next job above `after` that waits, runs or was interrupted. */
+bool queue_next (Store *store, uint64_t after, QueueJob *out, bool *out_found, GError **error);
+
+/* A job as it stands there; ENOENT when it does not. */
+bool queue_find (Store *store, uint64_t id, QueueJob *out, GError **error);
+
+/* queue_add() and queue_change() through queue_use(). */
+bool queue_insert (Store *store, const QueueJob *job, uint64_t *out_id, bool *out_added,
+                   GError **error);
+bool queue_turn (Store *store, const QueueJob *from, const QueueJob *to,
+                 const QueueFinding *findings, size_t count, bool *out_changed, GError **error);
+
+/* Adds a job that waits. `why`, for its log, may be NULL. */
+bool queue_add_waiting (Store *store, const char *action, const char *nodes, const char *why,
+                        uint64_t *out_id, bool *out_added, GError **error);
+
+/* Cancels a job that does not run. EAGAIN: it is not as it was any more. */
+bool queue_drop (Store *store, const QueueJob *from, const char *why, GError **error);
+
+/* Lets a worker run `action`, like "cleanup", on a node; one that waits already is enough. The user
+ * lock may be held, the store lock must not be. */
+bool queue_add_action (Store *store, uint32_t node, const char *action, GError **error);
+
+/* ---- record.c: a job's own record in the queue ----------------------------------------------- */
+
+int64_t record_now (void); /* seconds since 1970 */
+
+/* `log` with a line more, and the time before it. When it is long its beginning goes. */
+char *record_log (const char *log, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* Locks the byte `runner` of jobs.lock, as long as the descriptor is open. -1 with EBUSY when somebody
+ * else has it locked. Byte 0 is the worker's, every other one a job's. */
+int run_lock_take (Store *store, uint64_t runner, GError **error);
+bool run_lock_is_held (Store *store, uint64_t runner);
+
+/* Takes up a job that waits or whose process is dead. It is cancelled instead, and `*out_job` is NULL,
+ * when there is nothing left to do, and failed when it was the death of several processes. EAGAIN:
+ * it is not as it was any more. */
+bool record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **error);
+
+void finding_free (gpointer finding);
+
+/* ---- heal.c: damage that readers met --------------------------------------------------------- */
+
+typedef enum {
+  HEAL_ROWS = 1u << 0,  /* the mailbox was served from its files */
+  HEAL_BYTES = 1u << 1, /* a message is not what was delivered */
+} HealReasons;
+
+void heal_init (Store *store);
+void heal_clear (Store *store);
+
+/* Remembers that a reader met damage in a mailbox. Cheap, and takes no lock of a file. */
+void heal_note (Store *store, uint32_t number, HealReasons reasons);
+
+/* Queues the repair of what was noted, as far as it still is so, and was not tried in vain lately.
+ * `say` is told of each and may be NULL. What cannot be queued now stays noted, or is met again. */
+typedef void (*HealFunc) (const char *text, void *user_data);
+void heal_flush (Store *store, HealFunc say, void *user_data);
+
+/* Whether the mailbox is served from its files, and not because somebody is just changing it. */
+bool heal_is_behind (Store *store, uint32_t number);
+
+/* ---- report.c ------------------------------------------------------------------------------ */
+
+/* The reverse of store_problem_name(). */
+bool problem_from_name (const char *name, StoreProblem *out);
 
 /* ---- scan.c: files against rows ------------------------------------------------------------ */
 

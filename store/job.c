@@ -4,7 +4,7 @@
 
 /* ---- findings ------------------------------------------------------------------------------ */
 
-static void
+void
 finding_free (gpointer data)
 {
   StoreFinding *finding = data;
@@ -66,6 +66,7 @@ store_job_new (Store *self, StoreRequest *request)
   g_mutex_init (&job->mutex);
   job->store = self;
   job->request = request;
+  job->run_lock = -1;
   job->findings = g_ptr_array_new_with_free_func (finding_free);
   return job;
 }
@@ -76,6 +77,8 @@ store_job_free (StoreJob *self)
   if (self == NULL)
     return;
   store_request_free (self->request);
+  queue_job_clear (&self->record);
+  store_close_fd (&self->run_lock);
   g_ptr_array_unref (self->findings);
   g_mutex_clear (&self->mutex);
   g_free (self);

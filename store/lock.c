@@ -59,6 +59,12 @@ lock_user_look (Store *store, uint32_t owner, GError **error)
 }
 
 int
+lock_user_try_look (Store *store, uint32_t owner, GError **error)
+{
+  return lock_owner (store, owner, LOCK_SH | LOCK_NB, error);
+}
+
+int
 lock_store (Store *store, GError **error)
 {
   if (store_is_read_only (store)) {

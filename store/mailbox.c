@@ -42,23 +42,39 @@ directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
   return uids;
 }
 
+/* What the index has of a mailbox. `*out_agrees` is true when that is what lies in the directory. */
+static bool
+find_row (StoreMailbox *mailbox, View *view, int64_t *out_mtime_ns, bool *out_agrees,
+          GError **error)
+{
+  struct stat st;
+  bool found = false;
+  if (fstat (mailbox->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", mailbox->path);
+  *view = (View){.mailbox = mailbox};
+  if (mailbox->kind == STORE_NODE_MAILBOX)
+    view->handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  if (view->handle != NULL &&
+      !index_mailbox_get (view->handle->index, mailbox->number, &view->row, &found, NULL))
+    g_clear_pointer (&view->handle, handle_unref);
+  if (!found)
+    view->row = (IndexMailbox){0};
+  *out_mtime_ns = stat_mtime_ns (&st);
+  *out_agrees = found && view->row.directory_ns == *out_mtime_ns;
+  return true;
+}
+
 bool
 view_begin (StoreMailbox *mailbox, View *out, GError **error)
 {
-  struct stat st;
-  if (fstat (mailbox->fd, &st) < 0)
-    return fail_errno (error, "stat '%s'", mailbox->path);
-  View view = {.mailbox = mailbox};
-  int64_t mtime_ns = stat_mtime_ns (&st);
-  bool found = false;
-  if (mailbox->kind == STORE_NODE_MAILBOX)
-    view.handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
-  if (view.handle != NULL &&
-      !index_mailbox_get (view.handle->index, mailbox->number, &view.row, &found, NULL))
-    g_clear_pointer (&view.handle, handle_unref);
-  if (!found)
-    view.row = (IndexMailbox){0};
-  if (!found || view.row.directory_ns != mtime_ns) {
+  View view;
+  int64_t mtime_ns;
+  bool agrees;
+  if (!find_row (mailbox, &view, &mtime_ns, &agrees, error))
+    return false;
+  if (!agrees) {
+    if (mailbox->kind == STORE_NODE_MAILBOX)
+      heal_note (mailbox->store, mailbox->number, HEAL_ROWS);
     view.uids = directory_uids (mailbox, mtime_ns, error);
     if (view.uids == NULL) {
       view_clear (&view);
@@ -67,6 +83,16 @@ view_begin (StoreMailbox *mailbox, View *out, GError **error)
   }
   *out = view;
   return true;
+}
+
+bool
+mailbox_is_behind (StoreMailbox *self)
+{
+  g_auto (View) view = {0};
+  int64_t mtime_ns;
+  bool agrees;
+  return self->kind == STORE_NODE_MAILBOX && find_row (self, &view, &mtime_ns, &agrees, NULL) &&
+         !agrees;
 }
 
 void
@@ -80,6 +106,7 @@ view_clear (View *view)
 static bool
 view_distrust (View *view, GError **error)
 {
+  heal_note (view->mailbox->store, view->mailbox->number, HEAL_ROWS);
   g_clear_pointer (&view->handle, handle_unref);
   if (view->uids == NULL)
     view->uids = layout_uids (view->mailbox->fd, "", NULL, error);
@@ -368,6 +395,8 @@ mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
   }
   if (error_code (failure) != EUCLEAN)
     g_propagate_error (error, g_steal_pointer (&failure));
+  else
+    heal_note (self->store, self->number, HEAL_ROWS);
   return NULL;
 }
 

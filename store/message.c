@@ -101,9 +101,9 @@ learn_digest (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size, uint
   return true;
 }
 
-bool
-store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity,
-                      size_t *out_size, bool *out_known, GError **error)
+static bool
+verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity, size_t *out_size,
+        bool *out_known, GError **error)
 {
   uint64_t size = 0;
   uint8_t expected[32], actual[32];
@@ -128,6 +128,19 @@ store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, si
   *out_size = size <= capacity ? (size_t)size : 0;
   *out_known = known;
   return true;
+}
+
+bool
+store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity,
+                      size_t *out_size, bool *out_known, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  if (verify (self, uid, fd, buffer, capacity, out_size, out_known, &failure))
+    return true;
+  if (failure->code == EIO)
+    heal_note (self->store, self->number, HEAL_BYTES);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
 }
 
 bool

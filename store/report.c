@@ -44,6 +44,18 @@ store_problem_name (StoreProblem problem)
   return problems[problem].name;
 }
 
+bool
+problem_from_name (const char *name, StoreProblem *out)
+{
+  for (size_t i = 0; i < G_N_ELEMENTS (problems); i++) {
+    if (g_strcmp0 (problems[i].name, name) == 0) {
+      *out = (StoreProblem)i;
+      return true;
+    }
+  }
+  return false;
+}
+
 const char *
 store_problem_remedy (StoreProblem problem)
 {

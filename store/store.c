@@ -170,6 +170,7 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
   self->flags = flags;
   self->fd = self->mail_fd = self->tmp_fd = -1;
   cache_init (self);
+  heal_init (self);
   parse_init ();
   if (!open_directories (self, error))
     return NULL;
@@ -186,6 +187,7 @@ store_close (Store *self)
 {
   if (self == NULL)
     return;
+  heal_clear (self);
   cache_clear (self);
   layout_tmp_close (self);
   store_close_fd (&self->mail_fd);

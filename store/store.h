@@ -12,7 +12,7 @@
  *     ...
  *
  * Tools and the filesystem stand on this header alone. It reads from top to bottom: the store, its
- * directories (nodes), mailboxes, messages, new mail, changes, commands.
+ * directories (nodes), mailboxes, messages, new mail, changes, commands, the queue.
  *
  * Errors are errnos with a message (index/error.h). ENOENT: what the caller named is not there.
  * EUCLEAN: index and files disagree, or a database is damaged. EIO: a message's bytes are not those
@@ -53,6 +53,8 @@ bool store_create (const char *path, GError **error);
  * (in memory with STORE_READ_ONLY); and what others put into mail/ or took away, as users copied back
  * from a backup, is taken into it. */
 Store *store_open (const char *path, StoreOpenFlags flags, GError **error);
+
+/* What readers met that wants to be repaired is put into the queue, where the store can be written. */
 void store_close (Store *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Store, store_close)
 
@@ -463,6 +465,7 @@ extern const StoreWord store_words[];
 typedef enum {
   STORE_COMMAND_READS = 1u << 0, /* changes nothing on disk */
   STORE_COMMAND_NAMED = 1u << 1, /* wants to be told what it is for: no mailbox is an error */
+  STORE_COMMAND_REBUILDS = 1u << 2, /* brings rows in line with files: once is enough */
 } StoreCommandTraits;
 
 typedef struct {
@@ -485,6 +488,7 @@ typedef struct {
   int64_t age_s;   /* with STORE_WORD_AGE */
   GArray *uids;    /* of StoreUidRange, with STORE_WORD_UIDS; else NULL */
   GArray *targets; /* uint32_t node numbers; empty: the whole store */
+  GPtrArray *spelled; /* the words as they were given, for the queue: "uid=1:5" */
 } StoreRequest;
 
 /* Parses { "reconstruct", "recursive", "joe@example.com", NULL }: the verb, then words and mailboxes in
@@ -569,6 +573,106 @@ typedef struct {
   uint64_t taken_bytes;
 } StoreResult;
 void store_job_result (const StoreJob *self, StoreResult *out);
+
+/* ---- the queue ----------------------------------------------------------------------------- */
+
+/*
+ * Jobs wait here for a worker, and everyone sees here what runs, and how what ran has ended. The queue
+ * outlives all processes. It is bookkeeping: when it is lost, mail and indexes are not.
+ */
+typedef enum {
+  STORE_JOB_WAITING,     /* for a worker */
+  STORE_JOB_RUNNING,
+  STORE_JOB_DONE,
+  STORE_JOB_FAILED,
+  STORE_JOB_CANCELLED,   /* somebody did not want it any more, or it was not needed any more */
+  STORE_JOB_INTERRUPTED, /* its process ended before it did; may be taken up again */
+} StoreJobState;
+const char *store_job_state_name (StoreJobState state); /* "waiting" ... */
+
+typedef struct {
+  uint64_t id;          /* the record number */
+  StoreJobState state;
+  bool queued;          /* is for a worker, which also takes it up again when it was interrupted */
+  char *action;         /* the command and its words: "reconstruct recursive" */
+  char *title;          /* what it is for, for people; NULL: the whole store */
+  int64_t created_s, started_s, ended_s; /* 0: not yet */
+  StoreProgress progress;
+  uint64_t fixed, left, taken; /* as in StoreResult */
+  char *error;          /* why it failed, or is not needed any more; NULL */
+  char *log;            /* what became of it: lines, each with its time */
+} StoreRecord;
+
+void store_record_clear (StoreRecord *record);
+void store_records_clear (StoreRecord *records, size_t count);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreRecord, store_record_clear)
+
+/* Lets a worker run the request, now or later. The same request, as long as it waits, is one job:
+ * `*out_added` is false then. */
+bool store_queue_add (Store *self, const StoreRequest *request, uint64_t *out_id, bool *out_added,
+                      GError **error);
+
+/* The next at most `capacity` jobs above `after` in the order of their numbers; the caller clears
+ * them. With `pending` only those that wait or run, or that a worker will take up again. */
+bool store_queue_page (Store *self, uint64_t after, bool pending, StoreRecord *out, size_t capacity,
+                       size_t *out_count, GError **error);
+
+/* ENOENT: no such job. */
+bool store_queue_get (Store *self, uint64_t id, StoreRecord *out, GError **error);
+
+/* The first of what the job found, which it has told when it ended: an array of StoreFinding pointers,
+ * owned by the caller. */
+GPtrArray *store_queue_findings (Store *self, uint64_t id, GError **error);
+
+/* Takes a job that waits, or may be taken up again, out of the queue: it is cancelled. EBUSY: it runs;
+ * EALREADY: it has ended. */
+bool store_queue_remove (Store *self, uint64_t id, GError **error);
+
+/* As store_queue_remove(), and asks whoever runs the job to end it, which takes a second or two. */
+bool store_queue_cancel (Store *self, uint64_t id, GError **error);
+
+/* Puts the job into the queue as the running one that it is from now on until it ends, in
+ * store_job_watch(). */
+bool store_job_register (StoreJob *self, GError **error);
+uint64_t store_job_id (const StoreJob *self); /* the record number; 0: it is not registered */
+
+/* Takes up a job that was interrupted, or that waits: it is registered, and to be run by the caller.
+ * EBUSY: it runs; EALREADY: it has ended; ECANCELED: what it was for is gone or needs it no more. */
+StoreJob *store_job_resume (Store *self, uint64_t id, GError **error);
+
+/* Runs the job in a thread of its own while the calling one watches: it calls `go_on` about ten times a
+ * second, which interrupts the job by returning false. Of a registered job the queue is told how far it
+ * is, about once a second, and how it ended. ECANCELED as store_job_run(). */
+typedef bool (*StoreJobFunc) (StoreJob *job, void *user_data);
+bool store_job_watch (StoreJob *self, StoreJobFunc go_on, void *user_data, GError **error);
+
+/*
+ * The worker runs what waits in the queue, one job after the other. There is one of a store at a time.
+ *
+ *   StoreWorkerCalls calls = { .say = ..., .go_on = ... };
+ *   g_autoptr (StoreWorker) worker = store_worker_new (store, &calls, &error);
+ *   do
+ *     good = store_worker_step (worker, &id, &error);
+ *   while (good && id != 0);
+ */
+typedef struct StoreWorker StoreWorker;
+
+typedef struct {
+  void (*say) (const char *text, void *user_data); /* one line, printable, for a log; may be NULL */
+  StoreJobFunc go_on;                              /* as in store_job_watch() */
+  void *user_data;
+} StoreWorkerCalls;
+
+/* Makes the calling thread the worker, which then has the lowest claim on processor and disk; so do the
+ * threads that it starts. EBUSY: there is one already; the message says which. */
+StoreWorker *store_worker_new (Store *self, const StoreWorkerCalls *calls, GError **error);
+void store_worker_free (StoreWorker *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWorker, store_worker_free)
+
+/* Queues the repair of what readers of this Store met, then takes the first job that waits, or whose
+ * process died, and runs it. `*out_id` is its number, 0 when nothing waits. A job that fails is no
+ * failure of the worker; ECANCELED when `go_on` interrupted it. */
+bool store_worker_step (StoreWorker *self, uint64_t *out_id, GError **error);
 
 /* ---- import -------------------------------------------------------------------------------- */
 

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * command.c - the verbs of store_commands[] as subcommands: check, reconstruct, reset, ...
- *
- * The job runs in a thread of its own while this one draws the bar and listens for Ctrl-C. Findings
- * go to standard output, one a line; the summary goes to standard error.
- */
+/* command.c - the verbs of store_commands[] as subcommands: check, reconstruct, reset, ... */
 #include "tools/tools.h"
 
-#include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -168,132 +161,7 @@ make_job (const Tool *tool, Store *store, const GPtrArray *names, GError **error
   return store_job_new (store, request);
 }
 
-/* ---- running ---- */
-
-typedef struct {
-  StoreJob *job;
-  bool ok;
-  GError *error;
-} Run;
-
-static void *
-run_thread (void *data)
-{
-  Run *run = data;
-  run->ok = store_job_run (run->job, &run->error);
-  return NULL;
-}
-
-/* Runs the job to its end, or until a signal has stopped it. */
-static bool
-run_job (StoreJob *job, Progress *progress, GError **error)
-{
-  Run run = {.job = job};
-  pthread_t thread;
-  int code = pthread_create (&thread, NULL, run_thread, &run);
-  if (code != 0)
-    return fail (error, code, "start a thread: %s", g_strerror (code));
-  struct timespec next;
-  do {
-    StoreProgress now;
-    store_job_progress (job, &now);
-    progress_show (progress, &now);
-    if (progress_interrupted () != 0)
-      store_job_cancel (job);
-    clock_gettime (CLOCK_REALTIME, &next);
-    next.tv_nsec += 100000000;
-    next.tv_sec += next.tv_nsec / 1000000000;
-    next.tv_nsec %= 1000000000;
-  } while (pthread_timedjoin_np (thread, NULL, &next) == ETIMEDOUT);
-  if (!run.ok)
-    g_propagate_error (error, run.error);
-  return run.ok;
-}
-
-#define FINDINGS_SHOWN 50u /* more would scroll away what matters; --json has them all */
-
-static void
-print_finding (const Tool *tool, const StoreFinding *finding)
-{
-  static const char *const outcomes[] = {
-      [STORE_LEFT] = "left", [STORE_FIXED] = "fixed", [STORE_TAKEN] = "taken"};
-  const char *problem = store_problem_name (finding->problem);
-  if (tool->json) {
-    GString *json = json_begin ("finding");
-    json_string (json, "problem", problem);
-    json_string (json, "outcome", outcomes[finding->outcome]);
-    json_string (json, "object", finding->object);
-    json_string (json, "detail", finding->detail);
-    json_uint (json, "uid", finding->uid);
-    json_uint (json, "size", finding->size);
-    json_string (json, "remedy",
-                 finding->outcome == STORE_LEFT ? store_problem_remedy (finding->problem) : NULL);
-    json_print (json);
-    return;
-  }
-  g_autofree char *size = text_size (finding->size);
-  printf ("%-17s  %s  %s", problem, finding->object, finding->detail);
-  switch (finding->outcome) {
-  case STORE_LEFT: printf ("; %s\n", store_problem_remedy (finding->problem)); break;
-  case STORE_FIXED: puts (" (fixed)"); break;
-  case STORE_TAKEN: printf (" (%s)\n", size); break;
-  }
-}
-
-static void
-print_findings (const Tool *tool, const GPtrArray *findings)
-{
-  guint shown = tool->json ? findings->len : MIN (findings->len, FINDINGS_SHOWN);
-  for (guint i = 0; i < shown; i++)
-    print_finding (tool, g_ptr_array_index (findings, i));
-  if (shown < findings->len)
-    printf ("and %u more (--json prints all)\n", findings->len - shown);
-  /* In a log that gets both, what follows on standard error shall follow there, too. */
-  fflush (stdout);
-}
-
-static void
-print_result_json (const Tool *tool, const StoreResult *result)
-{
-  GString *json = json_begin ("result");
-  json_string (json, "command", tool->command);
-  json_uint (json, "mailboxes", result->mailboxes);
-  json_uint (json, "messages", result->messages);
-  json_uint (json, "bytes", result->bytes);
-  json_uint (json, "fixed", result->fixed);
-  json_uint (json, "left", result->left);
-  json_uint (json, "taken", result->taken);
-  json_uint (json, "taken_bytes", result->taken_bytes);
-  json_print (json);
-}
-
-/* "check: 2 mailboxes, 10 messages, 1.0 MB in 0.1 s; 1 left" */
-static void
-print_result (const Tool *tool, const StoreRequest *request, const StoreResult *result,
-              double seconds)
-{
-  if (tool->json) {
-    print_result_json (tool, result);
-    return;
-  }
-  g_autofree char *mailboxes = text_count (result->mailboxes, "mailbox", "mailboxes");
-  g_autofree char *messages = text_count (result->messages, "message", "messages");
-  g_autofree char *size = text_size (result->bytes);
-  g_autofree char *time = text_seconds (seconds);
-  g_autofree char *taken_size = text_size (result->taken_bytes);
-  bool dry_run = is_given (STORE_WORD_DRY_RUN);
-  g_autofree char *taken = result->taken == 0
-                               ? g_strdup ("")
-                               : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken,
-                                                  dry_run ? "to take" : "taken", taken_size);
-  /* Who only looks fixes nothing. */
-  bool looks = (request->command->traits & STORE_COMMAND_READS) != 0;
-  g_autofree char *fixed =
-      looks ? g_strdup ("") : g_strdup_printf ("%" PRIu64 " fixed, ", result->fixed);
-  tool_say (tool, "%s%s: %s, %s, %s in %s; %s%s%" PRIu64 " left", tool->command,
-            dry_run ? " (dry run)" : "", mailboxes, messages, size, time, taken, fixed,
-            result->left);
-}
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* Who only looks changes nothing, not even what opening for writing would put right. */
 static StoreOpenFlags
@@ -354,17 +222,13 @@ command_run (Tool *tool, int argc, char **argv, GError **error)
   g_autoptr (StoreJob) job = make_job (tool, store, names, error);
   if (job == NULL)
     return false;
-  g_autoptr (Progress) progress = progress_new (tool);
-  bool ok = run_job (job, progress, error);
-  double seconds = progress_seconds (progress);
-  g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
-
-  print_findings (tool, store_job_findings (job));
-  if (!ok)
+  /* Who only looks leaves no trace. One that cannot be registered runs all the same. */
+  g_autoptr (GError) unregistered = NULL;
+  if (!store_request_reads (store_job_request (job)))
+    store_job_register (job, &unregistered);
+  if (!run_job (tool, job, error))
     return false;
-  StoreResult result;
-  store_job_result (job, &result);
-  print_result (tool, store_job_request (job), &result, seconds);
-  tool->exit_code = result.left > 0 ? EXIT_FINDINGS : 0;
+  if (unregistered != NULL)
+    tool_say (tool, "it is not among the jobs: %s", unregistered->message);
   return true;
 }

@@ -18,27 +18,6 @@ const GOptionEntry deliver_options[] = {
     {NULL},
 };
 
-/* "@1700000000", "2024-05-31T17:04:09+02:00", without a zone in local time; or a mere day, which is
- * its midnight in UTC. */
-static bool
-parse_date (const char *text, int64_t *out_s, GError **error)
-{
-  gint64 seconds;
-  if (*text == '@' &&
-      g_ascii_string_to_signed (text + 1, 10, G_MININT64 / 4, G_MAXINT64 / 4, &seconds, NULL)) {
-    *out_s = seconds;
-    return true;
-  }
-  g_autoptr (GTimeZone) zone = g_time_zone_new_local ();
-  g_autofree char *whole =
-      strchr (text, 'T') == NULL ? g_strconcat (text, "T00:00:00Z", NULL) : g_strdup (text);
-  g_autoptr (GDateTime) date = g_date_time_new_from_iso8601 (whole, zone);
-  if (date == NULL)
-    return fail (error, EINVAL, "'%s' is no date; write 2024-05-31T17:04:09Z or @SECONDS", text);
-  *out_s = g_date_time_to_unix (date);
-  return true;
-}
-
 static bool
 read_stdin (StoreDraft *draft, GError **error)
 {
@@ -83,7 +62,7 @@ deliver_run (Tool *tool, int argc, char **argv, GError **error)
     return fail (error, EINVAL, "deliver takes one MAILBOX");
   if (flags_text != NULL && !tool_flags_parse (flags_text, &facts.flags, &keywords, error))
     return false;
-  if (date_text != NULL && !parse_date (date_text, &facts.internal_s, error))
+  if (date_text != NULL && !tool_date_parse (date_text, &facts.internal_s, error))
     return false;
   facts.keywords = keywords;
 

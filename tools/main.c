@@ -26,6 +26,11 @@ static const Command commands[] = {
      .run = cat_run},
     {"flag", "MAILBOX UIDS +FLAG... -FLAG... =FLAG...", "change the flags of messages",
      .strict = true, .run = flag_run},
+    {"queue", "[add VERB [WORD...] [MAILBOX...] | remove RECNO...]",
+     "what waits for the worker; let it do more, or less", .strict = true, .run = queue_run},
+    {"jobs", "[ID | resume ID | cancel ID...]", "what runs and what has ended",
+     .options = jobs_options, .run = jobs_run},
+    {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},
     {NULL},
 };
 
@@ -60,6 +65,7 @@ exit_code (const GError *error)
   case ESTALE: return EX_NOINPUT;
   case EOPNOTSUPP:
   case EPROTONOSUPPORT:
+  case EALREADY:
   case EXDEV: return EX_UNAVAILABLE;
   case EEXIST:
   case ENOTEMPTY:
@@ -71,7 +77,7 @@ exit_code (const GError *error)
   case EAGAIN: return EX_TEMPFAIL;
   case EACCES:
   case EPERM: return EX_NOPERM;
-  case ECANCELED: return 128 + progress_interrupted ();
+  case ECANCELED: return progress_interrupted () != 0 ? 128 + progress_interrupted () : EX_TEMPFAIL;
   default: return EX_OSERR;
   }
 }

@@ -43,13 +43,11 @@ Progress *
 progress_new (const Tool *tool)
 {
   Progress *self = g_new0 (Progress, 1);
-  self->label = tool->command;
   self->visible = !tool->quiet && isatty (STDERR_FILENO);
   const char *no_colour = g_getenv ("NO_COLOR");
   self->colour =
       (no_colour == NULL || *no_colour == '\0') && g_strcmp0 (g_getenv ("TERM"), "dumb") != 0;
-  self->started_us = g_get_monotonic_time ();
-  self->next_us = self->started_us + PATIENCE_US;
+  progress_restart (self, tool->command);
   /* SA_RESETHAND: whoever asks twice is not kept waiting. */
   struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
   sigaction (SIGINT, &action, &self->saved_int);
@@ -137,6 +135,17 @@ progress_show (Progress *self, const StoreProgress *now)
   erase_line (columns);
   fputs (line, stderr);
   fflush (stderr);
+}
+
+void
+progress_restart (Progress *self, const char *label)
+{
+  if (self->drawn)
+    erase_line (text_columns (STDERR_FILENO));
+  self->drawn = false;
+  self->label = label;
+  self->started_us = g_get_monotonic_time ();
+  self->next_us = self->started_us + PATIENCE_US;
 }
 
 double

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define STORE_DEFAULT "/var/lib/mailfs"
 
@@ -63,6 +64,25 @@ tool_uid_parse (const char *text, uint32_t *out_uid, GError **error)
   if (!g_ascii_string_to_unsigned (text, 10, 1, STORE_UID_MAX, &value, NULL))
     return fail (error, EINVAL, "'%s' is no UID (1 to %u)", text, STORE_UID_MAX);
   *out_uid = (uint32_t)value;
+  return true;
+}
+
+bool
+tool_date_parse (const char *text, int64_t *out_s, GError **error)
+{
+  gint64 seconds;
+  if (*text == '@' &&
+      g_ascii_string_to_signed (text + 1, 10, G_MININT64 / 4, G_MAXINT64 / 4, &seconds, NULL)) {
+    *out_s = seconds;
+    return true;
+  }
+  g_autoptr (GTimeZone) zone = g_time_zone_new_local ();
+  g_autofree char *whole =
+      strchr (text, 'T') == NULL ? g_strconcat (text, "T00:00:00Z", NULL) : g_strdup (text);
+  g_autoptr (GDateTime) date = g_date_time_new_from_iso8601 (whole, zone);
+  if (date == NULL)
+    return fail (error, EINVAL, "'%s' is no date; write 2024-05-31T17:04:09Z or @SECONDS", text);
+  *out_s = g_date_time_to_unix (date);
   return true;
 }
 

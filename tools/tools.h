@@ -40,8 +40,12 @@ bool deliver_run (Tool *tool, int argc, char **argv, GError **error);
 bool flag_run (Tool *tool, int argc, char **argv, GError **error);
 bool import_run (Tool *tool, int argc, char **argv, GError **error);
 bool init_run (Tool *tool, int argc, char **argv, GError **error);
+bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
-extern const GOptionEntry cat_options[], deliver_options[], import_options[], list_options[];
+bool queue_run (Tool *tool, int argc, char **argv, GError **error);
+bool work_run (Tool *tool, int argc, char **argv, GError **error);
+extern const GOptionEntry cat_options[], deliver_options[], import_options[], jobs_options[],
+    list_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);
@@ -59,6 +63,10 @@ StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **er
 
 /* One UID in decimal, or EINVAL. */
 bool tool_uid_parse (const char *text, uint32_t *out_uid, GError **error);
+
+/* "@1700000000", "2024-05-31T17:04:09+02:00", without a zone in local time; or a mere day, which is
+ * its midnight in UTC. */
+bool tool_date_parse (const char *text, int64_t *out_s, GError **error);
 
 /* As store_flags_parse(), but system flags may lack their backslash, which shells make awkward; and
  * "Recent", which nobody can set, is refused in either spelling. */
@@ -117,5 +125,27 @@ double progress_seconds (const Progress *self); /* since progress_new() */
 void progress_free (Progress *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Progress, progress_free)
 
+/* Takes the bar away; it begins anew, for something else. */
+void progress_restart (Progress *self, const char *label);
+
 /* The signal that asked to stop, or 0. */
 int progress_interrupted (void);
+
+/* ---- run.c: running a job while people look on --------------------------------------------------
+ */
+
+/* Runs the job with a bar, prints what it found, and sets the exit code. */
+bool run_job (Tool *tool, StoreJob *job, GError **error);
+
+/* A StoreJobFunc for a Progress: draws the bar, and stops at a signal. */
+bool run_go_on (StoreJob *job, void *progress);
+
+void run_print_findings (const Tool *tool, const GPtrArray *findings);
+
+/* ---- jobs.c ------------------------------------------------------------------------------------
+ */
+
+void record_print_json (const StoreRecord *record);
+
+/* The number of a job, in decimal, or EINVAL. */
+bool job_id_parse (const char *text, uint64_t *out_id, GError **error);

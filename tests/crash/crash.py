@@ -301,8 +301,8 @@ class Trial:
         if effect == "kill" or not name:
             return
         if self.operation.is_done(result):
-            # The index may fail, it is only a cache.
-            require("sync" not in name or path == "" or path.startswith("/index"),
+            # The index may fail, it is only a cache; and the queue, which is bookkeeping.
+            require("sync" not in name or path == "" or path.startswith(("/index", "/queue")),
                     "success in spite of a failed sync")
             return
         said = re.sub("Input/output|I/O", "", result.stderr)

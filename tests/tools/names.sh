@@ -29,7 +29,7 @@ done
 expect_equal "$(outside)" "$before" 'something was written outside the store'
 for entry in "$store"/* "$store"/.[!.]*; do
   case ${entry#"$store"/} in
-  changes | index | mail | mailboxes.sqlite3* | mailfs.conf | quarantine | tmp | '.[!.]*') ;;
+  changes | index | jobs.lock | mail | mailboxes.sqlite3* | mailfs.conf | quarantine | queue.sqlite3* | tmp | '.[!.]*') ;;
   *) complain "$entry was written beside mail/" ;;
   esac
 done

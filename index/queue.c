@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue of a store: jobs that wait, run, or have ended. */
+#include "index/internal.h"
+
+struct Queue {
+  Db db;
+};
+
+void
+queue_job_clear (QueueJob *job)
+{
+  g_free (job->action);
+  g_free (job->nodes);
+  g_free (job->unit);
+  g_free (job->error);
+  g_free (job->log);
+  *job = (QueueJob){0};
+}
+
+void
+queue_jobs_clear (QueueJob *jobs, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    queue_job_clear (&jobs[i]);
+}
+
+Queue *
+queue_open (const char *path, IndexOpenFlags flags, GError **error)
+{
+  g_autoptr (Queue) self = g_new0 (Queue, 1);
+  return db_open (&self->db, &queue_schema, path, flags, error) ? g_steal_pointer (&self) : NULL;
+}
+
+void
+queue_close (Queue *self)
+{
+  if (self == NULL)
+    return;
+  db_close (&self->db);
+  g_free (self);
+}
+
+bool
+queue_is_current (const Queue *self)
+{
+  return db_is_current (&self->db);
+}
+
+bool
+queue_verify (Queue *self, GError **error)
+{
+  return db_verify (&self->db, error);
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* All statements that read jobs select these, in the order that step_job() knows. */
+#define JOB_COLUMNS                                                                                \
+  "id, state, queued, deaths, action, nodes, created_s, started_s, ended_s, done, total, unit,"    \
+  " fixed, left, taken, error, log, runner"
+
+/* The next job; `*out_found` is false at the end. */
+static bool
+step_job (Connection *connection, sqlite3_stmt *select, QueueJob *out, bool *out_found,
+          GError **error)
+{
+  bool row;
+  if (!connection_step (connection, select, &row, error))
+    return false;
+  int64_t state = row ? sqlite3_column_int64 (select, 1) : 0;
+  if (row && (state < QUEUE_WAITING || state > QUEUE_INTERRUPTED ||
+              sqlite3_column_text (select, 4) == NULL || sqlite3_column_text (select, 5) == NULL ||
+              sqlite3_column_text (select, 16) == NULL))
+    return fail (error, EUCLEAN, "%s: a job makes no sense", connection->name);
+  if (row)
+    *out = (QueueJob){
+        .id = (uint64_t)sqlite3_column_int64 (select, 0),
+        .state = (QueueState)state,
+        .queued = sqlite3_column_int (select, 2) != 0,
+        .deaths = (uint32_t)sqlite3_column_int64 (select, 3),
+        .action = statement_text (select, 4),
+        .nodes = statement_text (select, 5),
+        .created_s = sqlite3_column_int64 (select, 6),
+        .started_s = sqlite3_column_int64 (select, 7),
+        .ended_s = sqlite3_column_int64 (select, 8),
+        .done = (uint64_t)sqlite3_column_int64 (select, 9),
+        .total = (uint64_t)sqlite3_column_int64 (select, 10),
+        .unit = statement_text (select, 11),
+        .fixed = (uint64_t)sqlite3_column_int64 (select, 12),
+        .left = (uint64_t)sqlite3_column_int64 (select, 13),
+        .taken = (uint64_t)sqlite3_column_int64 (select, 14),
+        .error = statement_text (select, 15),
+        .log = statement_text (select, 16),
+        .runner = (uint64_t)sqlite3_column_int64 (select, 17),
+    };
+  *out_found = row;
+  return true;
+}
+
+bool
+queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select =
+      connection_prepare (reading, "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1", error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, (int64_t)id);
+  return step_job (reading, select, out, out_found, error);
+}
+
+bool
+queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
+            size_t *out_count, GError **error)
+{
+  static const char all_sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1"
+                                " ORDER BY id LIMIT ?2";
+  /* In the words of the index of that name, else SQLite does not use it. */
+  static const char open_sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1"
+                                 "  AND (state < 2 OR state = 5) ORDER BY id LIMIT ?2";
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (reading, open ? open_sql : all_sql, error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, (int64_t)after);
+  sqlite3_bind_int64 (select, 2, (int64_t)capacity);
+  for (size_t count = 0;; count++) {
+    bool found;
+    if (!step_job (reading, select, &out[count], &found, error)) {
+      queue_jobs_clear (out, count);
+      return false;
+    }
+    if (!found) {
+      *out_count = count;
+      return true;
+    }
+  }
+}
+
+bool
+queue_last (Queue *self, const char *action, const char *nodes, QueueJob *out, bool *out_found,
+            GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (
+      reading,
+      "SELECT " JOB_COLUMNS " FROM job WHERE action = ?1 AND nodes = ?2 AND state IN (2, 3)"
+      " ORDER BY id DESC LIMIT 1",
+      error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_text (select, 1, action, -1, SQLITE_STATIC);
+  sqlite3_bind_text (select, 2, nodes, -1, SQLITE_STATIC);
+  return step_job (reading, select, out, out_found, error);
+}
+
+bool
+queue_findings (Queue *self, uint64_t id, QueueFindingFunc each, void *user_data, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select =
+      connection_prepare (reading,
+                          "SELECT problem, outcome, node, uid, size, object, detail FROM finding"
+                          " WHERE job = ?1 ORDER BY number",
+                          error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, (int64_t)id);
+  for (bool row;;) {
+    if (!connection_step (reading, select, &row, error))
+      return false;
+    if (!row)
+      return true;
+    g_autofree char *problem = statement_text (select, 0);
+    g_autofree char *object = statement_text (select, 5);
+    g_autofree char *detail = statement_text (select, 6);
+    if (problem == NULL || object == NULL || detail == NULL)
+      return fail (error, EUCLEAN, "%s: a finding makes no sense", reading->name);
+    QueueFinding finding = {.problem = problem,
+                            .outcome = sqlite3_column_int (select, 1),
+                            .node = (uint32_t)sqlite3_column_int64 (select, 2),
+                            .uid = (uint32_t)sqlite3_column_int64 (select, 3),
+                            .size = (uint64_t)sqlite3_column_int64 (select, 4),
+                            .object = object,
+                            .detail = detail};
+    each (&finding, user_data);
+  }
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+/* A transaction that is rolled back when it leaves scope uncommitted. */
+#define auto_transaction __attribute__ ((cleanup (transaction_clear))) Transaction
+typedef struct {
+  Db *db; /* NULL: there is none, or no longer */
+} Transaction;
+
+static void
+transaction_clear (const Transaction *self)
+{
+  if (self->db != NULL)
+    db_rollback (self->db);
+}
+
+static bool
+transaction_begin (Transaction *self, Db *db, GError **error)
+{
+  if (!db_begin (db, error))
+    return false;
+  self->db = db;
+  return true;
+}
+
+static bool
+transaction_commit (Transaction *self, GError **error)
+{
+  if (!db_commit (self->db, error))
+    return false;
+  self->db = NULL;
+  return true;
+}
+
+/* The columns that queue_change() writes, too, from ?2 on. */
+static void
+bind_job (sqlite3_stmt *statement, const QueueJob *job)
+{
+  sqlite3_bind_int (statement, 2, (int)job->state);
+  sqlite3_bind_int (statement, 3, job->queued);
+  sqlite3_bind_int64 (statement, 4, job->deaths);
+  sqlite3_bind_text (statement, 5, job->action, -1, SQLITE_STATIC);
+  sqlite3_bind_text (statement, 6, job->nodes, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (statement, 7, job->created_s);
+  sqlite3_bind_int64 (statement, 8, job->started_s);
+  sqlite3_bind_int64 (statement, 9, job->ended_s);
+  sqlite3_bind_int64 (statement, 10, (int64_t)job->done);
+  sqlite3_bind_int64 (statement, 11, (int64_t)job->total);
+  sqlite3_bind_text (statement, 12, job->unit, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (statement, 13, (int64_t)job->fixed);
+  sqlite3_bind_int64 (statement, 14, (int64_t)job->left);
+  sqlite3_bind_int64 (statement, 15, (int64_t)job->taken);
+  sqlite3_bind_text (statement, 16, job->error, -1, SQLITE_STATIC);
+  sqlite3_bind_text (statement, 17, job->log, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (statement, 18, (int64_t)job->runner);
+}
+
+/* Adds the job, or finds the one that is the same. */
+static bool
+insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
+{
+  auto_statement insert = connection_prepare (
+      db->writing,
+      "INSERT INTO job (" JOB_COLUMNS ", cancel) VALUES"
+      " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0)"
+      " ON CONFLICT DO NOTHING",
+      error);
+  if (insert == NULL)
+    return false;
+  bind_job (insert, job); /* ?1 stays NULL: the next number */
+  if (!db_write (db, insert, error))
+    return false;
+  *out_added = sqlite3_changes (db->writing->handle) > 0;
+  return true;
+}
+
+static bool
+find_pending (Db *db, const QueueJob *job, uint64_t *out_id, GError **error)
+{
+  auto_statement select = connection_prepare (db->writing,
+                                              "SELECT id FROM job WHERE action = ?1 AND nodes = ?2"
+                                              "  AND (state = 0 OR state = 5 AND queued = 1)",
+                                              error);
+  bool row;
+  if (select == NULL)
+    return false;
+  sqlite3_bind_text (select, 1, job->action, -1, SQLITE_STATIC);
+  sqlite3_bind_text (select, 2, job->nodes, -1, SQLITE_STATIC);
+  if (!connection_step (db->writing, select, &row, error))
+    return false;
+  if (!row)
+    return fail (error, EUCLEAN, "%s: neither room for a job nor the job", db->writing->name);
+  *out_id = (uint64_t)sqlite3_column_int64 (select, 0);
+  return true;
+}
+
+bool
+queue_add (Queue *self, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error)
+{
+  auto_transaction transaction = {NULL};
+  uint64_t id = 0;
+  bool added;
+  if (!transaction_begin (&transaction, &self->db, error) ||
+      !insert_job (&self->db, job, &added, error))
+    return false;
+  if (added)
+    id = (uint64_t)sqlite3_last_insert_rowid (self->db.writing->handle);
+  else if (!find_pending (&self->db, job, &id, error))
+    return false;
+  if (!transaction_commit (&transaction, error))
+    return false;
+  *out_id = id;
+  *out_added = added;
+  return true;
+}
+
+static bool
+update_job (Db *db, const QueueJob *from, const QueueJob *to, bool *out_changed, GError **error)
+{
+  auto_statement update = connection_prepare (
+      db->writing,
+      "UPDATE OR IGNORE job SET state = ?2, queued = ?3, deaths = ?4, action = ?5, nodes = ?6,"
+      "  created_s = ?7, started_s = ?8, ended_s = ?9, done = ?10, total = ?11, unit = ?12,"
+      "  fixed = ?13, left = ?14, taken = ?15, error = ?16, log = ?17, runner = ?18,"
+      "  cancel = 0" /* what was asked of one run is not meant for the next */
+      " WHERE id = ?1 AND state = ?19 AND runner = ?20",
+      error);
+  if (update == NULL)
+    return false;
+  bind_job (update, to);
+  sqlite3_bind_int64 (update, 1, (int64_t)from->id);
+  sqlite3_bind_int (update, 19, (int)from->state);
+  sqlite3_bind_int64 (update, 20, (int64_t)from->runner);
+  if (!db_write (db, update, error))
+    return false;
+  *out_changed = sqlite3_changes (db->writing->handle) > 0;
+  return true;
+}
+
+static bool
+insert_finding (Db *db, uint64_t id, size_t number, const QueueFinding *finding, GError **error)
+{
+  auto_statement insert = connection_prepare (
+      db->writing, "REPLACE INTO finding VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", error);
+  if (insert == NULL)
+    return false;
+  sqlite3_bind_int64 (insert, 1, (int64_t)id);
+  sqlite3_bind_int64 (insert, 2, (int64_t)number);
+  sqlite3_bind_text (insert, 3, finding->problem, -1, SQLITE_STATIC);
+  sqlite3_bind_int (insert, 4, finding->outcome);
+  sqlite3_bind_int64 (insert, 5, finding->node);
+  sqlite3_bind_int64 (insert, 6, finding->uid);
+  sqlite3_bind_int64 (insert, 7, (int64_t)finding->size);
+  sqlite3_bind_text (insert, 8, finding->object, -1, SQLITE_STATIC);
+  sqlite3_bind_text (insert, 9, finding->detail, -1, SQLITE_STATIC);
+  return db_write (db, insert, error);
+}
+
+/* The newest job to go for those that have ended not to be too many; 0: none. */
+static bool
+find_outdated (Db *db, int64_t *out_id, GError **error)
+{
+  auto_statement select =
+      connection_prepare (db->writing,
+                          "SELECT id FROM job WHERE state > 1 AND NOT (state = 5 AND queued = 1)"
+                          "  ORDER BY id DESC LIMIT 1 OFFSET ?1",
+                          error);
+  bool row;
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int (select, 1, QUEUE_ENDED_MAX);
+  if (!connection_step (db->writing, select, &row, error))
+    return false;
+  *out_id = row ? sqlite3_column_int64 (select, 0) : 0;
+  return true;
+}
+
+/* Runs one of the literals that delete old jobs or what belongs to them. */
+static bool
+delete_outdated (Db *db, const char *sql, int64_t newest, GError **error)
+{
+  auto_statement delete = connection_prepare (db->writing, sql, error);
+  if (delete == NULL)
+    return false;
+  sqlite3_bind_int64 (delete, 1, newest);
+  return db_write (db, delete, error);
+}
+
+static bool
+prune (Db *db, GError **error)
+{
+  int64_t newest;
+  if (!find_outdated (db, &newest, error))
+    return false;
+  return newest == 0 || (delete_outdated (db,
+                                          "DELETE FROM job WHERE id <= ?1 AND state > 1"
+                                          "  AND NOT (state = 5 AND queued = 1)",
+                                          newest, error) &&
+                         delete_outdated (db,
+                                          "DELETE FROM finding WHERE job <= ?1"
+                                          "  AND job NOT IN (SELECT id FROM job)",
+                                          newest, error));
+}
+
+bool
+queue_change (Queue *self, const QueueJob *from, const QueueJob *to, const QueueFinding *findings,
+              size_t count, bool *out_changed, GError **error)
+{
+  auto_transaction transaction = {NULL};
+  bool changed;
+  if (!transaction_begin (&transaction, &self->db, error) ||
+      !update_job (&self->db, from, to, &changed, error))
+    return false;
+  for (size_t i = 0; changed && i < count; i++) {
+    if (!insert_finding (&self->db, from->id, i, &findings[i], error))
+      return false;
+  }
+  if (changed && to->state > QUEUE_RUNNING && !prune (&self->db, error))
+    return false;
+  if (!transaction_commit (&transaction, error))
+    return false;
+  *out_changed = changed;
+  return true;
+}
+
+static bool
+update_progress (Db *db, const QueueJob *job, GError **error)
+{
+  auto_statement update = connection_prepare (db->writing,
+                                              "UPDATE job SET done = ?2, total = ?3, unit = ?4"
+                                              "  WHERE id = ?1 AND state = 1 AND runner = ?5",
+                                              error);
+  if (update == NULL)
+    return false;
+  sqlite3_bind_int64 (update, 1, (int64_t)job->id);
+  sqlite3_bind_int64 (update, 2, (int64_t)job->done);
+  sqlite3_bind_int64 (update, 3, (int64_t)job->total);
+  sqlite3_bind_text (update, 4, job->unit, -1, SQLITE_STATIC);
+  sqlite3_bind_int64 (update, 5, (int64_t)job->runner);
+  return db_write (db, update, error);
+}
+
+static bool
+read_cancel (Db *db, uint64_t id, bool *out_cancel, GError **error)
+{
+  auto_statement select =
+      connection_prepare (db->writing, "SELECT cancel FROM job WHERE id = ?1", error);
+  bool row;
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, (int64_t)id);
+  if (!connection_step (db->writing, select, &row, error))
+    return false;
+  *out_cancel = row && sqlite3_column_int (select, 0) != 0;
+  return true;
+}
+
+bool
+queue_progress (Queue *self, const QueueJob *job, bool *out_cancel, GError **error)
+{
+  auto_transaction transaction = {NULL};
+  bool cancel;
+  if (!transaction_begin (&transaction, &self->db, error) ||
+      !update_progress (&self->db, job, error) ||
+      !read_cancel (&self->db, job->id, &cancel, error) ||
+      !transaction_commit (&transaction, error))
+    return false;
+  *out_cancel = cancel;
+  return true;
+}
+
+static bool
+ask_cancel (Db *db, uint64_t id, bool *out_running, GError **error)
+{
+  auto_statement update = connection_prepare (
+      db->writing, "UPDATE job SET cancel = 1 WHERE id = ?1 AND state = 1", error);
+  if (update == NULL)
+    return false;
+  sqlite3_bind_int64 (update, 1, (int64_t)id);
+  if (!db_write (db, update, error))
+    return false;
+  *out_running = sqlite3_changes (db->writing->handle) > 0;
+  return true;
+}
+
+bool
+queue_cancel (Queue *self, uint64_t id, bool *out_running, GError **error)
+{
+  auto_transaction transaction = {NULL};
+  bool running;
+  if (!transaction_begin (&transaction, &self->db, error) ||
+      !ask_cancel (&self->db, id, &running, error) || !transaction_commit (&transaction, error))
+    return false;
+  *out_running = running;
+  return true;
+}

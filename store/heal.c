@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Damage that readers met. Reading itself never starts anything: a reader gets the right answer or
+ * an error, leaves a note in memory, and goes on. The worker makes jobs of the notes, and so does a
+ * process that closes the store.
+ *
+ * Not every note becomes one. A writer leaves a mailbox behind for some milliseconds, so it is
+ * looked at once more. And what a repair could not mend, because the bytes are gone, is not tried
+ * again for each reader that comes along: see is_futile().
+ */
+#include "store/internal.h"
+
+/* How long a mailbox is left alone that a repair did not help. */
+#define REST_S 3600
+
+/* More notes than that are not kept; whoever reads those mailboxes next leaves them again. */
+#define NOTES_MAX 65536u
+
+void
+heal_init (Store *store)
+{
+  g_mutex_init (&store->heal_mutex);
+  store->heal = g_hash_table_new (NULL, NULL);
+}
+
+void
+heal_clear (Store *store)
+{
+  if (!store_is_read_only (store))
+    heal_flush (store, NULL, NULL);
+  g_hash_table_unref (store->heal);
+  g_mutex_clear (&store->heal_mutex);
+}
+
+void
+heal_note (Store *store, uint32_t number, HealReasons reasons)
+{
+  gpointer key = GUINT_TO_POINTER (number);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->heal_mutex);
+  guint known = GPOINTER_TO_UINT (g_hash_table_lookup (store->heal, key));
+  if (known != 0 || g_hash_table_size (store->heal) < NOTES_MAX)
+    g_hash_table_insert (store->heal, key, GUINT_TO_POINTER (known | reasons));
+}
+
+/* All notes; from now on new ones are made. */
+static GHashTable *
+take_notes (Store *store)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->heal_mutex);
+  if (g_hash_table_size (store->heal) == 0)
+    return NULL;
+  GHashTable *notes = store->heal;
+  store->heal = g_hash_table_new (NULL, NULL);
+  return notes;
+}
+
+bool
+heal_is_behind (Store *store, uint32_t number)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, NULL);
+  g_auto (StoreNode) owner = {0};
+  if (mailbox == NULL || !store_node_get (store, mailbox->owner, &owner, NULL) || owner.no_index)
+    return false;
+  auto_fd lock = lock_user_try_look (store, mailbox->owner, NULL);
+  return lock >= 0 && mailbox_is_behind (mailbox);
+}
+
+typedef struct {
+  const char *action, *nodes;
+  QueueJob job;
+  bool found;
+} Last;
+
+static bool
+read_last (Queue *queue, void *data, GError **error)
+{
+  Last *last = data;
+  return queue_last (queue, last->action, last->nodes, &last->job, &last->found, error);
+}
+
+/* Whether a repair was lately tried in vain for these reasons: rows that it did not mend make it
+ * fail, bytes that are gone are what it leaves. */
+static bool
+is_futile (Store *store, const char *action, const char *nodes, HealReasons reasons)
+{
+  Last last = {.action = action, .nodes = nodes};
+  if (!queue_use (store, false, read_last, &last, NULL) || !last.found)
+    return false;
+  g_auto (QueueJob) job = last.job;
+  return job.ended_s > record_now () - REST_S &&
+         (job.state == QUEUE_FAILED || ((reasons & HEAL_ROWS) == 0 && job.left > 0));
+}
+
+static const char *
+describe (HealReasons reasons)
+{
+  return (reasons & HEAL_ROWS) != 0 ? "a reader was served from the files"
+                                    : "a reader met a message that is not what was delivered";
+}
+
+static void
+queue_repair (Store *store, uint32_t number, HealReasons reasons, HealFunc say, void *user_data)
+{
+  const char *action = store_command_find ("repair") != NULL ? "repair" : "reconstruct";
+  g_autofree char *nodes = g_strdup_printf ("%u", number);
+  uint64_t id;
+  bool added = false;
+  if (is_futile (store, action, nodes, reasons) ||
+      !queue_add_waiting (store, action, nodes, describe (reasons), &id, &added, NULL) || !added ||
+      say == NULL)
+    return;
+  g_autofree char *title = store_node_title (store, number, NULL);
+  g_autofree char *text =
+      g_strdup_printf ("job %" G_GUINT64_FORMAT ": %s %s queued: %s", id, action,
+                       title != NULL ? title : nodes, describe (reasons));
+  g_autofree char *printable = store_text_printable (text);
+  say (printable, user_data);
+}
+
+void
+heal_flush (Store *store, HealFunc say, void *user_data)
+{
+  g_autoptr (GHashTable) notes = take_notes (store);
+  GHashTableIter iter;
+  gpointer key, value;
+  if (notes == NULL)
+    return;
+  g_hash_table_iter_init (&iter, notes);
+  while (g_hash_table_iter_next (&iter, &key, &value)) {
+    uint32_t number = GPOINTER_TO_UINT (key);
+    guint reasons = GPOINTER_TO_UINT (value);
+    if ((reasons & HEAL_ROWS) != 0 && !heal_is_behind (store, number))
+      reasons &= ~(guint)HEAL_ROWS;
+    if (reasons != 0)
+      queue_repair (store, number, reasons, say, user_data);
+  }
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue as others see it: what waits, runs and has ended, and adding to it. */
+#include "store/internal.h"
+
+#include <string.h>
+
+/* ---- using it ------------------------------------------------------------------------------ */
+
+/* Keeps a damaged queue under another name. With the store lock held it looks again: another
+ * process may have been faster. */
+static bool
+set_aside (Store *store, GError **error)
+{
+  auto_fd lock = lock_store (store, error);
+  if (lock < 0)
+    return false;
+  cache_drop_queue (store);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_queue (store, false, &failure);
+  if (handle != NULL && queue_verify (handle->queue, &failure))
+    return true;
+  if (error_code (failure) == ENOENT)
+    return true;
+  if (error_code (failure) != EUCLEAN) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  cache_drop_queue (store);
+  g_autofree char *path = g_build_filename (store->path, "queue.sqlite3", NULL);
+  return layout_keep_damaged (path, error);
+}
+
+bool
+queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error)
+{
+  for (int attempt = 0;; attempt++) {
+    g_autoptr (GError) failure = NULL;
+    g_autoptr (Handle) handle = cache_queue (store, create, &failure);
+    if (handle != NULL && use (handle->queue, data, &failure))
+      return true;
+    bool damaged = error_code (failure) == EUCLEAN && !store_is_read_only (store);
+    if (attempt > 0 || (!damaged && error_code (failure) != ESTALE)) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+    if (damaged && !set_aside (store, error))
+      return false;
+  }
+}
+
+/* As queue_use() for those who only look: no queue is an empty one. */
+static bool
+look (Store *store, QueueFunc use, void *data, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  if (queue_use (store, false, use, data, &failure) || error_code (failure) == ENOENT)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
+/* ---- what people see of a job -------------------------------------------------------------- */
+
+const char *
+store_job_state_name (StoreJobState state)
+{
+  static const char *const names[] = {"waiting", "running",   "done",
+                                      "failed",  "cancelled", "interrupted"};
+  return names[state];
+}
+
+void
+store_record_clear (StoreRecord *record)
+{
+  g_free (record->action);
+  g_free (record->title);
+  g_free (record->error);
+  g_free (record->log);
+  *record = (StoreRecord){0};
+}
+
+void
+store_records_clear (StoreRecord *records, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    store_record_clear (&records[i]);
+}
+
+/* "joe@example.com/INBOX, ann@example.com"; NULL for the whole store. */
+static char *
+make_title (Store *store, const char *nodes)
+{
+  if (*nodes == '\0')
+    return NULL;
+  g_auto (GStrv) numbers = g_strsplit (nodes, " ", -1);
+  for (char **number = numbers; *number != NULL; number++) {
+    guint64 value = g_ascii_strtoull (*number, NULL, 10);
+    char *title = store_node_title (store, (uint32_t)value, NULL);
+    if (title == NULL)
+      title = g_strdup_printf ("(gone: %s)", *number);
+    g_free (*number);
+    *number = title;
+  }
+  return g_strjoinv (", ", numbers);
+}
+
+/* Moves a row into a record. */
+static StoreRecord
+make_record (Store *store, QueueJob *job)
+{
+  StoreJobState state = (StoreJobState)job->state;
+  if (state == STORE_JOB_RUNNING && !run_lock_is_held (store, job->runner))
+    state = STORE_JOB_INTERRUPTED;
+  return (StoreRecord){
+      .id = job->id,
+      .state = state,
+      .queued = job->queued,
+      .action = g_steal_pointer (&job->action),
+      .title = make_title (store, job->nodes),
+      .created_s = job->created_s,
+      .started_s = job->started_s,
+      .ended_s = job->ended_s,
+      .progress = {job->done, job->total, g_intern_string (job->unit)},
+      .fixed = job->fixed,
+      .left = job->left,
+      .taken = job->taken,
+      .error = g_steal_pointer (&job->error),
+      .log = g_steal_pointer (&job->log),
+  };
+}
+
+/* ---- looking ------------------------------------------------------------------------------- */
+
+typedef struct {
+  uint64_t after;
+  bool open;
+  QueueJob *jobs;
+  size_t capacity, count;
+} Page;
+
+static bool
+read_page (Queue *queue, void *data, GError **error)
+{
+  Page *page = data;
+  return queue_page (queue, page->after, page->open, page->jobs, page->capacity, &page->count,
+                     error);
+}
+
+/* One that runs directly and is interrupted is for its administrator. */
+static bool
+is_pending (const StoreRecord *record)
+{
+  return record->state != STORE_JOB_INTERRUPTED || record->queued;
+}
+
+bool
+store_queue_page (Store *self, uint64_t after, bool pending, StoreRecord *out, size_t capacity,
+                  size_t *out_count, GError **error)
+{
+  g_autofree QueueJob *jobs = g_new (QueueJob, capacity);
+  Page page = {after, pending, jobs, capacity, 1};
+  size_t count = 0;
+  /* The rows of a page may all be of those that are left out. */
+  while (count == 0 && page.count > 0) {
+    page.count = 0;
+    if (!look (self, read_page, &page, error))
+      return false;
+    for (size_t i = 0; i < page.count; i++) {
+      page.after = jobs[i].id;
+      out[count] = make_record (self, &jobs[i]);
+      queue_job_clear (&jobs[i]);
+      if (!pending || is_pending (&out[count]))
+        count++;
+      else
+        store_record_clear (&out[count]);
+    }
+  }
+  *out_count = count;
+  return true;
+}
+
+bool
+queue_next (Store *store, uint64_t after, QueueJob *out, bool *out_found, GError **error)
+{
+  Page page = {after, true, out, 1, 0};
+  if (!look (store, read_page, &page, error))
+    return false;
+  *out_found = page.count > 0;
+  return true;
+}
+
+typedef struct {
+  uint64_t id;
+  QueueJob job;
+  bool found;
+} Get;
+
+static bool
+read_job (Queue *queue, void *data, GError **error)
+{
+  Get *get = data;
+  return queue_get (queue, get->id, &get->job, &get->found, error);
+}
+
+bool
+queue_find (Store *store, uint64_t id, QueueJob *out, GError **error)
+{
+  Get get = {.id = id};
+  if (!look (store, read_job, &get, error))
+    return false;
+  if (!get.found)
+    return fail (error, ENOENT, "no job %" G_GUINT64_FORMAT, id);
+  *out = get.job;
+  return true;
+}
+
+bool
+store_queue_get (Store *self, uint64_t id, StoreRecord *out, GError **error)
+{
+  g_auto (QueueJob) job = {0};
+  if (!queue_find (self, id, &job, error))
+    return false;
+  *out = make_record (self, &job);
+  return true;
+}
+
+typedef struct {
+  uint64_t id;
+  GPtrArray *findings;
+} Findings;
+
+static void
+collect_finding (const QueueFinding *row, void *user_data)
+{
+  StoreProblem problem;
+  if (!problem_from_name (row->problem, &problem) || row->outcome < STORE_LEFT ||
+      row->outcome > STORE_TAKEN)
+    return; /* of a later version */
+  StoreFinding finding = {.problem = problem,
+                          .outcome = (StoreOutcome)row->outcome,
+                          .number = row->node,
+                          .uid = row->uid,
+                          .size = row->size,
+                          .object = store_text_printable (row->object),
+                          .detail = store_text_printable (row->detail)};
+  g_ptr_array_add (user_data, g_memdup2 (&finding, sizeof finding));
+}
+
+static bool
+read_findings (Queue *queue, void *data, GError **error)
+{
+  Findings *findings = data;
+  g_ptr_array_set_size (findings->findings, 0);
+  return queue_findings (queue, findings->id, collect_finding, findings->findings, error);
+}
+
+GPtrArray *
+store_queue_findings (Store *self, uint64_t id, GError **error)
+{
+  g_autoptr (GPtrArray) array = g_ptr_array_new_with_free_func (finding_free);
+  Findings findings = {id, array};
+  return look (self, read_findings, &findings, error) ? g_steal_pointer (&array) : NULL;
+}
+
+/* ---- adding -------------------------------------------------------------------------------- */
+
+typedef struct {
+  const QueueJob *job;
+  uint64_t id;
+  bool added;
+} Add;
+
+static bool
+add_job (Queue *queue, void *data, GError **error)
+{
+  Add *add = data;
+  return queue_add (queue, add->job, &add->id, &add->added, error);
+}
+
+bool
+queue_insert (Store *store, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error)
+{
+  if (store_is_read_only (store))
+    return fail (error, EROFS, "the store %s is open read only", store->path);
+  Add add = {.job = job};
+  if (!queue_use (store, true, add_job, &add, error))
+    return false;
+  *out_id = add.id;
+  *out_added = add.added;
+  return true;
+}
+
+bool
+queue_add_waiting (Store *store, const char *action, const char *nodes, const char *why,
+                   uint64_t *out_id, bool *out_added, GError **error)
+{
+  QueueJob job = {.state = QUEUE_WAITING,
+                  .queued = true,
+                  .action = (char *)action,
+                  .nodes = (char *)nodes,
+                  .created_s = record_now ()};
+  g_autofree char *log = record_log ("", "queued%s%s", why != NULL ? ": " : "", why ? why : "");
+  job.log = log;
+  return queue_insert (store, &job, out_id, out_added, error);
+}
+
+bool
+store_queue_add (Store *self, const StoreRequest *request, uint64_t *out_id, bool *out_added,
+                 GError **error)
+{
+  g_autofree char *action = request_action (request);
+  g_autofree char *nodes = request_nodes (request);
+  return queue_add_waiting (self, action, nodes, NULL, out_id, out_added, error);
+}
+
+bool
+queue_add_action (Store *store, uint32_t node, const char *action, GError **error)
+{
+  g_autofree char *nodes = g_strdup_printf ("%u", node);
+  uint64_t id;
+  bool added;
+  return queue_add_waiting (store, action, nodes, NULL, &id, &added, error);
+}
+
+/* ---- changing ------------------------------------------------------------------------------ */
+
+typedef struct {
+  const QueueJob *from, *to;
+  const QueueFinding *findings;
+  size_t count;
+  bool changed;
+} Turn;
+
+static bool
+turn_job (Queue *queue, void *data, GError **error)
+{
+  Turn *turn = data;
+  return queue_change (queue, turn->from, turn->to, turn->findings, turn->count, &turn->changed,
+                       error);
+}
+
+bool
+queue_turn (Store *store, const QueueJob *from, const QueueJob *to, const QueueFinding *findings,
+            size_t count, bool *out_changed, GError **error)
+{
+  Turn turn = {from, to, findings, count, false};
+  if (!queue_use (store, false, turn_job, &turn, error))
+    return false;
+  *out_changed = turn.changed;
+  return true;
+}
+
+bool
+queue_drop (Store *store, const QueueJob *from, const char *why, GError **error)
+{
+  QueueJob to = *from;
+  to.state = QUEUE_CANCELLED;
+  to.ended_s = record_now ();
+  to.error = (char *)why;
+  g_autofree char *log = record_log (from->log, "cancelled: %s", why);
+  to.log = log;
+  bool changed;
+  return queue_turn (store, from, &to, NULL, 0, &changed, error) &&
+         (changed || fail (error, EAGAIN, "job %" G_GUINT64_FORMAT " changed meanwhile", from->id));
+}
+
+typedef struct {
+  uint64_t id;
+  bool running;
+} Cancel;
+
+static bool
+cancel_job (Queue *queue, void *data, GError **error)
+{
+  Cancel *cancel = data;
+  return queue_cancel (queue, cancel->id, &cancel->running, error);
+}
+
+/* Takes the job out of the queue; with `stop` also one that runs. */
+static bool
+take_out (Store *store, uint64_t id, bool stop, GError **error)
+{
+  g_auto (QueueJob) job = {0};
+  if (store_is_read_only (store))
+    return fail (error, EROFS, "the store %s is open read only", store->path);
+  if (!queue_find (store, id, &job, error))
+    return false;
+  Cancel cancel = {.id = id};
+  switch (job.state) {
+  case QUEUE_RUNNING:
+    if (!run_lock_is_held (store, job.runner))
+      break; /* its process died */
+    if (!stop)
+      return fail (error, EBUSY, "job %" G_GUINT64_FORMAT " is running", id);
+    return queue_use (store, false, cancel_job, &cancel, error);
+  case QUEUE_WAITING:
+  case QUEUE_INTERRUPTED: break;
+  case QUEUE_DONE:
+  case QUEUE_FAILED:
+  case QUEUE_CANCELLED: return fail (error, EALREADY, "job %" G_GUINT64_FORMAT " has ended", id);
+  }
+  return queue_drop (store, &job, "taken out of the queue", error);
+}
+
+bool
+store_queue_remove (Store *self, uint64_t id, GError **error)
+{
+  return take_out (self, id, false, error);
+}
+
+bool
+store_queue_cancel (Store *self, uint64_t id, GError **error)
+{
+  return take_out (self, id, true, error);
+}

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue: what is the same job, what becomes of a job, and of the queue when it is damaged. */
+#include "tests/unit/test-store.h"
+
+#include <sys/wait.h>
+
+static uint64_t
+add (Store *store, const char *words, bool *out_added)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (GStrv) list = g_strsplit (words, " ", -1);
+  g_autoptr (StoreRequest) request = store_request_parse (store, (const char *const *)list, &error);
+  g_assert_no_error (error);
+  uint64_t id = 0;
+  assert_ok (store_queue_add (store, request, &id, out_added, &error), error);
+  return id;
+}
+
+static StoreRecord
+get (Store *store, uint64_t id)
+{
+  g_autoptr (GError) error = NULL;
+  StoreRecord record = {0};
+  assert_ok (store_queue_get (store, id, &record, &error), error);
+  return record;
+}
+
+static void
+assert_state (Store *store, uint64_t id, StoreJobState state)
+{
+  g_auto (StoreRecord) record = get (store, id);
+  g_assert_cmpstr (store_job_state_name (record.state), ==, store_job_state_name (state));
+}
+
+static size_t
+count_jobs (Store *store, bool pending)
+{
+  g_autoptr (GError) error = NULL;
+  StoreRecord page[7];
+  size_t all = 0, count = 1;
+  for (uint64_t after = 0; count > 0; all += count) {
+    assert_ok (store_queue_page (store, after, pending, page, G_N_ELEMENTS (page), &count, &error),
+               error);
+    after = count > 0 ? page[count - 1].id : 0;
+    store_records_clear (page, count);
+  }
+  return all;
+}
+
+static bool
+go_on (StoreJob *job, void *data)
+{
+  return true;
+}
+
+static StoreJob *
+make_job (Store *store, const char *words)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (GStrv) list = g_strsplit (words, " ", -1);
+  StoreRequest *request = store_request_parse (store, (const char *const *)list, &error);
+  g_assert_no_error (error);
+  return store_job_new (store, request);
+}
+
+/* ---- adding -------------------------------------------------------------------------------- */
+
+static void
+test_same (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  bool added;
+  g_assert_cmpuint (count_jobs (fixture->store, false), ==, 0);
+  uint64_t first = add (fixture->store, "reconstruct joe@example.com/INBOX", &added);
+  g_assert_true (added);
+  g_assert_cmpuint (add (fixture->store, "reconstruct joe@example.com/INBOX", &added), ==, first);
+  g_assert_false (added);
+  uint64_t forced = add (fixture->store, "reconstruct joe@example.com/INBOX force", &added);
+  g_assert_true (added);
+  g_assert_cmpuint (forced, >, first);
+  uint64_t user = add (fixture->store, "reconstruct joe@example.com", &added);
+  g_assert_true (added);
+  uint64_t whole = add (fixture->store, "reconstruct", &added);
+  g_assert_true (added);
+  g_assert_cmpuint (count_jobs (fixture->store, true), ==, 4);
+
+  g_auto (StoreRecord) record = get (fixture->store, forced);
+  g_assert_cmpstr (record.action, ==, "reconstruct force");
+  g_assert_cmpstr (record.title, ==, "joe@example.com/INBOX");
+  g_assert_true (record.queued);
+  g_auto (StoreRecord) all = get (fixture->store, whole);
+  g_assert_null (all.title);
+
+  /* What was taken out is no longer the same. */
+  assert_ok (store_queue_remove (fixture->store, first, &error), error);
+  assert_state (fixture->store, first, STORE_JOB_CANCELLED);
+  assert_fails (store_queue_remove (fixture->store, first, &error), error, EALREADY);
+  assert_fails (store_queue_remove (fixture->store, 4711, &error), error, ENOENT);
+  g_assert_cmpuint (add (fixture->store, "reconstruct joe@example.com/INBOX", &added), >, user);
+  g_assert_true (added);
+}
+
+/* All words of a command, each with a value that makes sense. */
+static GPtrArray *
+spell_all (const StoreCommand *command)
+{
+  static const struct {
+    const char *name, *value;
+  } values[] = {{"age", "7d"}, {"uid", "1:5,7,9:*"}};
+  GPtrArray *words = g_ptr_array_new_with_free_func (g_free);
+  g_ptr_array_add (words, g_strdup (command->name));
+  for (const StoreWord *word = store_words; word->name != NULL; word++) {
+    if ((command->words & word->bit) == 0)
+      continue;
+    const char *value = "1";
+    for (size_t i = 0; i < G_N_ELEMENTS (values); i++)
+      value = strcmp (values[i].name, word->name) == 0 ? values[i].value : value;
+    /* In another order than the table's. */
+    g_ptr_array_insert (words, 1,
+                        word->value != NULL ? g_strdup_printf ("%s=%s", word->name, value)
+                                            : g_strdup (word->name));
+  }
+  g_ptr_array_add (words, g_strdup ("joe@example.com/INBOX"));
+  g_ptr_array_add (words, g_strdup ("ann@example.com/INBOX"));
+  g_ptr_array_add (words, NULL);
+  return words;
+}
+
+/* A request comes back from the queue as it went in. */
+static void
+test_words (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "ann@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  g_autofree char *expected = g_strdup_printf ("%u %u", inbox->number, other->number);
+  for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
+    g_autoptr (GPtrArray) words = spell_all (command);
+    g_autoptr (StoreRequest) request =
+        store_request_parse (fixture->store, (const char *const *)words->pdata, &error);
+    g_assert_no_error (error);
+    g_autofree char *action = request_action (request);
+    g_autofree char *nodes = request_nodes (request);
+    g_assert_cmpstr (nodes, ==, expected);
+    g_autoptr (StoreRequest) back = request_from_action (fixture->store, action, nodes, &error);
+    g_assert_no_error (error);
+    g_assert_true (back->command == command);
+    g_assert_cmpuint (back->words, ==, command->words);
+    g_assert_cmpint (back->age_s, ==, request->age_s);
+    g_autofree char *again = request_action (back);
+    g_autofree char *again_nodes = request_nodes (back);
+    g_assert_cmpstr (again, ==, action);
+    g_assert_cmpstr (again_nodes, ==, nodes);
+  }
+  assert_fails (request_from_action (fixture->store, "explode", "", &error), error, EINVAL);
+  assert_fails (request_from_action (fixture->store, "expunge", "", &error), error, EINVAL);
+  assert_fails (request_from_action (fixture->store, "reset", "4 x", &error), error, EINVAL);
+  assert_fails (request_from_action (fixture->store, "reset", "4711", &error), error, ENOENT);
+}
+
+static void
+test_read_only (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *path = g_build_filename (fixture->path, "queue.sqlite3", NULL);
+  reopen (fixture, STORE_READ_ONLY);
+  g_assert_cmpuint (count_jobs (fixture->store, false), ==, 0);
+  g_autoptr (StoreJob) job = make_job (fixture->store, "reconstruct");
+  assert_fails (store_queue_add (fixture->store, store_job_request (job), NULL, NULL, &error),
+                error, EROFS);
+  assert_fails (store_job_register (job, &error), error, EROFS);
+  g_assert_false (g_file_test (path, G_FILE_TEST_EXISTS));
+}
+
+/* ---- a job's life -------------------------------------------------------------------------- */
+
+static void
+test_registered (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  deliver (inbox, "one", 0, NULL);
+  deliver (inbox, "two", 0, NULL);
+  run_in (fixture, "rm mail/example.com/user/joe/INBOX/0000000001.eml", "");
+  g_autoptr (StoreJob) job = make_job (fixture->store, "reconstruct joe@example.com");
+  assert_ok (store_job_register (job, &error), error);
+  uint64_t id = store_job_id (job);
+  g_assert_cmpuint (id, >, 0);
+  assert_state (fixture->store, id, STORE_JOB_RUNNING);
+  g_assert_cmpuint (count_jobs (fixture->store, true), ==, 1);
+  assert_fails (store_queue_remove (fixture->store, id, &error), error, EBUSY);
+  assert_fails (store_job_resume (fixture->store, id, &error), error, EBUSY);
+
+  assert_ok (store_job_watch (job, go_on, NULL, &error), error);
+  g_auto (StoreRecord) record = get (fixture->store, id);
+  g_assert_cmpint (record.state, ==, STORE_JOB_DONE);
+  g_assert_false (record.queued);
+  g_assert_cmpuint (record.fixed + record.left, >=, 1);
+  g_assert_cmpint (record.ended_s, >=, record.started_s);
+  g_assert_nonnull (strstr (record.log, "done"));
+  g_autoptr (GPtrArray) kept = store_queue_findings (fixture->store, id, &error);
+  g_assert_no_error (error);
+  const GPtrArray *found = store_job_findings (job);
+  g_assert_cmpuint (kept->len, ==, found->len);
+  for (guint i = 0; i < kept->len; i++) {
+    const StoreFinding *a = kept->pdata[i], *b = found->pdata[i];
+    g_assert_cmpint (a->problem, ==, b->problem);
+    g_assert_cmpint (a->outcome, ==, b->outcome);
+    g_assert_cmpuint (a->uid, ==, b->uid);
+    g_assert_cmpstr (a->object, ==, b->object);
+    g_assert_cmpstr (a->detail, ==, b->detail);
+  }
+  assert_fails (store_job_resume (fixture->store, id, &error), error, EALREADY);
+}
+
+static bool
+stop_at_once (StoreJob *job, void *data)
+{
+  return false;
+}
+
+/* Nothing that the job waits for comes to pass while somebody holds the user's lock. */
+static int
+hold_lock (Fixture *fixture, const StoreMailbox *mailbox)
+{
+  g_autoptr (GError) error = NULL;
+  int lock = lock_user (fixture->store, mailbox->owner, &error);
+  g_assert_no_error (error);
+  return lock;
+}
+
+static void
+test_interrupted (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  deliver (inbox, "one", 0, NULL);
+  g_autoptr (StoreJob) job = make_job (fixture->store, "reconstruct joe@example.com force");
+  assert_ok (store_job_register (job, &error), error);
+  store_job_cancel (job);
+  job->interrupted = true;
+  assert_fails (store_job_watch (job, stop_at_once, NULL, &error), error, ECANCELED);
+  uint64_t id = store_job_id (job);
+  assert_state (fixture->store, id, STORE_JOB_INTERRUPTED);
+  g_assert_cmpuint (count_jobs (fixture->store, true), ==, 0); /* it was not a worker's */
+
+  g_autoptr (StoreJob) again = store_job_resume (fixture->store, id, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (store_job_id (again), ==, id);
+  g_assert_true (job_has (again, STORE_WORD_FORCE));
+  assert_state (fixture->store, id, STORE_JOB_RUNNING);
+  assert_ok (store_job_watch (again, go_on, NULL, &error), error);
+  assert_state (fixture->store, id, STORE_JOB_DONE);
+}
+
+/* Asks for the end of the job once it runs, as another process would. */
+static bool
+cancel_it (StoreJob *job, void *data)
+{
+  g_autoptr (GError) error = NULL;
+  Fixture *fixture = data;
+  g_autoptr (Store) other = store_open (fixture->path, 0, &error);
+  g_assert_no_error (error);
+  assert_ok (store_queue_cancel (other, store_job_id (job), &error), error);
+  return true;
+}
+
+typedef struct {
+  Fixture *fixture;
+  int *lock;
+  bool asked;
+} Cancelling;
+
+static bool
+cancel_then_let_go (StoreJob *job, void *data)
+{
+  Cancelling *cancelling = data;
+  if (!cancelling->asked)
+    cancelling->asked = cancel_it (job, cancelling->fixture);
+  /* The flag has been seen; now the job may come to where it looks. */
+  if (g_atomic_int_get (&job->cancelled) != 0 && *cancelling->lock >= 0) {
+    store_close_fd (cancelling->lock);
+    *cancelling->lock = -1;
+  }
+  return true;
+}
+
+static void
+test_cancelled (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "zoe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  deliver (inbox, "one", 0, NULL);
+  g_autoptr (StoreJob) job = make_job (fixture->store, "reset");
+  assert_ok (store_job_register (job, &error), error);
+  auto_fd lock = hold_lock (fixture, inbox);
+  Cancelling cancelling = {fixture, &lock, false};
+  assert_fails (store_job_watch (job, cancel_then_let_go, &cancelling, &error), error, ECANCELED);
+  assert_state (fixture->store, store_job_id (job), STORE_JOB_CANCELLED);
+}
+
+static void
+test_failed (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  deliver (inbox, "one", 0, NULL);
+  run_in (fixture, "rm -r index/example.com && touch index/example.com", "");
+  g_autoptr (StoreJob) job = make_job (fixture->store, "reconstruct");
+  assert_ok (store_job_register (job, &error), error);
+  g_assert_false (store_job_watch (job, go_on, NULL, &error));
+  g_auto (StoreRecord) record = get (fixture->store, store_job_id (job));
+  g_assert_cmpint (record.state, ==, STORE_JOB_FAILED);
+  g_assert_cmpstr (record.error, ==, error->message);
+}
+
+/* ---- jobs that nobody needs any more ------------------------------------------------------- */
+
+static StoreJob *
+take (Store *store, uint64_t id)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (QueueJob) row = {0};
+  StoreJob *job = NULL;
+  assert_ok (queue_find (store, id, &row, &error), error);
+  assert_ok (record_take (store, &row, &job, &error), error);
+  return job;
+}
+
+/* Makes the entry look older than it is. */
+static void
+age (Fixture *fixture, uint64_t id)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (QueueJob) row = {0};
+  bool changed;
+  assert_ok (queue_find (fixture->store, id, &row, &error), error);
+  QueueJob to = row;
+  to.created_s -= 10;
+  assert_ok (queue_turn (fixture->store, &row, &to, NULL, 0, &changed, &error), error);
+  g_assert_true (changed);
+}
+
+static void
+test_repaired_since (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  bool added;
+  deliver (inbox, "one", 0, NULL);
+  uint64_t plain = add (fixture->store, "reconstruct joe@example.com/INBOX", &added);
+  uint64_t forced = add (fixture->store, "reconstruct force joe@example.com/INBOX", &added);
+  age (fixture, plain);
+  age (fixture, forced);
+  g_autoptr (StoreJob) other = run_job (fixture->store, "reconstruct joe@example.com force");
+  uint64_t newer = add (fixture->store, "reconstruct recursive joe@example.com/INBOX", &added);
+
+  g_assert_null (take (fixture->store, plain));
+  assert_state (fixture->store, plain, STORE_JOB_CANCELLED);
+  g_autoptr (StoreJob) force = take (fixture->store, forced);
+  g_assert_nonnull (force);
+  g_autoptr (StoreJob) late = take (fixture->store, newer);
+  g_assert_nonnull (late);
+}
+
+static void
+test_gone (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/Old");
+  bool added;
+  uint64_t id = add (fixture->store, "reset joe@example.com/Old", &added);
+  run_in (fixture, "rm -r mail/example.com/user/joe/Old", "");
+  g_autoptr (StoreJob) list = run_job (fixture->store, "reconstruct mailbox-list");
+  g_assert_null (take (fixture->store, id));
+  g_auto (StoreRecord) record = get (fixture->store, id);
+  g_assert_cmpint (record.state, ==, STORE_JOB_CANCELLED);
+  g_assert_nonnull (strstr (record.title, "gone"));
+}
+
+/* A process that takes the job up and dies. */
+static void
+die_of (Fixture *fixture, uint64_t id)
+{
+  pid_t child = fork ();
+  if (child == 0) {
+    g_autoptr (GError) error = NULL;
+    Store *store = store_open (fixture->path, 0, &error);
+    g_auto (QueueJob) row = {0};
+    StoreJob *job = NULL;
+    bool taken = store != NULL && queue_find (store, id, &row, &error) &&
+                 record_take (store, &row, &job, &error) && job != NULL;
+    _exit (taken ? 7 : 0);
+  }
+  int status;
+  g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+  g_assert_cmpint (WEXITSTATUS (status), ==, 7);
+}
+
+static void
+test_deaths (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  bool added;
+  uint64_t id = add (fixture->store, "reset joe@example.com", &added);
+  reopen (fixture, 0); /* no database is open over a fork */
+  g_clear_pointer (&fixture->store, store_close);
+  for (int death = 0; death < 3; death++)
+    die_of (fixture, id);
+  reopen (fixture, 0);
+  assert_state (fixture->store, id, STORE_JOB_INTERRUPTED);
+  g_assert_cmpuint (count_jobs (fixture->store, true), ==, 1);
+  g_assert_null (take (fixture->store, id));
+  g_auto (StoreRecord) record = get (fixture->store, id);
+  g_assert_cmpint (record.state, ==, STORE_JOB_CANCELLED);
+  g_assert_nonnull (strstr (record.error, "3 processes died"));
+}
+
+/* ---- the queue as a whole ------------------------------------------------------------------ */
+
+static void
+test_bounded (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  bool added;
+  uint64_t waits = add (fixture->store, "reconstruct", &added), last = 0;
+  for (int i = 0; i < QUEUE_ENDED_MAX + 5; i++) {
+    last = add (fixture->store, "reset", &added);
+    g_assert_true (added);
+    assert_ok (store_queue_remove (fixture->store, last, &error), error);
+  }
+  g_assert_cmpuint (count_jobs (fixture->store, false), ==, QUEUE_ENDED_MAX + 1);
+  assert_state (fixture->store, waits, STORE_JOB_WAITING);
+  assert_state (fixture->store, last, STORE_JOB_CANCELLED);
+  g_assert_cmpuint (add (fixture->store, "reset", &added), ==, last + 1);
+}
+
+static void
+test_log (void)
+{
+  g_autofree char *log = g_strdup ("");
+  for (int i = 0; i < 1000; i++) {
+    g_autofree char *longer = record_log (log, "line %d\nof a log", i);
+    g_free (log);
+    log = g_steal_pointer (&longer);
+  }
+  g_assert_cmpuint (strlen (log), <, 9000);
+  g_assert_true (g_str_has_suffix (log, "line 999\\x0aof a log\n"));
+  g_assert_true (log[4] == '-'); /* begins with a whole line */
+}
+
+static void
+assert_usable (Fixture *fixture, const char *kept)
+{
+  bool added;
+  uint64_t id = add (fixture->store, "reset", &added);
+  g_assert_true (added);
+  assert_state (fixture->store, id, STORE_JOB_WAITING);
+  run_in (fixture, "test $(ls queue.sqlite3.damaged-* 2>/dev/null | wc -l) = ", kept);
+}
+
+static void
+test_damaged (Fixture *fixture, gconstpointer data)
+{
+  bool added;
+  run_in (fixture, "head -c 20000 /dev/urandom >queue.sqlite3", "");
+  assert_usable (fixture, "1");
+  /* In the middle: opening it goes well. */
+  for (int i = 0; i < 300; i++) {
+    g_autofree char *action = g_strdup_printf ("padding %d", i);
+    uint64_t id;
+    assert_ok (
+        queue_add_waiting (fixture->store, action, "", "to fill some pages", &id, &added, NULL),
+        (GError *)NULL);
+  }
+  run_in (fixture,
+          "dd if=/dev/urandom of=queue.sqlite3 bs=8192 seek=1 conv=notrunc status=none"
+          " count=$(($(stat -c %s queue.sqlite3) / 8192 - 1))",
+          "");
+  reopen (fixture, 0); /* what SQLite had read, it still has */
+  assert_usable (fixture, "2");
+  run_in (fixture, "rm queue.sqlite3*", "");
+  assert_usable (fixture, "0");
+  run_in (fixture, ": >queue.sqlite3", "");
+  assert_usable (fixture, "0");
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  add_test ("/queue/same", test_same);
+  add_test ("/queue/words", test_words);
+  add_test ("/queue/read-only", test_read_only);
+  add_test ("/queue/registered", test_registered);
+  add_test ("/queue/interrupted", test_interrupted);
+  add_test ("/queue/cancelled", test_cancelled);
+  add_test ("/queue/failed", test_failed);
+  add_test ("/queue/repaired-since", test_repaired_since);
+  add_test ("/queue/gone", test_gone);
+  add_test ("/queue/deaths", test_deaths);
+  add_test ("/queue/bounded", test_bounded);
+  g_test_add_func ("/queue/log", test_log);
+  add_test ("/queue/damaged", test_damaged);
+  return g_test_run ();
+}

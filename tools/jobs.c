@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * jobs.c - mailstore jobs: what runs, what has ended and how.
+ *
+ *   mailstore jobs
+ *   mailstore jobs 12
+ *   mailstore jobs resume 12
+ *   mailstore jobs cancel 12
+ */
+#include "tools/tools.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_US 200000 /* how often --follow looks */
+
+static gboolean follow;
+
+const GOptionEntry jobs_options[] = {
+    {"follow", 'F', 0, G_OPTION_ARG_NONE, &follow,
+     "go on until the job, or all of them, have ended", NULL},
+    {NULL},
+};
+
+bool
+job_id_parse (const char *text, uint64_t *out_id, GError **error)
+{
+  guint64 id;
+  if (!g_ascii_string_to_unsigned (text, 10, 1, INT64_MAX, &id, NULL))
+    return fail (error, EINVAL, "'%s' is no number of a job", text);
+  *out_id = id;
+  return true;
+}
+
+/* ---- one line each ------------------------------------------------------------------------- */
+
+static void
+print_time_json (GString *json, const char *key, int64_t time_s)
+{
+  g_autofree char *time = text_rfc3339 (time_s > 0 ? time_s : INT64_MIN);
+  json_string (json, key, time);
+}
+
+void
+record_print_json (const StoreRecord *record)
+{
+  GString *json = json_begin ("job");
+  json_uint (json, "id", record->id);
+  json_string (json, "state", store_job_state_name (record->state));
+  json_bool (json, "queued", record->queued);
+  json_string (json, "action", record->action);
+  json_string (json, "mailbox", record->title);
+  print_time_json (json, "created", record->created_s);
+  print_time_json (json, "started", record->started_s);
+  print_time_json (json, "ended", record->ended_s);
+  json_uint (json, "done", record->progress.done);
+  json_uint (json, "total", record->progress.total);
+  json_string (json, "unit", record->progress.unit);
+  json_uint (json, "fixed", record->fixed);
+  json_uint (json, "left", record->left);
+  json_uint (json, "taken", record->taken);
+  json_string (json, "error", record->error);
+  json_string (json, "log", record->log);
+  json_print (json);
+}
+
+static char *
+describe_progress (const StoreProgress *progress)
+{
+  if (progress->total > 0)
+    return g_strdup_printf ("%" PRIu64 "/%" PRIu64, progress->done, progress->total);
+  return progress->done > 0 ? g_strdup_printf ("%" PRIu64, progress->done) : g_strdup ("-");
+}
+
+static char *
+describe_target (const StoreRecord *record)
+{
+  return store_text_printable (record->title != NULL ? record->title : "(the whole store)");
+}
+
+static void
+print_line (const Tool *tool, const StoreRecord *record)
+{
+  if (tool->json) {
+    record_print_json (record);
+    return;
+  }
+  g_autofree char *created = text_local_time (record->created_s);
+  g_autofree char *progress = describe_progress (&record->progress);
+  g_autofree char *target = describe_target (record);
+  printf ("%7" PRIu64 "  %-11s  %-19s  %13s  %6" PRIu64 " %6" PRIu64 " %6" PRIu64 "  %s  %s\n",
+          record->id, store_job_state_name (record->state), created, progress, record->fixed,
+          record->left, record->taken, record->action, target);
+}
+
+static void
+print_heading (const Tool *tool)
+{
+  if (!tool->json)
+    printf ("%7s  %-11s  %-19s  %13s  %6s %6s %6s  %s\n", "JOB", "STATE", "CREATED", "PROGRESS",
+            "FIXED", "LEFT", "TAKEN", "ACTION");
+}
+
+/* Calls `each` for every job. */
+typedef void (*RecordFunc) (const Tool *tool, const StoreRecord *record, void *data);
+
+static bool
+each_record (const Tool *tool, Store *store, bool pending, RecordFunc each, void *data,
+             GError **error)
+{
+  StoreRecord page[64];
+  size_t count = 1;
+  for (uint64_t after = 0; count > 0;) {
+    if (!store_queue_page (store, after, pending, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    for (size_t i = 0; i < count; i++)
+      each (tool, &page[i], data);
+    after = count > 0 ? page[count - 1].id : 0;
+    store_records_clear (page, count);
+  }
+  return true;
+}
+
+static void
+print_each (const Tool *tool, const StoreRecord *record, void *data)
+{
+  print_line (tool, record);
+}
+
+static void
+count_each (const Tool *tool, const StoreRecord *record, void *data)
+{
+  ++*(uint64_t *)data;
+}
+
+/* Prints what is new about a job. `data` holds the states that were printed, by number. */
+static void
+print_change (const Tool *tool, const StoreRecord *record, void *data)
+{
+  GHashTable *states = data;
+  gpointer key = GSIZE_TO_POINTER (record->id), state = GUINT_TO_POINTER (record->state + 1);
+  if (g_hash_table_lookup (states, key) == state)
+    return;
+  g_hash_table_insert (states, key, state);
+  print_line (tool, record);
+}
+
+/* Until nothing waits or runs any more. */
+static bool
+follow_all (const Tool *tool, Store *store, GError **error)
+{
+  g_autoptr (GHashTable) states = g_hash_table_new (NULL, NULL);
+  g_autoptr (Progress) progress = progress_new (tool);
+  for (;;) {
+    uint64_t pending = 0;
+    if (!each_record (tool, store, true, count_each, &pending, error) ||
+        !each_record (tool, store, false, print_change, states, error))
+      return false;
+    fflush (stdout);
+    if (pending == 0)
+      return true;
+    if (progress_interrupted () != 0)
+      return fail (error, ECANCELED, "no longer followed");
+    g_usleep (LOOK_US);
+  }
+}
+
+static bool
+list_jobs (const Tool *tool, Store *store, GError **error)
+{
+  print_heading (tool);
+  return follow ? follow_all (tool, store, error)
+                : each_record (tool, store, false, print_each, NULL, error);
+}
+
+/* ---- one of them --------------------------------------------------------------------------- */
+
+static bool
+has_ended (const StoreRecord *record)
+{
+  return record->state != STORE_JOB_WAITING && record->state != STORE_JOB_RUNNING &&
+         !(record->state == STORE_JOB_INTERRUPTED && record->queued);
+}
+
+static bool
+follow_one (const Tool *tool, Store *store, uint64_t id, GError **error)
+{
+  g_autoptr (Progress) progress = progress_new (tool);
+  for (;;) {
+    g_auto (StoreRecord) record = {0};
+    if (!store_queue_get (store, id, &record, error))
+      return false;
+    if (has_ended (&record))
+      return true;
+    if (record.state == STORE_JOB_RUNNING)
+      progress_show (progress, &record.progress);
+    if (progress_interrupted () != 0)
+      return fail (error, ECANCELED, "no longer followed");
+    g_usleep (LOOK_US);
+  }
+}
+
+static void
+print_time (const char *key, int64_t time_s)
+{
+  if (time_s <= 0)
+    return;
+  g_autofree char *time = text_local_time (time_s);
+  printf ("%-9s %s\n", key, time);
+}
+
+static void
+print_details (const StoreRecord *record)
+{
+  g_autofree char *target = describe_target (record);
+  g_autofree char *progress = describe_progress (&record->progress);
+  printf ("%-9s %" PRIu64 "\n%-9s %s\n%-9s %s\n%-9s %s\n", "job", record->id, "state",
+          store_job_state_name (record->state), "action", record->action, "mailbox", target);
+  print_time ("created", record->created_s);
+  print_time ("started", record->started_s);
+  print_time ("ended", record->ended_s);
+  printf ("%-9s %s%s%s\n", "progress", progress, record->progress.unit != NULL ? " " : "",
+          record->progress.unit != NULL ? record->progress.unit : "");
+  printf ("%-9s %" PRIu64 " fixed, %" PRIu64 " left, %" PRIu64 " taken\n", "result", record->fixed,
+          record->left, record->taken);
+  if (record->error != NULL)
+    printf ("%-9s %s\n", "error", record->error);
+  g_auto (GStrv) lines = g_strsplit (record->log, "\n", -1);
+  for (char **line = lines; *line != NULL; line++) {
+    if (**line != '\0')
+      printf ("%-9s %s\n", "log", *line);
+  }
+}
+
+static bool
+show_job (Tool *tool, Store *store, uint64_t id, GError **error)
+{
+  g_auto (StoreRecord) record = {0};
+  if ((follow && !follow_one (tool, store, id, error)) ||
+      !store_queue_get (store, id, &record, error))
+    return false;
+  g_autoptr (GPtrArray) findings = store_queue_findings (store, id, error);
+  if (findings == NULL)
+    return false;
+  if (tool->json)
+    record_print_json (&record);
+  else
+    print_details (&record);
+  run_print_findings (tool, findings);
+  tool->exit_code =
+      follow && (record.state != STORE_JOB_DONE || record.left > 0) ? EXIT_FINDINGS : 0;
+  return true;
+}
+
+/* ---- doing something about them ------------------------------------------------------------ */
+
+static bool
+resume_job (Tool *tool, int argc, char **argv, GError **error)
+{
+  uint64_t id = 0;
+  if (argc != 1)
+    return fail (error, EINVAL, "jobs resume takes the number of a job");
+  if (!job_id_parse (argv[0], &id, error))
+    return false;
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
+  g_autoptr (StoreJob) job = store != NULL ? store_job_resume (store, id, error) : NULL;
+  return job != NULL && run_job (tool, job, error);
+}
+
+static bool
+cancel_jobs (const Tool *tool, int argc, char **argv, GError **error)
+{
+  if (argc == 0)
+    return fail (error, EINVAL, "jobs cancel takes numbers of jobs");
+  g_autoptr (GArray) ids = g_array_new (FALSE, FALSE, sizeof (uint64_t));
+  for (int i = 0; i < argc; i++) {
+    uint64_t id;
+    if (!job_id_parse (argv[i], &id, error))
+      return false;
+    g_array_append_val (ids, id);
+  }
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
+  for (guint i = 0; store != NULL && i < ids->len; i++) {
+    if (!store_queue_cancel (store, g_array_index (ids, uint64_t, i), error))
+      return false;
+  }
+  return store != NULL;
+}
+
+bool
+jobs_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  uint64_t id = 0;
+  if (argc > 0 && strcmp (argv[0], "resume") == 0)
+    return resume_job (tool, argc - 1, argv + 1, error);
+  if (argc > 0 && strcmp (argv[0], "cancel") == 0)
+    return cancel_jobs (tool, argc - 1, argv + 1, error);
+  if (argc > 1)
+    return fail (error, EINVAL, "jobs takes the number of one job");
+  if (argc == 1 && !job_id_parse (argv[0], &id, error))
+    return false;
+  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
+  if (store == NULL)
+    return false;
+  return id != 0 ? show_job (tool, store, id, error) : list_jobs (tool, store, error);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * queue.c - mailstore queue: what waits for the worker.
+ *
+ *   mailstore queue
+ *   mailstore queue add reconstruct -r joe@example.com ann@example.com
+ *   mailstore queue remove 12 13
+ */
+#include "tools/tools.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- listing ------------------------------------------------------------------------------- */
+
+/* The columns that administrators of such queues know. */
+static void
+print_record (const Tool *tool, const StoreRecord *record)
+{
+  if (tool->json) {
+    record_print_json (record);
+    return;
+  }
+  g_autoptr (GDateTime) created = g_date_time_new_from_unix_local (record->created_s);
+  g_autofree char *time =
+      created != NULL ? g_date_time_format (created, "%Y%m%d%H%M%S") : g_strdup ("-");
+  g_autofree char *title =
+      store_text_printable (record->title != NULL ? record->title : "(the whole store)");
+  g_autofree char *padded = text_pad (title, 35);
+  printf ("%-10" PRIu64 " %s %-14s %s", record->id, padded, time, record->action);
+  if (record->state != STORE_JOB_WAITING)
+    printf (" (%s)", store_job_state_name (record->state));
+  putchar ('\n');
+}
+
+static bool
+list_queue (const Tool *tool, Store *store, GError **error)
+{
+  StoreRecord page[64];
+  if (!tool->json)
+    puts ("RecNo      Mailbox                             Timestamp      Action\n"
+          "---------- ----------------------------------- -------------- ------");
+  size_t count = 1;
+  for (uint64_t after = 0; count > 0;) {
+    if (!store_queue_page (store, after, true, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    for (size_t i = 0; i < count; i++)
+      print_record (tool, &page[i]);
+    after = count > 0 ? page[count - 1].id : 0;
+    store_records_clear (page, count);
+  }
+  return true;
+}
+
+/* ---- adding -------------------------------------------------------------------------------- */
+
+/* "-r" and "--recursive" are the word "recursive" here, as for the command itself. */
+static char *
+spell_word (const char *operand)
+{
+  if (g_str_has_prefix (operand, "--"))
+    return g_strdup (operand + 2);
+  for (const StoreWord *word = store_words; word->name != NULL; word++) {
+    if (operand[0] == '-' && operand[1] == word->letter && operand[1] != '\0' && operand[2] == '\0')
+      return g_strdup (word->name);
+  }
+  return g_strdup (operand);
+}
+
+static StoreRequest *
+parse_request (Store *store, int argc, char **argv, GError **error)
+{
+  g_autoptr (GPtrArray) words = g_ptr_array_new_with_free_func (g_free);
+  for (int i = 0; i < argc; i++) {
+    if (*argv[i] == '\0') {
+      fail (error, EINVAL, "a mailbox's name is empty");
+      return NULL;
+    }
+    g_ptr_array_add (words, spell_word (argv[i]));
+  }
+  g_ptr_array_add (words, NULL);
+  return store_request_parse (store, (const char *const *)words->pdata, error);
+}
+
+static bool
+add_request (const Tool *tool, Store *store, const StoreRequest *request, GError **error)
+{
+  uint64_t id;
+  bool added;
+  g_auto (StoreRecord) record = {0};
+  if (!store_queue_add (store, request, &id, &added, error) ||
+      !store_queue_get (store, id, &record, error))
+    return false;
+  if (tool->json)
+    record_print_json (&record);
+  else
+    printf ("%" PRIu64 "\n", id);
+  if (!added)
+    tool_say (tool, "job %" PRIu64 " waits already", id);
+  return true;
+}
+
+/* Each mailbox is an entry of its own: it is done, removed and found to wait already by itself. */
+static bool
+add_to_queue (const Tool *tool, Store *store, int argc, char **argv, GError **error)
+{
+  if (argc == 0)
+    return fail (error, EINVAL, "queue add takes a command, its words and mailboxes");
+  g_autoptr (StoreRequest) request = parse_request (store, argc, argv, error);
+  if (request == NULL)
+    return false;
+  if (request->targets->len == 0)
+    return add_request (tool, store, request, error);
+  g_autoptr (GArray) target = g_array_sized_new (FALSE, FALSE, sizeof (uint32_t), 1);
+  g_array_set_size (target, 1);
+  StoreRequest single = *request;
+  single.targets = target;
+  for (guint i = 0; i < request->targets->len; i++) {
+    g_array_index (target, uint32_t, 0) = g_array_index (request->targets, uint32_t, i);
+    if (!add_request (tool, store, &single, error))
+      return false;
+  }
+  return true;
+}
+
+/* ---- removing ------------------------------------------------------------------------------ */
+
+static bool
+remove_from_queue (Store *store, int argc, char **argv, GError **error)
+{
+  if (argc == 0)
+    return fail (error, EINVAL, "queue remove takes record numbers");
+  for (int i = 0; i < argc; i++) {
+    uint64_t id;
+    if (!job_id_parse (argv[i], &id, error))
+      return false;
+  }
+  for (int i = 0; i < argc; i++) {
+    uint64_t id = g_ascii_strtoull (argv[i], NULL, 10);
+    if (!store_queue_remove (store, id, error))
+      return false;
+  }
+  return true;
+}
+
+bool
+queue_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  const char *what = argc > 0 ? argv[0] : "list";
+  bool adds = strcmp (what, "add") == 0, removes = strcmp (what, "remove") == 0;
+  if (argc > 0 && !adds && !removes)
+    return fail (error, EINVAL, "queue takes add or remove, not '%s'", what);
+  g_autoptr (Store) store = tool_store_open (tool, adds || removes ? 0 : STORE_READ_ONLY, error);
+  if (store == NULL)
+    return false;
+  if (adds)
+    return add_to_queue (tool, store, argc - 1, argv + 1, error);
+  return removes ? remove_from_queue (store, argc - 1, argv + 1, error)
+                 : list_queue (tool, store, error);
+}

@@ -196,6 +196,27 @@ bool index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t ui
 /* Drops all records of removed messages of a mailbox. */
 bool index_write_forget_removed (IndexWrite *self, uint32_t mailbox, GError **error);
 
+/* ---- what a broken database still tells ------------------------------------------------------- */
+
+typedef struct {
+  uint64_t pages, unread; /* of the file; those that could not be read */
+  uint64_t leaves;        /* pages on which rows were found */
+  uint64_t rows, refused; /* cells that are rows of ours, and others */
+} IndexSalvage;
+
+/* Adds to `self` the mailboxes, messages and digests that are still to be found in the database file
+ * at `path`, be it cut, overwritten or without its header, and in a hot journal beside it. Of several
+ * versions of a message the one with the highest modseq stays. Summaries come without their texts,
+ * which can be made again; a digest may come without its message. A mailbox of which only messages
+ * were found has the UIDVALIDITY 0. With a NULL `self` rows are only counted. What is no regular file
+ * fails with EISDIR, ELOOP or EUCLEAN; that nothing of ours is in it is no error. The file may be in
+ * use; memory is bounded. */
+bool index_salvage (Index *self, const char *path, IndexSalvage *out, GError **error);
+
+/* The same for one mailbox's row alone, without its counts. */
+bool index_salvage_mailbox (const char *path, uint32_t number, IndexMailbox *out, bool *out_found,
+                            GError **error);
+
 /* ---- the mailbox list of a store -------------------------------------------------------------- */
 
 /*
@@ -367,3 +388,7 @@ bool queue_cancel (Queue *self, uint64_t id, bool *out_running, GError **error);
 typedef void (*QueueFindingFunc) (const QueueFinding *finding, void *user_data);
 bool queue_findings (Queue *self, uint64_t id, QueueFindingFunc each, void *user_data,
                      GError **error);
+
+/* Adds the nodes that are still to be found in a broken list, as index_salvage() does. They need not
+ * hang below the root. */
+bool list_salvage (List *self, const char *path, IndexSalvage *out, GError **error);

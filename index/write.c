@@ -287,6 +287,19 @@ store_summary (IndexWrite *self, int64_t id, const IndexSummary *summary, GError
 }
 
 bool
+write_digest (IndexWrite *self, uint32_t mailbox, uint32_t uid, const uint8_t sha256[32],
+              GError **error)
+{
+  auto_statement insert = connection_prepare (
+      self->db->writing, "INSERT OR IGNORE INTO summary VALUES (?1, ?2, NULL, '', '')", error);
+  if (insert == NULL)
+    return false;
+  sqlite3_bind_int64 (insert, 1, message_id (mailbox, uid));
+  sqlite3_bind_blob (insert, 2, sha256, 32, SQLITE_STATIC);
+  return db_write (self->db, insert, error);
+}
+
+bool
 index_write_get_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
                          bool *out_found, GError **error)
 {

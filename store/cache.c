@@ -196,7 +196,7 @@ open_list (Store *store, const char *path, GError **error)
   if (handle->list != NULL && (!store_is_read_only (store) || !is_behind (store, handle)))
     return g_steal_pointer (&handle);
   int code = error_code (handle->failure);
-  if (code != ENOENT && code != EUCLEAN && code != EROFS) {
+  if (code != ENOENT && !is_index_broken (handle->failure) && code != EROFS) {
     g_propagate_error (error, g_steal_pointer (&handle->failure));
     return NULL;
   }

@@ -18,6 +18,9 @@ const StoreCommand store_commands[] = {
      "[-r] [-n] [--uid SET] MAILBOX...", "bring expunged messages back", command_undelete},
     {"reset", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, 0, "[-r] [-n] [MAILBOX...]",
      "replace indexes by fresh empty ones; files stay untouched", command_reset},
+    {"recover", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE, 0,
+     "[-n] [--force] [MAILBOX...]", "make broken databases again, with what they still tell",
+     command_recover},
     {NULL},
 };
 

@@ -6,8 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a user may be called: the index is named after it, with ".sqlite3-journal" at the end. */
-#define USER_BYTES_MAX 239u
+/* What a user may be called: the index is named after it, with ".sqlite3", and a suffix that tells the time
+ * when a broken one was put aside, at the end. */
+#define USER_BYTES_MAX 208u
 
 /* Longer paths are not made: they would come near PATH_MAX. */
 #define PATH_BYTES_MAX 3072u

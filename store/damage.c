@@ -6,6 +6,22 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What a broken index still told about the bytes. The file's state is a second witness: when the
+ * two disagree and the bytes are those that the state knows, it is the salvaged digest that is
+ * rotten. */
+static void
+recall_digest (ScanItem *item)
+{
+  g_auto (IndexSummary) summary = {0};
+  bool found = false;
+  bool intact = item->state.digest != 0 && digest_matches (item->known, item->summary.sha256);
+  if (!intact &&
+      index_summary_get (item->salvaged, item->mailbox->number, item->uid, &summary, &found,
+                         NULL) &&
+      found)
+    memcpy (item->known, summary.sha256, sizeof item->known);
+}
+
 /* What the row, else the file's state, says about the bytes that were delivered. */
 static void
 learn_digest (ScanItem *item, const Handle *handle)
@@ -14,6 +30,8 @@ learn_digest (ScanItem *item, const Handle *handle)
   bool found = false;
   uint8_t sha256[32];
   digest_from_prefix (item->state.digest, item->known);
+  if (item->salvaged != NULL && (item->recalled || item->verdict == SCAN_NEW))
+    recall_digest (item);
   if (handle != NULL &&
       index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
                         NULL) &&
@@ -70,7 +88,7 @@ void
 damage_find (ScanItem *item, int fd)
 {
   const StoreMailbox *mailbox = item->mailbox;
-  g_autoptr (Handle) handle = item->verdict == SCAN_CHANGED
+  g_autoptr (Handle) handle = item->verdict == SCAN_CHANGED && !item->recalled
                                   ? cache_index (mailbox->store, mailbox->owner, false, NULL)
                                   : NULL;
   learn_digest (item, handle);

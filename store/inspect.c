@@ -290,8 +290,10 @@ walk_indexes (const Inspection *self, const char *path, unsigned depth, bool exp
       g_autofree char *child = g_strconcat (path, depth > 0 ? "/" : "", name, NULL);
       bool open = look_at (self, dirfd (stream), name, &st, title, exposed);
       walk_indexes (self, child, depth + 1, open);
-    } else if (S_ISREG (st.st_mode) && has_owner (self, path, name)) {
-      look_at (self, dirfd (stream), name, &st, title, exposed);
+    } else if (has_owner (self, path, name)) {
+      /* What lay in an index's place may be kept as evidence, whatever it is. */
+      if (S_ISREG (st.st_mode))
+        look_at (self, dirfd (stream), name, &st, title, exposed);
     } else {
       tell_stray (self, title, name, "the index of nobody");
     }

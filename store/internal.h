@@ -126,8 +126,18 @@ int layout_move (int from_fd, const char *from, int to_fd, const char *to);
 /* Absolute path of the index of the user or shared node whose path below mail/ is `node_path`. */
 char *layout_index_path (Store *store, const char *node_path);
 
-/* Renames a damaged database, and what belongs to it, so that it stays as evidence. */
+/* Renames a damaged database, or whatever lies in its place, and what belongs to it, so that it
+ * stays as evidence: PATH.damaged-TIME. */
 bool layout_keep_damaged (const char *path, GError **error);
+
+/* The same for an index from which something may still be salvaged. It is called PATH.broken-N
+ * until layout_keep_broken() says that all it told is in the files; so nothing is forgotten when
+ * the rebuild is interrupted. */
+bool layout_set_aside (const char *path, GError **error);
+bool layout_keep_broken (const char *path, GError **error);
+
+/* The name of the Nth of them; NULL: there are no more. */
+char *layout_broken_path (const char *path, unsigned n);
 
 /* The directory in tmp/ that belongs to this process; what dead processes left there is removed
  * when it is made. */
@@ -309,7 +319,7 @@ typedef struct {
   Store *store;
   List *list; /* as it was */
   bool dry_run, partial;
-  RelistFunc report;   /* may be NULL */
+  RelistFunc report; /* may be NULL */
   void *data;
   GPtrArray *found;    /* of Found; parents come before their children */
   GHashTable *numbers; /* number -> Found: who has it */
@@ -345,8 +355,8 @@ bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *dat
  * process may have been faster. */
 List *relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error);
 
-/* Brings the list in line below the directory `number`, which is no mailbox: with all that is new in
- * it or gone from it, and with everything below when nobody knows what became of that. The store
+/* Brings the list in line below the directory `number`, which is no mailbox: with all that is new
+ * in it or gone from it, and with everything below when nobody knows what became of that. The store
  * lock is held. */
 bool relist_part (Store *store, List *list, uint32_t number, bool *out_changed, GError **error);
 
@@ -433,9 +443,9 @@ bool mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GE
  * changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
 IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error);
 
-/* What the mailbox is like, after row and files have been brought together. An index that fails, for
- * whatever reason, must not refuse what the files alone can do: then only they are asked, and `*write`
- * is given up. */
+/* What the mailbox is like, after row and files have been brought together. An index that fails,
+ * for whatever reason, must not refuse what the files alone can do: then only they are asked, and
+ * `*write` is given up. */
 bool mailbox_learn (StoreMailbox *self, IndexWrite **write, IndexMailbox *out, GError **error);
 
 /* Puts UIDVALIDITY, next UID and highest modseq on the directory; the latter two never fall. The
@@ -474,8 +484,8 @@ typedef struct {
 /* Where messages go: into .expunged, or back. */
 typedef enum { EXPUNGE_OUT, EXPUNGE_BACK } ExpungeWay;
 
-/* The messages that a command means, as an array of ExpungeMove: those of the set; without one those
- * with \Deleted, or all that are expunged. */
+/* The messages that a command means, as an array of ExpungeMove: those of the set; without one
+ * those with \Deleted, or all that are expunged. */
 GArray *expunge_select (StoreMailbox *self, ExpungeWay way, const GArray *set, GError **error);
 
 /* Moves them in one commit, the user lock held. What cannot go over alone stays, and says so in its
@@ -569,8 +579,12 @@ bool job_each_owner (StoreJob *self, JobOwnerFunc each, GError **error);
 void report_database (StoreJob *job, uint32_t owner, const char *path, bool fixed,
                       const GError *failure);
 
+/* All mailboxes of a user or shared node, parents first. */
+GArray *job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error);
+
 bool command_check (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
+bool command_recover (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
 
 /* ---- command.c ----------------------------------------------------------------------------- */
@@ -657,6 +671,40 @@ bool heal_is_behind (Store *store, uint32_t number);
 /* The reverse of store_problem_name(). */
 bool problem_from_name (const char *name, StoreProblem *out);
 
+/* ---- reconstruct.c, recover.c -------------------------------------------------------------- */
+
+/* The one way in which an index is rebuilt: the rows of `mailboxes`, all of the owner's (`whole`)
+ * or some, are made to agree with their files. When the index is broken it is set aside, all
+ * mailboxes are rebuilt, and what it still told is put on files that have lost it. `thoroughly`
+ * looks at every page of it first, not only at those that are needed to begin. */
+bool rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole,
+                        bool thoroughly, GError **error);
+
+/* Brings the mailbox list in line with the directories; a broken one is made again. */
+bool rebuild_list (StoreJob *job, GError **error);
+
+/* Whether the index can be opened, and every page of it makes sense if it is looked at
+ * `thoroughly`. Otherwise is_index_broken() tells whether a rebuild is what helps. */
+bool index_probe (StoreJob *job, uint32_t owner, bool thoroughly, GError **error);
+bool is_index_broken (const GError *failure);
+
+/* Rebuilds the whole index of an owner if it is missing or broken, or if an earlier rebuild of a
+ * broken one was interrupted. */
+bool recover_owner (StoreJob *job, uint32_t owner, GError **error);
+
+/* ---- salvage.c: what a broken index still tells --------------------------------------------- */
+
+/* The rows of all broken indexes of one owner, in a database of their own in tmp/. */
+typedef struct {
+  Index *index;     /* NULL: there are no broken ones */
+  char *index_path; /* where the owner's index belongs */
+  char *path;       /* of the database */
+  uint64_t rows;
+} Salvaged;
+Salvaged *salvaged_new (StoreJob *job, uint32_t owner, GError **error);
+void salvaged_free (Salvaged *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Salvaged, salvaged_free)
+
 /* ---- scan.c: files against rows ------------------------------------------------------------ */
 
 typedef enum {
@@ -672,6 +720,8 @@ typedef struct {
   uint32_t uid;
   bool expunged;      /* the file lies in .expunged */
   bool mailbox_known; /* the index has rows of this mailbox */
+  Index *salvaged;    /* as given to scan_recall() */
+  bool recalled;      /* the row is from there: the index itself has none */
   IndexMessage row;   /* as the scan saw it; nothing for SCAN_NEW */
   struct stat st;     /* of the file */
   bool has_state;
@@ -691,8 +741,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ScanItem, scan_item_free)
 /* What a scan of one mailbox starts from and learns. */
 typedef struct {
   StoreMailbox *mailbox;
-  int64_t directory_ns; /* the directory's mtime before it was read */
-  IndexMailbox row;     /* number 0: none */
+  int64_t directory_ns;  /* the directory's mtime before it was read */
+  IndexMailbox row;      /* number 0: none */
+  IndexMailbox salvaged; /* likewise */
+  bool recalling;        /* the row that is being compared was salvaged */
   bool has_state;
   NodeState state;
   uint32_t highest_uid;
@@ -716,6 +768,10 @@ typedef bool (*ScanFunc) (ScanItem *item, void *data, GError **error);
 Scan *scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data);
 void scan_free (Scan *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Scan, scan_free)
+
+/* From now on rows that the index does not have are looked for in `salvaged`, which is the
+ * caller's: what a broken index still told. NULL: nowhere. Such rows are always differences. */
+void scan_recall (Scan *self, Index *salvaged);
 
 /* Compares one mailbox. Items may still be under way when it returns. NULL with an error. */
 ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
@@ -779,5 +835,7 @@ bool rebuild_item (ScanItem *item, void *rebuild, GError **error); /* a ScanFunc
 /* `scanned` is of ScanMailbox. With `defer`, messages without a state are left out, which
  * `*out_deferred` tells: then nothing is complete, and all is to be done once more without it. */
 bool rebuild_finish (Rebuild *self, GPtrArray *scanned, bool *out_deferred, GError **error);
+/* Mailboxes without a row begin with the one that was salvaged; see scan_recall(). */
+void rebuild_recall (Rebuild *self, Index *salvaged);
 void rebuild_free (Rebuild *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rebuild, rebuild_free)

@@ -186,12 +186,19 @@ collect_mailbox (StoreJob *self, const StoreNode *node, void *data, GError **err
   return each_child (self, node->number, collect_mailbox, mailboxes, error);
 }
 
+GArray *
+job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error)
+{
+  g_autoptr (GArray) mailboxes = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  bool good = each_child (self, owner, collect_mailbox, mailboxes, error);
+  return good ? g_steal_pointer (&mailboxes) : NULL;
+}
+
 static bool
 visit_owner (StoreJob *self, uint32_t owner, JobOwnerFunc each, GError **error)
 {
-  g_autoptr (GArray) mailboxes = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  return each_child (self, owner, collect_mailbox, mailboxes, error) &&
-         each (self, owner, mailboxes, true, error);
+  g_autoptr (GArray) mailboxes = job_mailboxes_of (self, owner, error);
+  return mailboxes != NULL && each (self, owner, mailboxes, true, error);
 }
 
 /* Everything below a node that is no mailbox. */

@@ -128,21 +128,73 @@ is_empty_journal (const char *path)
          st.st_size == 0;
 }
 
-bool
-layout_keep_damaged (const char *path, GError **error)
+/* Renames a database with what belongs to it. The directory is synced: whoever goes on to make
+ * another one in its place must not find this one there again after a loss of power. */
+static bool
+move_database (const char *path, const char *new_path, GError **error)
 {
   static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
-  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
-  /* With microseconds: it may happen again within the second. */
-  g_autofree char *stamp = g_date_time_format (now, "%Y%m%dT%H%M%S.%f");
   for (size_t i = 0; i < G_N_ELEMENTS (suffixes); i++) {
     g_autofree char *from = g_strconcat (path, suffixes[i], NULL);
-    g_autofree char *to = g_strdup_printf ("%s.damaged-%s%s", path, stamp, suffixes[i]);
+    g_autofree char *to = g_strconcat (new_path, suffixes[i], NULL);
     int moved = is_empty_journal (from)
                     ? unlink (from)
                     : renameat2 (AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
     if (moved < 0 && errno != ENOENT)
       return fail_errno (error, "keep %s as %s", from, to);
+  }
+  g_autofree char *directory = g_path_get_dirname (path);
+  auto_fd fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 || fsync (fd) == 0 || fail_errno (error, "sync %s", directory);
+}
+
+/* The name that evidence about `path` is kept under. With microseconds: it may happen again within
+ * the second. */
+static char *
+make_damaged_path (const char *path)
+{
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+  g_autofree char *stamp = g_date_time_format (now, "%Y%m%dT%H%M%S.%f");
+  return g_strdup_printf ("%s.damaged-%s", path, stamp);
+}
+
+bool
+layout_keep_damaged (const char *path, GError **error)
+{
+  g_autofree char *kept = make_damaged_path (path);
+  return move_database (path, kept, error);
+}
+
+#define BROKEN_MAX 10u
+
+char *
+layout_broken_path (const char *path, unsigned n)
+{
+  g_autofree char *broken = g_strdup_printf ("%s.broken-%u", path, n);
+  struct stat st;
+  return n < BROKEN_MAX && lstat (broken, &st) == 0 ? g_steal_pointer (&broken) : NULL;
+}
+
+bool
+layout_set_aside (const char *path, GError **error)
+{
+  unsigned n = 0;
+  for (char *taken; (taken = layout_broken_path (path, n)) != NULL; n++)
+    g_free (taken);
+  g_autofree char *broken = g_strdup_printf ("%s.broken-%u", path, n);
+  return n < BROKEN_MAX ? move_database (path, broken, error)
+                        : fail (error, EEXIST, "%s: too many broken ones lie beside it", path);
+}
+
+/* From the last to the first, so that there is never a gap. */
+bool
+layout_keep_broken (const char *path, GError **error)
+{
+  for (unsigned n = BROKEN_MAX; n-- > 0;) {
+    g_autofree char *broken = layout_broken_path (path, n);
+    g_autofree char *kept = make_damaged_path (path);
+    if (broken != NULL && !move_database (broken, kept, error))
+      return false;
   }
   return true;
 }

@@ -23,6 +23,7 @@ struct Rebuild {
   uint32_t owner, epoch;
   bool defer;
   Handle *handle;       /* the index that was there when the scan began */
+  Index *salvaged;      /* see rebuild_recall() */
   GPtrArray *items;     /* of ScanItem, to be applied */
   GHashTable *deferred; /* path of a mailbox -> number of files that wait for the second pass */
 };
@@ -82,7 +83,8 @@ state_digest (const ScanItem *item)
   return known != 0 || !item->has_summary ? known : digest_prefix (item->summary.sha256);
 }
 
-/* Puts the row's state on the file, which did not carry it. */
+/* Puts the row's state on the file, which did not carry it, and its date: what lost the one may
+ * have lost the other. */
 static bool
 write_state (const ScanItem *item, IndexMessage *row, GError **error)
 {
@@ -101,7 +103,9 @@ write_state (const ScanItem *item, IndexMessage *row, GError **error)
     return fail_errno (error, "open '%s/%s'", mailbox->path, path);
   if (!message_state_write (mailbox->store, mailbox->fd, fd, item->uid, &state, error))
     return fail_prefix (error, "'%s/%s'", mailbox->path, path);
-  if (fstat (fd, &st) < 0)
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = row->internal_s}};
+  if ((row->internal_s != item->st.st_mtim.tv_sec && futimens (fd, times) < 0) ||
+      fstat (fd, &st) < 0)
     return fail_errno (error, "stat '%s/%s'", mailbox->path, path);
   row->changed_ns = stat_ctime_ns (&st);
   return true;
@@ -138,7 +142,7 @@ summary_row (const ScanItem *item)
     summary.sent_s = item->summary.sent_s;
     summary.envelope = item->summary.envelope;
     summary.bodystructure = item->summary.bodystructure;
-    if (!(item->damage & INDEX_DAMAGE_DIGEST))
+    if (!(item->damage & (INDEX_DAMAGE_DIGEST | INDEX_DAMAGE_SIZE)))
       sha256 = item->summary.sha256;
   }
   memcpy (summary.sha256, sha256, sizeof summary.sha256);
@@ -158,7 +162,8 @@ apply (Apply *self, const ScanItem *item, uint64_t modseq, GError **error)
     row.modseq = modseq;
   if (state_missing && !state_file (self, item, &row, error))
     return false;
-  bool keep = item->verdict == SCAN_CHANGED && (item->damage & STORE_DAMAGE_GRAVE) != 0;
+  bool keep =
+      item->verdict == SCAN_CHANGED && !item->recalled && (item->damage & STORE_DAMAGE_GRAVE) != 0;
   IndexSummary summary = summary_row (item);
   return index_write_message (self->write, mailbox, &row, keep ? NULL : &summary, error);
 }
@@ -177,6 +182,12 @@ rebuild_new (StoreJob *job, uint32_t owner, bool defer, GError **error)
   self->deferred = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->handle = cache_index (job->store, owner, true, error);
   return self->handle != NULL ? g_steal_pointer (&self) : NULL;
+}
+
+void
+rebuild_recall (Rebuild *self, Index *salvaged)
+{
+  self->salvaged = salvaged;
 }
 
 void
@@ -213,7 +224,7 @@ look_again (ScanItem *item, IndexWrite *write, bool *out_apply, GError **error)
   bool found;
   if (!index_write_get_message (write, item->mailbox->number, item->uid, &row, &found, error))
     return false;
-  bool known = item->verdict != SCAN_NEW;
+  bool known = item->verdict != SCAN_NEW && !item->recalled;
   *out_apply =
       found == known &&
       (!found || (row.modseq == item->row.modseq && row.changed_ns == item->row.changed_ns));
@@ -227,29 +238,37 @@ look_again (ScanItem *item, IndexWrite *write, bool *out_apply, GError **error)
     item->verdict = SCAN_GONE;
     *out_apply = known;
   } else if (stat_ctime_ns (&st) != stat_ctime_ns (&item->st)) {
-    item->verdict = known ? SCAN_CHANGED : SCAN_NEW;
+    item->verdict = item->verdict != SCAN_NEW ? SCAN_CHANGED : SCAN_NEW;
     scan_read (item);
   }
   return true;
 }
 
-/* A mailbox needs a row before its messages. */
+/* A mailbox needs a row before its messages: what stands on the directory, and what a broken index
+ * still told. A state that makes no sense is mended later. */
 static bool
-ensure_row (StoreMailbox *mailbox, IndexWrite *write, GError **error)
+ensure_row (const Rebuild *self, StoreMailbox *mailbox, IndexWrite *write, GError **error)
 {
   IndexMailbox row = {0};
-  bool found, has_state;
+  bool found, has_state = false;
   if (!index_write_get_mailbox (write, mailbox->number, &row, &found, error))
     return false;
   if (found)
     return true;
-  g_auto (NodeState) state = {0};
-  if (!node_state_read (mailbox->fd, mailbox->kind, &state, &has_state, error))
+  if (self->salvaged != NULL &&
+      !index_mailbox_get (self->salvaged, mailbox->number, &row, &found, error))
     return false;
+  g_auto (NodeState) state = {0};
+  g_autoptr (GError) failure = NULL;
+  if (!node_state_read (mailbox->fd, mailbox->kind, &state, &has_state, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
   row = (IndexMailbox){.number = mailbox->number,
-                       .uidvalidity = MAX (state.uidvalidity, 1),
-                       .uidnext = MAX (state.uidnext, 1),
-                       .highestmodseq = state.modseq};
+                       .uidvalidity = has_state ? state.uidvalidity : MAX (row.uidvalidity, 1),
+                       .uidnext = MAX (MAX (state.uidnext, row.uidnext), 1),
+                       .highestmodseq = MAX (state.modseq, row.highestmodseq)};
   return index_write_mailbox (write, &row, error);
 }
 
@@ -266,7 +285,7 @@ apply_items (Rebuild *self, IndexWrite *write, GError **error)
       return false;
     if (!wanted)
       continue;
-    if (!ensure_row (item->mailbox, write, error) ||
+    if (!ensure_row (self, item->mailbox, write, error) ||
         !index_write_get_mailbox (write, item->mailbox->number, &row, &found, error) ||
         !apply (&context, item, row.highestmodseq + 1, error))
       return false;
@@ -364,7 +383,13 @@ mend_state (ScanMailbox *scanned, IndexMailbox *row, GError **error)
     return true;
   if (!has_state) {
     node_state_clear (&state);
-    state = (NodeState){.number = mailbox->number, .uidvalidity = row->uidvalidity};
+    g_auto (StoreNode) node = {0};
+    store_node_get (mailbox->store, mailbox->number, &node, NULL);
+    state = (NodeState){.number = mailbox->number,
+                        .uidvalidity = row->uidvalidity,
+                        .subscribed = node.subscribed,
+                        .special_use = g_steal_pointer (&node.special_use),
+                        .full_name = g_steal_pointer (&node.full_name)};
   }
   state.uidnext = row->uidnext;
   state.modseq = row->highestmodseq;
@@ -378,7 +403,7 @@ mend_state (ScanMailbox *scanned, IndexMailbox *row, GError **error)
 static bool
 ensure_uidvalidity (ScanMailbox *scanned, GError **error)
 {
-  scanned->uidvalidity = scanned->row.uidvalidity;
+  scanned->uidvalidity = MAX (scanned->row.uidvalidity, scanned->salvaged.uidvalidity);
   if (scanned->has_state || scanned->uidvalidity > 1)
     return true;
   uint32_t unused;
@@ -400,13 +425,14 @@ needs_finish (const ScanMailbox *scanned)
 /* Marks a mailbox as complete as of the scan; `*out_again` is set when its directory has changed
  * since. */
 static bool
-finish_mailbox (ScanMailbox *scanned, IndexWrite *write, bool *out_again, GError **error)
+finish_mailbox (const Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bool *out_again,
+                GError **error)
 {
   StoreMailbox *mailbox = scanned->mailbox;
   struct stat st;
   IndexMailbox row = {0};
   bool found;
-  if (!ensure_row (mailbox, write, error) ||
+  if (!ensure_row (self, mailbox, write, error) ||
       !index_write_get_mailbox (write, mailbox->number, &row, &found, error) ||
       !mend_state (scanned, &row, error))
     return false;
@@ -446,7 +472,7 @@ finish_all (Rebuild *self, GPtrArray *unfinished, bool *out_again, GError **erro
   if (write == NULL || !apply_items (self, write, error))
     return false;
   for (guint i = 0; i < unfinished->len; i++) {
-    if (!finish_mailbox (unfinished->pdata[i], write, out_again, error))
+    if (!finish_mailbox (self, unfinished->pdata[i], write, out_again, error))
       return false;
   }
   return index_write_commit (write, error);

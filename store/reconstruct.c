@@ -27,18 +27,25 @@ take (ScanItem *item, void *data, GError **error)
   return true;
 }
 
-/* Whether the index can be opened and read. ENOENT and EUCLEAN are what a rebuild is for. */
-static bool
-probe (StoreJob *job, uint32_t owner, GError **error)
+bool
+index_probe (StoreJob *job, uint32_t owner, bool thoroughly, GError **error)
 {
   g_autoptr (Handle) handle = cache_index (job->store, owner, false, error);
   IndexMailbox totals;
-  return handle != NULL &&
-         (job_has (job, STORE_WORD_FORCE) ? index_verify (handle->index, error)
-                                          : index_totals (handle->index, &totals, error));
+  return handle != NULL && (thoroughly ? index_verify (handle->index, error)
+                                       : index_totals (handle->index, &totals, error));
 }
 
-/* Keeps a damaged index under another name; from then on it counts as missing. */
+/* Something else in its place counts as well, and so does a disk that does not give it back. */
+bool
+is_index_broken (const GError *failure)
+{
+  int code = error_code (failure);
+  return failure != NULL &&
+         (code == EUCLEAN || code == EISDIR || code == ELOOP || code == EIO);
+}
+
+/* Takes a broken index out of the way; from then on it counts as missing. */
 static bool
 set_aside (StoreJob *job, uint32_t owner, const char *path, GError **error)
 {
@@ -47,7 +54,7 @@ set_aside (StoreJob *job, uint32_t owner, const char *path, GError **error)
     return false;
   cache_drop_index (job->store, owner);
   g_autofree char *file = layout_index_path (job->store, path);
-  return layout_keep_damaged (file, error);
+  return layout_set_aside (file, error);
 }
 
 /* Tells what is wrong with the index as a whole, and clears the way. */
@@ -55,16 +62,25 @@ static bool
 prepare_owner (StoreJob *job, uint32_t owner, const GError *failure, GError **error)
 {
   bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
+  bool broken = is_index_broken (failure);
   int code = error_code (failure);
-  if (code != EUCLEAN && code != ENOENT && code != EROFS) {
+  if (!broken && code != ENOENT && code != EROFS) {
     g_propagate_error (error, g_error_copy (failure));
     return false;
   }
   g_autofree char *path = store_node_path (job->store, owner, error);
   if (path == NULL)
     return false;
-  report_database (job, owner, path, !dry_run, failure);
-  return code != EUCLEAN || dry_run || set_aside (job, owner, path, error);
+  g_autofree char *file = layout_index_path (job->store, path);
+  g_autoptr (GError) told = g_error_copy (failure);
+  IndexSalvage counts = {0};
+  if (broken && index_salvage (NULL, file, &counts, NULL)) {
+    g_clear_error (&told);
+    fail (&told, EUCLEAN, "%s; %" G_GUINT64_FORMAT " of its rows can still be read",
+          failure->message, counts.rows);
+  }
+  report_database (job, owner, path, !dry_run, told);
+  return !broken || dry_run || set_aside (job, owner, path, error);
 }
 
 /* Rows of mailboxes that are no more. */
@@ -127,7 +143,7 @@ scan_all (StoreJob *job, Scan *scan, const GArray *mailboxes, GPtrArray *scanned
 }
 
 static bool
-rebuild_pass (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool second,
+rebuild_pass (StoreJob *job, uint32_t owner, const GArray *mailboxes, Index *salvaged, bool second,
               bool *out_deferred, GError **error)
 {
   bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
@@ -140,58 +156,87 @@ rebuild_pass (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool secon
   g_autoptr (GPtrArray) scanned =
       g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   g_autoptr (Scan) scan = scan_new (job, flags, take, &target);
+  scan_recall (scan, salvaged);
+  if (!dry_run)
+    rebuild_recall (rebuild, salvaged);
   return scan_all (job, scan, mailboxes, scanned, !second, error) &&
          (dry_run || rebuild_finish (rebuild, scanned, out_deferred, error));
 }
 
+/* One rebuild with what broken indexes still tell. When all mailboxes have been rebuilt with that,
+ * it has been told. */
 static bool
-rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
+rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole, GError **error)
 {
+  g_autoptr (Salvaged) salvaged = salvaged_new (job, owner, error);
   bool deferred;
-  if (!rebuild_pass (job, owner, mailboxes, false, &deferred, error))
+  if (salvaged == NULL ||
+      !rebuild_pass (job, owner, mailboxes, salvaged->index, false, &deferred, error))
     return false;
   job->counted = deferred;
-  bool done = !deferred || rebuild_pass (job, owner, mailboxes, true, &deferred, error);
+  bool done =
+      !deferred || rebuild_pass (job, owner, mailboxes, salvaged->index, true, &deferred, error);
   job->counted = false;
-  return done;
+  bool told = whole && salvaged->index != NULL && !job_has (job, STORE_WORD_DRY_RUN);
+  return done && (!told || layout_keep_broken (salvaged->index_path, error));
 }
 
-/* Whether an EUCLEAN was the index's own. */
+/* Whether a failure was the index's own. */
 static bool
 is_index_damaged (StoreJob *job, uint32_t owner)
 {
   g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
-  return error_code (failure) == EUCLEAN ||
-         (handle != NULL && !index_verify (handle->index, &failure) &&
-          error_code (failure) == EUCLEAN);
+  return !index_probe (job, owner, true, &failure) && is_index_broken (failure);
+}
+
+/* Rebuilds until the index is whole: damage may show only when the rows are read, and somebody may
+ * delete the index meanwhile. */
+static bool
+rebuild_until_whole (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole,
+                     GError **error)
+{
+  for (int attempt = 1;; attempt++) {
+    g_autoptr (GError) failure = NULL;
+    if (rebuild_owner (job, owner, mailboxes, whole, &failure))
+      return true;
+    bool damaged = is_index_broken (failure) && is_index_damaged (job, owner);
+    bool again = attempt < ATTEMPTS_MAX && !job_has (job, STORE_WORD_DRY_RUN) &&
+                 (failure->code == ESTALE || damaged);
+    if (!again) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+    if (damaged && !prepare_owner (job, owner, failure, error))
+      return false;
+  }
+}
+
+bool
+rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole,
+                   bool thoroughly, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GArray) all = NULL;
+  if (mailboxes->len == 0)
+    return true;
+  if (!index_probe (job, owner, thoroughly, &failure) &&
+      !prepare_owner (job, owner, failure, error))
+    return false;
+  /* With a broken index every mailbox in it is lost, whichever was named. */
+  if (!whole && is_index_broken (failure)) {
+    mailboxes = all = job_mailboxes_of (job, owner, error);
+    whole = true;
+    if (all == NULL)
+      return false;
+  }
+  return rebuild_until_whole (job, owner, mailboxes, whole, error) &&
+         (!whole || remove_unknown (job, owner, mailboxes, error));
 }
 
 static bool
 reconstruct_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
 {
-  if (mailboxes->len == 0)
-    return true;
-  g_autoptr (GError) failure = NULL;
-  bool done = false;
-  if (!probe (job, owner, &failure) && !prepare_owner (job, owner, failure, error))
-    return false;
-  for (int attempt = 1; !done; attempt++) {
-    g_clear_error (&failure);
-    done = rebuild_owner (job, owner, mailboxes, &failure);
-    /* Damage that showed only when the rows were read: once more, without that index. And once more
-     * when somebody deleted the index meanwhile. */
-    int code = done ? 0 : error_code (failure);
-    bool again = attempt < ATTEMPTS_MAX && !job_has (job, STORE_WORD_DRY_RUN) &&
-                 (code == ESTALE || (code == EUCLEAN && is_index_damaged (job, owner)));
-    if (!done && !again) {
-      g_propagate_error (error, g_steal_pointer (&failure));
-      return false;
-    }
-    if (code == EUCLEAN && !prepare_owner (job, owner, failure, error))
-      return false;
-  }
-  return !whole || remove_unknown (job, owner, mailboxes, error);
+  return rebuild_mailboxes (job, owner, mailboxes, whole, job_has (job, STORE_WORD_FORCE), error);
 }
 
 /* ---- the mailbox list ---------------------------------------------------------------------- */
@@ -205,8 +250,8 @@ report_list (StoreProblem problem, uint32_t number, const char *path, const char
   job_found (job, problem, fixed, number, 0, path, "%s", detail);
 }
 
-static bool
-reconstruct_list (StoreJob *job, GError **error)
+bool
+rebuild_list (StoreJob *job, GError **error)
 {
   Store *store = job->store;
   bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
@@ -236,7 +281,7 @@ command_reconstruct (StoreJob *job, GError **error)
   if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
   if (job_has (job, STORE_WORD_LIST)) {
-    if (!reconstruct_list (job, error))
+    if (!rebuild_list (job, error))
       return false;
     /* -m alone is about the list alone. */
     if (job->request->targets->len == 0 && !job_has (job, STORE_WORD_RECURSIVE))

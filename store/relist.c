@@ -232,6 +232,18 @@ relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GE
   return done;
 }
 
+/* Puts on the directories what the broken list at `path` still tells of those that have lost it. */
+static bool
+recall_list (Store *store, const char *path, GError **error)
+{
+  g_autoptr (List) salvaged = list_open (NULL, 0, error);
+  if (salvaged == NULL)
+    return false;
+  IndexSalvage counts = {0};
+  return !list_salvage (salvaged, path, &counts, NULL) || counts.rows == 0 ||
+         relist (store, salvaged, false, NULL, NULL, error);
+}
+
 List *
 relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error)
 {
@@ -246,6 +258,8 @@ relist_replace (Store *store, const char *path, RelistFunc found, void *data, GE
   g_autofree char *fresh = g_strdup_printf ("%s.new", path);
   g_autofree char *journal = g_strconcat (fresh, "-journal", NULL);
   unlink (fresh);
+  if (!recall_list (store, path, error))
+    return NULL;
   g_autoptr (List) list = list_open (fresh, INDEX_CREATE, error);
   bool made = list != NULL && layout_own_path (store, fresh, error) &&
               relist (store, list, false, found, data, error) && layout_keep_damaged (path, error);

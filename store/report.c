@@ -136,8 +136,15 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
 {
   uint32_t number = item->mailbox->number;
   const char *path = item->mailbox->path;
+  if (item->recalled && !item->has_state) {
+    job_found (job, STORE_PROBLEM_BAD_STATE, fixed, number, item->uid, path,
+               "its flags and date were lost, but the broken index still had them");
+    return;
+  }
+  /* Who puts the state back on the file puts its date back, too. */
+  bool restated = !item->has_state || item->state.modseq < item->row.modseq;
   if (item->row.internal_s != item->st.st_mtim.tv_sec && !scan_takes_date (item))
-    job_found (job, STORE_PROBLEM_CHANGED, false, number, item->uid, path,
+    job_found (job, STORE_PROBLEM_CHANGED, fixed && restated, number, item->uid, path,
                "the file's date is not the internal date");
   else if ((item->row.expunged != 0) != item->expunged)
     job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path, "%s",

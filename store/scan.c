@@ -23,6 +23,7 @@ struct Scan {
   GThreadPool *pool;
   GAsyncQueue *read; /* items that the threads are done with */
   unsigned under_way;
+  Index *salvaged; /* NULL: nothing */
 };
 
 /* A message file that was found. */
@@ -173,6 +174,12 @@ scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data)
 }
 
 void
+scan_recall (Scan *self, Index *salvaged)
+{
+  self->salvaged = salvaged;
+}
+
+void
 scan_free (Scan *self)
 {
   if (self == NULL)
@@ -228,7 +235,9 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
   item->verdict = verdict;
   item->uid = name != NULL ? name->uid : row->uid;
   item->expunged = name != NULL && name->expunged;
-  item->mailbox_known = in->row.number != 0;
+  item->mailbox_known = in->row.number != 0 && self->salvaged == NULL;
+  item->salvaged = self->salvaged;
+  item->recalled = row != NULL && in->recalling;
   if (row != NULL) {
     item->row = *row;
     *row = (IndexMessage){0};
@@ -307,6 +316,12 @@ typedef struct {
   size_t count, next;
 } Rows;
 
+/* The rows of the index, and those that were salvaged of a broken one. */
+typedef struct {
+  Rows own, salvaged;
+  Rows *from; /* where the row came from that was looked at last */
+} Sources;
+
 /* The next row, or NULL at the end. */
 static bool
 peek_row (Rows *rows, IndexMessage **out, GError **error)
@@ -323,6 +338,40 @@ peek_row (Rows *rows, IndexMessage **out, GError **error)
       rows->index = NULL;
   }
   *out = rows->next < rows->count ? &rows->page[rows->next] : NULL;
+  return true;
+}
+
+/* The next salvaged row below `limit`, if there is one. One that makes no sense is passed over, and
+ * so is one that the index has itself. */
+static bool
+peek_salvaged (Rows *rows, uint64_t limit, IndexMessage **out, GError **error)
+{
+  for (;; rows->next++) {
+    if (!peek_row (rows, out, error))
+      return false;
+    if (*out == NULL)
+      return true;
+    uint32_t flags;
+    g_autofree char *keywords = NULL;
+    const char *text = (*out)->keywords;
+    if ((*out)->uid != limit && (text == NULL || store_flags_parse (text, &flags, &keywords, NULL)))
+      break;
+  }
+  if ((*out)->uid > limit)
+    *out = NULL;
+  return true;
+}
+
+/* The next row of either source. */
+static bool
+peek_either (Sources *sources, IndexMessage **out, GError **error)
+{
+  IndexMessage *own, *salvaged;
+  if (!peek_row (&sources->own, &own, error) ||
+      !peek_salvaged (&sources->salvaged, own != NULL ? own->uid : UINT64_MAX, &salvaged, error))
+    return false;
+  sources->from = salvaged != NULL ? &sources->salvaged : &sources->own;
+  *out = salvaged != NULL ? salvaged : own;
   return true;
 }
 
@@ -346,7 +395,7 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
     if (fstatat (in->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
       return errno == ENOENT ? emit (self, in, SCAN_GONE, NULL, row, NULL, error)
                              : fail_errno (error, "stat '%s/%s'", in->mailbox->path, path);
-    if ((self->flags & SCAN_READ_ALL) || !looks_same (name, row, &st))
+    if ((self->flags & SCAN_READ_ALL) || in->recalling || !looks_same (name, row, &st))
       return emit (self, in, SCAN_CHANGED, name, row, &st, error);
   }
   if (self->job != NULL)
@@ -365,7 +414,7 @@ miss_file (Scan *self, ScanMailbox *in, IndexMessage *row, GError **error)
 }
 
 static bool
-merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **error)
+merge (Scan *self, ScanMailbox *in, const GArray *names, Sources *sources, GError **error)
 {
   guint i = 0;
   uint64_t stepped = 0;
@@ -373,8 +422,9 @@ merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **er
     const Name *name = i < names->len ? &g_array_index (names, Name, i) : NULL;
     IndexMessage *row;
     bool good = true;
-    if (!peek_row (rows, &row, error))
+    if (!peek_either (sources, &row, error))
       return false;
+    in->recalling = sources->from == &sources->salvaged;
     if (name == NULL && row == NULL)
       break;
     if (name != NULL && i > 0 && g_array_index (names, Name, i - 1).uid == name->uid) {
@@ -386,12 +436,12 @@ merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **er
       i++;
     } else if (name == NULL || row->uid < name->uid) {
       good = miss_file (self, in, row, error);
-      rows->next++;
+      sources->from->next++;
     } else {
       uint64_t before = in->differences;
       good = compare_pair (self, in, name, row, error);
       stepped += in->differences == before;
-      rows->next++;
+      sources->from->next++;
       i++;
     }
     if (!good || (self->job != NULL && !job_go_on (self->job, error)))
@@ -408,7 +458,7 @@ merge (Scan *self, ScanMailbox *in, const GArray *names, Rows *rows, GError **er
 
 /* What stands on the directory and in the mailbox's own row. */
 static bool
-read_mailbox (ScanMailbox *in, Handle *handle, GError **error)
+read_mailbox (const Scan *self, ScanMailbox *in, Handle *handle, GError **error)
 {
   StoreMailbox *mailbox = in->mailbox;
   struct stat st;
@@ -422,6 +472,9 @@ read_mailbox (ScanMailbox *in, Handle *handle, GError **error)
     return false;
   if (!found)
     in->row = (IndexMailbox){0};
+  if (self->salvaged != NULL &&
+      !index_mailbox_get (self->salvaged, mailbox->number, &in->salvaged, &found, error))
+    return false;
   g_autoptr (GError) failure = NULL;
   if (!node_state_read (mailbox->fd, mailbox->kind, &in->state, &in->has_state, &failure) &&
       failure->code != EBADMSG) {
@@ -438,17 +491,20 @@ scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error)
   in->mailbox = store_mailbox_ref (mailbox);
   g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
   g_autoptr (GArray) names = NULL;
-  bool good = read_mailbox (in, handle, error) && (names = read_names (self, in, error)) != NULL;
+  bool good =
+      read_mailbox (self, in, handle, error) && (names = read_names (self, in, error)) != NULL;
   if (good) {
     if (self->job != NULL) {
       job_looked_at (self->job, 1, 0, 0);
       job_step (self->job, 0, names->len);
     }
-    g_autofree Rows *rows = g_new0 (Rows, 1);
-    rows->index = handle != NULL ? handle->index : NULL;
-    rows->mailbox = mailbox->number;
-    good = merge (self, in, names, rows, error);
-    index_messages_clear (rows->page, rows->count);
+    g_autofree Sources *sources = g_new0 (Sources, 1);
+    sources->own.index = handle != NULL ? handle->index : NULL;
+    sources->salvaged.index = self->salvaged;
+    sources->own.mailbox = sources->salvaged.mailbox = mailbox->number;
+    good = merge (self, in, names, sources, error);
+    index_messages_clear (sources->own.page, sources->own.count);
+    index_messages_clear (sources->salvaged.page, sources->salvaged.count);
   }
   if (!good)
     g_clear_pointer (&in, scan_mailbox_free);

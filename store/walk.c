@@ -266,16 +266,26 @@ walk_owner (const Walk *walk, const Found *found)
   return found->kind == STORE_NODE_USER || found->kind == STORE_NODE_SHARED ? found : NULL;
 }
 
-/* The mailbox's row in its user's index. The index is opened apart from the cache, which would ask
- * for the list. */
+/* The mailbox's row in its user's index, or what broken ones still tell. The index is opened apart
+ * from the cache, which would ask for the list. */
 static bool
 indexed (const Walk *walk, const Found *found, IndexMailbox *out)
 {
   g_autofree char *path = layout_index_path (walk->store, walk_owner (walk, found)->path);
   g_autoptr (Index) index = index_open (path, 0, NULL);
+  uint32_t number = found->state.number;
   bool has_row = false;
-  return index != NULL && index_mailbox_get (index, found->state.number, out, &has_row, NULL) &&
-         has_row;
+  if (index != NULL && index_mailbox_get (index, number, out, &has_row, NULL) && has_row)
+    return true;
+  if (index_salvage_mailbox (path, number, out, &has_row, NULL) && has_row)
+    return true;
+  char *broken;
+  for (unsigned n = 0; !has_row && (broken = layout_broken_path (path, n)) != NULL; n++) {
+    if (!index_salvage_mailbox (broken, number, out, &has_row, NULL))
+      has_row = false;
+    g_free (broken);
+  }
+  return has_row;
 }
 
 /* Raises `*uidnext` above every message in the directory `path` below `fd`. */

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What broken indexes still tell. They lie beside the index they were, as NAME.broken-N, until a
+ * whole rebuild has put all of it on the files: then they are kept as NAME.damaged-TIME.
+ */
+#include "store/internal.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* A database in tmp/: it is needed only as long as this process lives. */
+static bool
+make_database (Salvaged *self, Store *store, GError **error)
+{
+  char name[32];
+  if (layout_tmp (store, error) < 0)
+    return false;
+  layout_tmp_name (store, name);
+  self->path = g_strdup_printf ("%s/tmp/%s/%s", store->path, store->tmp_name, name);
+  self->index = index_open (self->path, INDEX_CREATE, error);
+  return self->index != NULL;
+}
+
+/* Adds what `path` tells. That nothing can be read there costs only what it had to tell. */
+static bool
+add (Salvaged *self, const char *path, GError **error)
+{
+  IndexSalvage counts = {0};
+  g_autoptr (GError) failure = NULL;
+  if (index_salvage (self->index, path, &counts, &failure)) {
+    self->rows += counts.rows;
+    return true;
+  }
+  int code = error_code (failure);
+  if (code == ENOSPC || code == EDQUOT || code == ENOMEM) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  return true;
+}
+
+Salvaged *
+salvaged_new (StoreJob *job, uint32_t owner, GError **error)
+{
+  g_autofree char *node_path = store_node_path (job->store, owner, error);
+  if (node_path == NULL)
+    return NULL;
+  g_autoptr (Salvaged) self = g_new0 (Salvaged, 1);
+  self->index_path = layout_index_path (job->store, node_path);
+  char *broken;
+  for (unsigned n = 0; (broken = layout_broken_path (self->index_path, n)) != NULL; n++) {
+    bool good = (self->index != NULL || make_database (self, job->store, error)) &&
+                add (self, broken, error);
+    g_free (broken);
+    if (!good)
+      return NULL;
+  }
+  return g_steal_pointer (&self);
+}
+
+void
+salvaged_free (Salvaged *self)
+{
+  if (self == NULL)
+    return;
+  index_close (self->index);
+  if (self->path != NULL) {
+    g_autofree char *journal = g_strconcat (self->path, "-journal", NULL);
+    unlink (self->path);
+    unlink (journal);
+  }
+  g_free (self->index_path);
+  g_free (self->path);
+  g_free (self);
+}

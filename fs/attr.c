@@ -121,7 +121,10 @@ handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
   struct stat attr;
   struct fuse_entry_param entry;
 
-  if (!read_attr (mount, ino, &attr, &error))
+  /* Then the kernel looks its name up once more; see inode.c. */
+  if (marks_take (mount->marks, ino, MARK_MOVED))
+    fail (&error, ESTALE, "the directory has another name now");
+  if (error != NULL || !read_attr (mount, ino, &attr, &error))
     return reply_error (req, ino, error);
   attr_entry (mount, &attr, &entry);
   reply_attr (req, &attr, entry.attr_timeout);

@@ -32,6 +32,11 @@
  * only makes the attributes of a changed inode void, and at the next use the kernel asks for them,
  * because default_permissions, which is always on, needs them.
  *
+ * A directory that was renamed is still there, so its attributes would be answered, and its old
+ * name would live on. Therefore the first question for them after a renaming is answered with
+ * ESTALE, too: the kernel looks the name up once more, and finds it gone, or finds the same
+ * directory and asks again.
+ *
  * Names that do not exist are not kept at all. Backups hardly ask for them, and a kept one would
  * hide a mailbox made meanwhile, whose name the notify thread does not know.
  */

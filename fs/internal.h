@@ -208,6 +208,7 @@ typedef enum {
   MARK_TOLD,     /* the kernel was told of it and may keep what it was told */
   MARK_VERIFIED, /* the message's bytes were held against their digest */
   MARK_DAMAGED,  /* and they were not those that were delivered */
+  MARK_MOVED,    /* the kernel may know the directory by a name that it has no more */
 } Mark;
 
 Marks *marks_new (void);
@@ -215,6 +216,7 @@ void marks_free (Marks *self);
 
 void marks_set (Marks *self, fuse_ino_t ino, Mark mark);
 bool marks_has (Marks *self, fuse_ino_t ino, Mark mark);
+bool marks_take (Marks *self, fuse_ino_t ino, Mark mark); /* takes it away; whether it was there */
 uint64_t marks_count (Marks *self, Mark mark);
 GArray *marks_list (Marks *self, Mark mark); /* of fuse_ino_t */
 

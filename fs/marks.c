@@ -9,7 +9,7 @@
 
 #define CHUNK_SIZE 256u
 #define WORD_BITS  64u
-#define MARKS      (MARK_DAMAGED + 1)
+#define MARKS      (MARK_MOVED + 1)
 
 typedef struct {
   uint64_t key; /* inode number / CHUNK_SIZE */
@@ -120,6 +120,16 @@ marks_has (Marks *self, fuse_ino_t ino, Mark mark)
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   return has_mark (self, ino, mark);
+}
+
+bool
+marks_take (Marks *self, fuse_ino_t ino, Mark mark)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  bool had = has_mark (self, ino, mark);
+
+  clear_mark (self, ino, mark);
+  return had;
 }
 
 uint64_t

@@ -62,6 +62,14 @@ notify_drop_pages (Notify *self, fuse_ino_t ino)
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
+/* The kernel keeps names, too; see inode.c about those of directories that moved. */
+static void
+doubt_name (Notify *self, fuse_ino_t ino)
+{
+  if (inode_kind (ino) == INODE_DIRECTORY && ino != FUSE_ROOT_ID)
+    marks_set (self->mount->marks, ino, MARK_MOVED);
+}
+
 /* A directory loses its listing with its attributes; of a message only the attributes can change.
  * The kernel answers ENOENT for what it has forgotten: fine. */
 static void
@@ -77,8 +85,10 @@ invalidate_all (Notify *self)
 {
   g_autoptr (GArray) inodes = marks_list (self->mount->marks, MARK_TOLD);
 
-  for (guint i = 0; i < inodes->len; i++)
+  for (guint i = 0; i < inodes->len; i++) {
+    doubt_name (self, g_array_index (inodes, fuse_ino_t, i));
     invalidate (self, g_array_index (inodes, fuse_ino_t, i));
+  }
 }
 
 static void
@@ -90,11 +100,15 @@ tell_change (Notify *self, const StoreChange *change)
     marks_forget_bytes (marks, 0);
     return invalidate_all (self);
   }
-  fuse_ino_t ino = change->uid == 0 ? inode_directory (change->number)
-                                    : inode_message (change->number, change->uid);
+  bool moved = change->uid == STORE_CHANGE_MOVED;
+  fuse_ino_t ino = change->uid == 0 || moved ? inode_directory (change->number)
+                                             : inode_message (change->number, change->uid);
   marks_forget_bytes (marks, ino);
-  if (marks_has (marks, ino, MARK_TOLD))
-    invalidate (self, ino);
+  if (!marks_has (marks, ino, MARK_TOLD))
+    return;
+  if (moved)
+    doubt_name (self, ino);
+  invalidate (self, ino);
 }
 
 static void

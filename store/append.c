@@ -192,7 +192,7 @@ store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t coun
     return true;
   if (!sync_drafts (&append, error))
     return fail_prefix (error, "append to '%s'", self->path);
-  auto_fd lock = lock_user (self->store, self->owner, error);
+  auto_fd lock = lock_mailbox (self, error);
   if (lock < 0)
     return false;
   bool done = append_locked (&append, error) || fail_prefix (error, "append to '%s'", self->path);
@@ -222,7 +222,7 @@ store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_
   if (uidvalidity == 0 || uidnext == 0 || uidnext > STORE_UID_MAX)
     return fail (error, EINVAL, "UIDVALIDITY %u with next UID %u makes no sense", uidvalidity,
                  uidnext);
-  auto_fd lock = lock_user (self->store, self->owner, error);
+  auto_fd lock = lock_mailbox (self, error);
   g_auto (NodeState) state = {0};
   bool found;
   if (lock < 0 || !node_state_read (self->fd, self->kind, &state, &found, error))

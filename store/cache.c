@@ -182,7 +182,7 @@ is_behind (Store *store, Handle *handle)
   if (!integrate_is_due (store, handle->list, &due, NULL) || !due)
     return false;
   g_clear_pointer (&handle->list, list_close);
-  fail (&handle->failure, EROFS, "%s is behind the directories", handle->path);
+  fail (&handle->failure, ESTALE, "%s is behind the directories", handle->path);
   return true;
 }
 
@@ -196,7 +196,7 @@ open_list (Store *store, const char *path, GError **error)
   if (handle->list != NULL && (!store_is_read_only (store) || !is_behind (store, handle)))
     return g_steal_pointer (&handle);
   int code = error_code (handle->failure);
-  if (code != ENOENT && !is_index_broken (handle->failure) && code != EROFS) {
+  if (code != ENOENT && !is_index_broken (handle->failure) && code != EROFS && code != ESTALE) {
     g_propagate_error (error, g_steal_pointer (&handle->failure));
     return NULL;
   }
@@ -235,6 +235,20 @@ cache_list (Store *store, GError **error)
   if (opened != NULL)
     keep_list (store, opened);
   return opened;
+}
+
+bool
+cache_outdate_list (Store *store)
+{
+  g_autoptr (Handle) current = cache_list (store, NULL);
+  if (current == NULL || current->failure != NULL)
+    return false;
+  g_autoptr (Handle) handle = handle_new (current->path);
+  fail (&handle->failure, ESTALE, "%s is behind the directories", handle->path);
+  if (!make_list (store, handle, NULL))
+    return false;
+  keep_list (store, handle);
+  return true;
 }
 
 Handle *

@@ -192,6 +192,11 @@ check_list (StoreJob *job, GError **error)
   if (missing && !list_highest (list->list, &highest, error))
     return false;
   g_autoptr (GError) failure = NULL;
+  /* One that others have left behind the directories is told apart by what it lacks. */
+  if (error_code (list->failure) == ESTALE) {
+    g_autoptr (List) behind = list_open (list->path, INDEX_READ_ONLY, error);
+    return behind != NULL && relist (job->store, behind, true, report_list, job, error);
+  }
   if (missing ? highest > 0 : list->failure != NULL)
     report_database (job, STORE_ROOT, LAYOUT_LIST, false, list->failure);
   if (list->failure == NULL && job_has (job, STORE_WORD_FULL) &&

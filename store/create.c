@@ -10,9 +10,6 @@
  * when a broken one was put aside, at the end. */
 #define USER_BYTES_MAX 208u
 
-/* Longer paths are not made: they would come near PATH_MAX. */
-#define PATH_BYTES_MAX 3072u
-
 /* How often a node is made again when the list goes away under it. */
 #define ATTEMPTS_MAX 3
 
@@ -150,8 +147,9 @@ make_node (Store *self, const StoreNode *parent, StoreNodeKind kind, const char 
   return true;
 }
 
-static bool
-make_child (Store *self, const StoreNode *parent, const char *name, StoreNode *out, GError **error)
+bool
+create_name (const StoreNode *parent, const char *name, char **out_name, char **out_full_name,
+             GError **error)
 {
   name = spelling_fold (parent, name);
   StoreNodeKind kind = node_child_kind (parent->kind, name);
@@ -167,15 +165,26 @@ make_child (Store *self, const StoreNode *parent, const char *name, StoreNode *o
   /* What is an escaped name already is taken as it is: paths below the mount are given that way. */
   g_autofree char *plain = store_name_unescape (name);
   g_autofree char *again = store_name_escape (plain, NULL);
-  const char *disk_name = strcmp (again, name) == 0 ? name : escaped;
-  if (kind == STORE_NODE_USER && strlen (disk_name) > USER_BYTES_MAX)
-    return fail (error, ENAMETOOLONG, "user name '%s' is too long", disk_name);
+  bool is_escaped = strcmp (again, name) == 0;
+  if (kind == STORE_NODE_USER && strlen (is_escaped ? name : escaped) > USER_BYTES_MAX)
+    return fail (error, ENAMETOOLONG, "user name '%s' is too long", name);
+  *out_full_name = lossy && !is_escaped ? g_strdup (name) : NULL;
+  *out_name = is_escaped ? g_strdup (name) : g_steal_pointer (&escaped);
+  return true;
+}
+
+static bool
+make_child (Store *self, const StoreNode *parent, const char *name, StoreNode *out, GError **error)
+{
+  g_autofree char *disk_name = NULL, *full_name = NULL;
+  if (!create_name (parent, name, &disk_name, &full_name, error))
+    return false;
+  StoreNodeKind kind = node_child_kind (parent->kind, disk_name);
   g_autofree char *path = store_node_path (self, parent->number, error);
   if (path == NULL)
     return false;
   if (strlen (path) + strlen (disk_name) > PATH_BYTES_MAX)
     return fail (error, ENAMETOOLONG, "mailbox '%s' lies too deep", disk_name);
-  const char *full_name = lossy && disk_name == escaped ? name : NULL;
   for (int attempt = 1;; attempt++) {
     g_autoptr (GError) failure = NULL;
     if (make_node (self, parent, kind, disk_name, full_name, out, &failure))
@@ -204,9 +213,8 @@ index_child (Store *self, const StoreNode *child)
     index_write_commit (write, NULL);
 }
 
-/* How many names a path has. */
-static unsigned
-path_depth (const char *path)
+unsigned
+create_path_depth (const char *path)
 {
   unsigned depth = *path != '\0';
   for (const char *c = path; *c != '\0'; c++)
@@ -214,14 +222,13 @@ path_depth (const char *path)
   return depth;
 }
 
-/* Makes what is missing of `levels` below `node`, which becomes the last of them. */
-static bool
-make_all (Store *self, StoreNode *node, char *const *levels, unsigned count, GError **error)
+bool
+create_levels (Store *self, StoreNode *node, char *const *levels, unsigned count, GError **error)
 {
   g_autofree char *path = count > 0 ? store_node_path (self, node->number, error) : NULL;
   if (count > 0 && path == NULL)
     return false;
-  if (count > 0 && path_depth (path) + count > NODE_DEPTH_MAX)
+  if (count > 0 && create_path_depth (path) + count > NODE_DEPTH_MAX)
     return fail (error, ENAMETOOLONG, "more than %u levels of mailboxes", NODE_DEPTH_MAX);
   for (unsigned i = 0; i < count; i++) {
     StoreNode child = {0};
@@ -256,7 +263,8 @@ store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GError 
     g_autofree char *printable = store_text_printable (spelling);
     return fail (error, EINVAL, "'%s' names no mailbox; write USER@DOMAIN/MAILBOX", printable);
   }
-  if (!make_all (self, &node, (char *const *)levels->pdata + depth, levels->len - depth, error))
+  if (!create_levels (self, &node, (char *const *)levels->pdata + depth, levels->len - depth,
+                      error))
     return false;
   *out = node;
   node = (StoreNode){0};
@@ -271,7 +279,7 @@ store_mailbox_create_at (Store *self, uint32_t parent, const char *const *names,
   unsigned count = g_strv_length ((char **)names), depth;
   if (!store_node_get (self, parent, &node, error) ||
       !spelling_descend (self, (char *const *)names, count, &node, &depth, error) ||
-      !make_all (self, &node, (char *const *)names + depth, count - depth, error))
+      !create_levels (self, &node, (char *const *)names + depth, count - depth, error))
     return false;
   *out = node;
   node = (StoreNode){0};

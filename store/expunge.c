@@ -369,7 +369,7 @@ require_all (StoreMailbox *self, ExpungeWay way, const GArray *moves, GError **e
 static bool
 move_named (StoreMailbox *self, ExpungeWay way, const uint32_t *uids, size_t count, GError **error)
 {
-  auto_fd lock = lock_user (self->store, self->owner, error);
+  auto_fd lock = lock_mailbox (self, error);
   if (lock < 0)
     return false;
   g_autoptr (GArray) moves = moves_new ((guint)count);

@@ -37,42 +37,40 @@ container_agrees (Store *store, List *list, uint32_t number, bool *out_agrees, G
   return true;
 }
 
-/* Calls `each` for the root, the domains and what holds the users of one, until it says false. */
-typedef bool (*TopFunc) (Store *store, List *list, uint32_t number, void *data, GError **error);
+/* Something to do with every directory above the users: the root, the domains and what holds the
+ * users of one. */
+typedef struct Top Top;
+struct Top {
+  Store *store;
+  bool (*each) (const Top *top, List *list, uint32_t number, GError **error);
+  bool *answer;
+};
+
 static bool
-each_top (Store *store, List *list, TopFunc each, void *data, GError **error)
+each_of_domain (List *list, ListNode *domain, void *data, GError **error)
 {
-  ListNode page[64];
-  g_autofree char *after = NULL;
-  if (!each (store, list, STORE_ROOT, data, error))
-    return false;
-  for (size_t count = 1; count > 0;) {
-    if (!list_children (list, STORE_ROOT, after, page, G_N_ELEMENTS (page), &count, error))
-      return false;
-    bool going = true;
-    for (size_t i = 0; i < count && going; i++) {
-      g_auto (ListNode) users = {0};
-      bool found;
-      going = each (store, list, page[i].number, data, error) &&
-              list_find (list, page[i].number, NODE_USERS, &users, &found, error) &&
-              (!found || each (store, list, users.number, data, error));
-    }
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    list_nodes_clear (page, count);
-    if (!going)
-      return false;
-  }
-  return true;
+  const Top *top = data;
+  g_auto (ListNode) users = {0};
+  bool found;
+  return top->each (top, list, domain->number, error) &&
+         list_find (list, domain->number, NODE_USERS, &users, &found, error) &&
+         (!found || top->each (top, list, users.number, error));
 }
 
 static bool
-is_due (Store *store, List *list, uint32_t number, void *due, GError **error)
+each_top (Top *top, List *list, GError **error)
+{
+  return top->each (top, list, STORE_ROOT, error) &&
+         list_each_child (list, STORE_ROOT, each_of_domain, top, error);
+}
+
+static bool
+is_due (const Top *top, List *list, uint32_t number, GError **error)
 {
   bool agrees;
-  if (!container_agrees (store, list, number, &agrees, error))
+  if (!container_agrees (top->store, list, number, &agrees, error))
     return false;
-  *(bool *)due |= !agrees;
+  *top->answer |= !agrees;
   return true;
 }
 
@@ -80,7 +78,8 @@ bool
 integrate_is_due (Store *store, List *list, bool *out_due, GError **error)
 {
   bool due = false;
-  if (!each_top (store, list, is_due, &due, error))
+  Top top = {store, is_due, &due};
+  if (!each_top (&top, list, error))
     return false;
   *out_due = due;
   return true;
@@ -88,15 +87,14 @@ integrate_is_due (Store *store, List *list, bool *out_due, GError **error)
 
 /* With the store lock held, looks again. */
 static bool
-integrate (Store *store, List *list, uint32_t number, void *changed, GError **error)
+integrate (const Top *top, List *list, uint32_t number, GError **error)
 {
-  bool agrees, here = false;
-  if (!container_agrees (store, list, number, &agrees, error) ||
-      (!agrees && !relist_part (store, list, number, &here, error)))
+  bool agrees, changed = false;
+  if (!container_agrees (top->store, list, number, &agrees, error) ||
+      (!agrees && !relist_part (top->store, list, number, &changed, error)))
     return false;
-  if (here)
-    change_note (store, number, 0);
-  *(bool *)changed |= here;
+  if (changed)
+    change_note (top->store, number, 0);
   return true;
 }
 
@@ -104,14 +102,15 @@ void
 integrate_all (Store *store)
 {
   g_autoptr (Handle) known = cache_list (store, NULL);
-  bool due = false, changed;
+  Top top = {.store = store, .each = integrate};
+  bool due = false;
   if (known == NULL || known->failure != NULL ||
       !integrate_is_due (store, known->list, &due, NULL) || !due)
     return;
   g_autoptr (Handle) list = NULL;
   auto_fd lock = lock_list (store, &list, NULL);
   if (lock >= 0)
-    each_top (store, list->list, integrate, &changed, NULL);
+    each_top (&top, list->list, NULL);
 }
 
 /* Where a change that hides a name in `node` would show: mailboxes have no mtime on the list, but
@@ -139,15 +138,85 @@ is_doubtful (Store *store, List *list, const ListNode *node, uint32_t *out_numbe
 bool
 integrate_at (Store *store, uint32_t parent)
 {
-  g_autoptr (Handle) known = store_is_read_only (store) ? NULL : cache_list (store, NULL);
+  g_autoptr (Handle) known = cache_list (store, NULL);
   g_auto (ListNode) node = {.kind = LIST_ROOT};
-  bool found = parent == STORE_ROOT, doubtful, changed;
+  bool found = parent == STORE_ROOT, doubtful;
+  Top top = {.store = store};
   uint32_t number;
   if (known == NULL || known->failure != NULL ||
       (!found && !list_get (known->list, parent, &node, &found, NULL)) || !found ||
       !is_doubtful (store, known->list, &node, &number, &doubtful, NULL) || !doubtful)
     return false;
+  if (store_is_read_only (store))
+    return cache_outdate_list (store);
   g_autoptr (Handle) list = NULL;
   auto_fd lock = lock_list (store, &list, NULL);
-  return lock >= 0 && integrate (store, list->list, number, &changed, NULL);
+  return lock >= 0 && integrate (&top, list->list, number, NULL);
+}
+
+/* ---- doubt --------------------------------------------------------------------------------- */
+
+static bool
+write_containers (List *list, uint32_t owner, int64_t owner_ns, uint32_t above, int64_t above_ns,
+                  GError **error)
+{
+  g_autoptr (ListWrite) write = list_write_begin (list, error);
+  return write != NULL && list_write_container (write, owner, owner_ns, error) &&
+         list_write_container (write, above, above_ns, error) && list_write_commit (write, error);
+}
+
+bool
+doubt_begin (Doubt *out, Store *store, List *list, uint32_t owner, GError **error)
+{
+  g_auto (Doubt) doubt = {0};
+  g_auto (StoreNode) node = {0};
+  if (!store_node_get (store, owner, &node, error) ||
+      (doubt.owner = store_mailbox_open (store, owner, error)) == NULL ||
+      (doubt.above = store_mailbox_open (store, node.parent, error)) == NULL ||
+      !container_agrees (store, list, owner, &doubt.owner_agreed, error) ||
+      !container_agrees (store, list, node.parent, &doubt.above_agreed, error) ||
+      !list_container (list, owner, &doubt.owner_ns, error) ||
+      !list_container (list, node.parent, &doubt.above_ns, error) ||
+      !write_containers (list, owner, LIST_CONTAINER_DIRTY, node.parent, LIST_CONTAINER_UNKNOWN,
+                         error))
+    return false;
+  *out = doubt;
+  doubt = (Doubt){0};
+  return true;
+}
+
+/* What the list shall say of a directory that only we may have changed. */
+static bool
+settled_time (StoreMailbox *directory, bool agreed, int64_t before_ns, int64_t *out_ns,
+              GError **error)
+{
+  struct stat st;
+  if (fstat (directory->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", directory->path);
+  *out_ns = before_ns;
+  return !agreed || stat_mtime_ns (&st) == before_ns || mailbox_stamp (directory, out_ns, error);
+}
+
+bool
+doubt_end (const Doubt *doubt, ListWrite *write, GError **error)
+{
+  int64_t owner_ns, above_ns;
+  return settled_time (doubt->owner, doubt->owner_agreed, doubt->owner_ns, &owner_ns, error) &&
+         settled_time (doubt->above, doubt->above_agreed, doubt->above_ns, &above_ns, error) &&
+         list_write_container (write, doubt->owner->number, owner_ns, error) &&
+         list_write_container (write, doubt->above->number, above_ns, error);
+}
+
+void
+doubt_drop (const Doubt *doubt, List *list)
+{
+  write_containers (list, doubt->owner->number, doubt->owner_ns, doubt->above->number,
+                    doubt->above_ns, NULL);
+}
+
+void
+doubt_clear (Doubt *doubt)
+{
+  g_clear_pointer (&doubt->owner, store_mailbox_unref);
+  g_clear_pointer (&doubt->above, store_mailbox_unref);
 }

@@ -120,11 +120,14 @@ typedef bool (*LayoutPrepareFunc) (int fd, void *data, GError **error);
 bool layout_make_directory (Store *store, int parent_fd, const char *name,
                             LayoutPrepareFunc prepare, void *data, GError **error);
 
-/* renameat2 (RENAME_NOREPLACE), or link and unlink where the filesystem lacks it. -1 and errno. */
+/* renameat2 (RENAME_NOREPLACE), or the next best where the filesystem lacks it. -1 and errno. */
 int layout_move (int from_fd, const char *from, int to_fd, const char *to);
 
 /* Absolute path of the index of the user or shared node whose path below mail/ is `node_path`. */
 char *layout_index_path (Store *store, const char *node_path);
+
+/* Removes a database durably, with its journal; absence is no error. */
+bool layout_remove_database (const char *path, GError **error);
 
 /* Renames a damaged database, or whatever lies in its place, and what belongs to it, so that it
  * stays as evidence: PATH.damaged-TIME. */
@@ -231,6 +234,10 @@ char *keywords_change (const char *old, const char *given, StoreFlagsChange chan
 int lock_user (Store *store, uint32_t owner, GError **error);
 int lock_store (Store *store, GError **error);
 
+/* The user lock for a change to the mailbox. ESTALE: its directory is gone, or was replaced by another
+ * (not: renamed), and what was known of it must not be written to what is there now. */
+int lock_mailbox (StoreMailbox *mailbox, GError **error);
+
 /* The user lock of who only looks, which is shared with others who do; writers wait for it. It
  * changes nothing on disk, and so it can be had of a store that is open read only, too. */
 int lock_user_look (Store *store, uint32_t owner, GError **error);
@@ -273,10 +280,35 @@ uint32_t store_epoch (Store *store);
  * ours. */
 StoreNodeKind node_child_kind (StoreNodeKind parent, const char *name);
 
+/* Whether it is a user's INBOX, which is always there (RFC 3501, 5.1). */
+bool node_is_inbox (Store *store, const StoreNode *node);
+
+/* Calls `each` for every child, in the order of their names; it may take what it needs out of the
+ * row. Stops at the first failure. */
+typedef bool (*ListChildFunc) (List *list, ListNode *child, void *data, GError **error);
+bool list_each_child (List *list, uint32_t parent, ListChildFunc each, void *data, GError **error);
+
 bool list_node_path (List *list, uint32_t number, char **out_path, GError **error);
 
 /* Moves a row of the list into a node. */
 StoreNode node_from_list (ListNode *row);
+
+/* ---- create.c ------------------------------------------------------------------------------ */
+
+/* Longer paths are not made: they would come near PATH_MAX. */
+#define PATH_BYTES_MAX 3072u
+
+/* The directory's name for a mailbox called `name` in a `parent`, and its full name where that does
+ * not tell it, else NULL; both are owned by the caller. */
+bool create_name (const StoreNode *parent, const char *name, char **out_name, char **out_full_name,
+                  GError **error);
+
+/* Makes what is missing of `levels` below `node`, which becomes the last of them. */
+bool create_levels (Store *store, StoreNode *node, char *const *levels, unsigned count,
+                    GError **error);
+
+/* How many names a path has. */
+unsigned create_path_depth (const char *path);
 
 /* ---- spelling.c ---------------------------------------------------------------------------- */
 
@@ -373,8 +405,30 @@ bool integrate_is_due (Store *store, List *list, bool *out_due, GError **error);
  * stays as it is. The store lock is taken only when there is something to do. */
 void integrate_all (Store *store);
 
-/* Likewise in `parent`, where a name was not found; true: it is worth to look again. */
+/* Likewise in `parent`, which is to be listed, or where a name was not found; true: it is worth to
+ * look again. */
 bool integrate_at (Store *store, uint32_t parent);
+
+/* What was moved below `owner`, a user or shared node, is doubtful from doubt_begin() until the list
+ * follows with doubt_end() in the same commit: whoever looks after a crash lists all of it anew. The
+ * store lock is held. When nothing came of it, doubt_drop() ends it. */
+typedef struct {
+  StoreMailbox *owner, *above;
+  int64_t owner_ns, above_ns; /* as the list had them */
+  bool owner_agreed, above_agreed;
+} Doubt;
+bool doubt_begin (Doubt *out, Store *store, List *list, uint32_t owner, GError **error);
+bool doubt_end (const Doubt *doubt, ListWrite *write, GError **error);
+void doubt_drop (const Doubt *doubt, List *list);
+void doubt_clear (Doubt *doubt);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Doubt, doubt_clear)
+
+/* ---- quarantine.c: what was removed ---------------------------------------------------------- */
+
+/* A name for one removal, and what it takes: the file or directory `path` below mail/, to
+ * STORE/quarantine/STAMP/PATH. It is durable when that returns. */
+char *quarantine_stamp (void);
+bool quarantine_take (Store *store, const char *stamp, const char *path, GError **error);
 
 /* ---- change.c ------------------------------------------------------------------------------ */
 
@@ -392,6 +446,10 @@ void cache_clear (Store *store);
 /* The mailbox list; made again from the directories when it is missing or damaged. Where it cannot
  * be written it is in memory, and `failure` says why. */
 Handle *cache_list (Store *store, GError **error);
+
+/* Goes on with a list in memory, made of the directories, because the one on disk turned out to be
+ * behind them and the store is read only. False: so it is already, or it cannot be made. */
+bool cache_outdate_list (Store *store);
 
 /* The list instead of one whose pages turned out to be damaged. */
 Handle *cache_renew_list (Store *store, Handle *damaged, GError **error);

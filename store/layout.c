@@ -72,6 +72,10 @@ layout_move (int from_fd, const char *from, int to_fd, const char *to)
     return 0;
   if (errno != EINVAL && errno != ENOSYS)
     return -1;
+  /* Directories cannot be linked. An empty one may be replaced, no other. */
+  struct stat st;
+  if (fstatat (from_fd, from, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR (st.st_mode))
+    return renameat (from_fd, from, to_fd, to);
   if (linkat (from_fd, from, to_fd, to, 0) < 0)
     return -1;
   /* It is in place: failing now would make the caller put it there again. What is left in tmp/ is
@@ -97,10 +101,7 @@ layout_make_directory (Store *store, int parent_fd, const char *name, LayoutPrep
                    : layout_own (store, fd, error) && prepare (fd, data, error);
   if (ready && fsync (fd) < 0)
     ready = fail_errno (error, "sync '%s'", name);
-  /* Directories cannot be linked; without RENAME_NOREPLACE an empty one could be replaced, no
-   * other. */
-  if (ready && renameat2 (tmp, temporary, parent_fd, name, RENAME_NOREPLACE) < 0 &&
-      ((errno != EINVAL && errno != ENOSYS) || renameat (tmp, temporary, parent_fd, name) < 0))
+  if (ready && layout_move (tmp, temporary, parent_fd, name) < 0)
     ready = fail_errno (error, "make directory '%s'", name);
   if (!ready) {
     if (fd >= 0)
@@ -196,6 +197,21 @@ layout_keep_broken (const char *path, GError **error)
     if (broken != NULL && !move_database (broken, kept, error))
       return false;
   }
+  return true;
+}
+
+/* The database first: a journal without one is ignored, a database with a journal that is not its
+ * own would be destroyed. */
+bool
+layout_remove_database (const char *path, GError **error)
+{
+  g_autofree char *journal = g_strconcat (path, "-journal", NULL);
+  g_autofree char *directory = g_path_get_dirname (path);
+  if ((unlink (path) < 0 && errno != ENOENT) || (unlink (journal) < 0 && errno != ENOENT))
+    return fail_errno (error, "remove %s", path);
+  auto_fd fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0 && fsync (fd) < 0)
+    return fail_errno (error, "sync %s", directory);
   return true;
 }
 

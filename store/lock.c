@@ -53,6 +53,24 @@ lock_user (Store *store, uint32_t owner, GError **error)
 }
 
 int
+lock_mailbox (StoreMailbox *mailbox, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  auto_fd lock = lock_user (mailbox->store, mailbox->owner, &failure);
+  if (lock >= 0 && mailbox_is_current (mailbox))
+    return g_steal_fd (&lock);
+  if (lock < 0 && error_code (failure) != ENOENT) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return -1;
+  }
+  g_autoptr (StoreMailbox) now = store_mailbox_open (mailbox->store, mailbox->number, NULL);
+  if (lock >= 0 && now != NULL && now->device == mailbox->device && now->inode == mailbox->inode)
+    return g_steal_fd (&lock);
+  fail (error, ESTALE, "'%s' was removed or replaced", mailbox->path);
+  return -1;
+}
+
+int
 lock_user_look (Store *store, uint32_t owner, GError **error)
 {
   return lock_owner (store, owner, LOCK_SH, error);

@@ -351,7 +351,7 @@ bool
 store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, StoreFlagsChange change,
                     uint32_t flags, const char *keywords, GError **error)
 {
-  auto_fd lock = lock_user (self->store, self->owner, error);
+  auto_fd lock = lock_mailbox (self, error);
   if (lock < 0)
     return false;
   g_autoptr (GArray) flaggings = g_array_new (FALSE, FALSE, sizeof (Flagging));

@@ -156,6 +156,8 @@ store_node_children (Store *self, uint32_t parent, const char *after, StoreNode 
                      size_t capacity, size_t *out_count, GError **error)
 {
   g_autofree ListNode *rows = g_new (ListNode, capacity);
+  if (after == NULL)
+    integrate_at (self, parent);
   Query query = {.number = parent, .name = after, .rows = rows, .capacity = capacity};
   if (!ask (self, read_children, &query, error))
     return false;
@@ -175,6 +177,34 @@ store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **er
   if (fstat (directory->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", directory->path);
   *out = (StoreNodeTimes){stat_mtime_ns (&st), stat_ctime_ns (&st), st.st_uid, st.st_gid};
+  return true;
+}
+
+bool
+node_is_inbox (Store *store, const StoreNode *node)
+{
+  g_auto (StoreNode) parent = {0};
+  return strcmp (node->name, NODE_INBOX) == 0 &&
+         store_node_get (store, node->parent, &parent, NULL) && parent.kind == STORE_NODE_USER;
+}
+
+bool
+list_each_child (List *list, uint32_t parent, ListChildFunc each, void *data, GError **error)
+{
+  ListNode page[64];
+  g_autofree char *after = NULL;
+  for (size_t count = 1; count > 0;) {
+    if (!list_children (list, parent, after, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    g_free (after);
+    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    bool going = true;
+    for (size_t i = 0; i < count && going; i++)
+      going = each (list, &page[i], data, error);
+    list_nodes_clear (page, count);
+    if (!going)
+      return false;
+  }
   return true;
 }
 

@@ -292,21 +292,6 @@ command_reconstruct (StoreJob *job, GError **error)
 
 /* ---- reset --------------------------------------------------------------------------------- */
 
-/* The database first: a journal without one is ignored, a database with a journal that is not its
- * own would be destroyed. */
-static bool
-remove_index (const char *path, GError **error)
-{
-  g_autofree char *journal = g_strconcat (path, "-journal", NULL);
-  g_autofree char *directory = g_path_get_dirname (path);
-  if ((unlink (path) < 0 && errno != ENOENT) || (unlink (journal) < 0 && errno != ENOENT))
-    return fail_errno (error, "remove %s", path);
-  auto_fd fd = open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0 && fsync (fd) < 0)
-    return fail_errno (error, "sync %s", directory);
-  return true;
-}
-
 static bool
 reset_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
 {
@@ -333,7 +318,7 @@ reset_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
     g_autofree char *file = layout_index_path (job->store, path);
     cache_drop_index (job->store, owner);
     g_autoptr (Handle) fresh = NULL;
-    if (!remove_index (file, error) ||
+    if (!layout_remove_database (file, error) ||
         (fresh = cache_index (job->store, owner, true, error)) == NULL)
       return false;
   } else if (!reset_mailboxes (job, owner, mailboxes, error)) {

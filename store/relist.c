@@ -278,29 +278,22 @@ relist_replace (Store *store, const char *path, RelistFunc found, void *data, GE
 
 /* ---- a part of it -------------------------------------------------------------------------- */
 
-/* Takes off the list what was in the directory `number` and is nowhere any more. */
+/* One that brings a part of the list in line. */
+typedef struct {
+  Walk walk;
+  ListWrite *write;
+  bool changed;
+} Part;
+
+/* Takes a child off the list that is nowhere any more: a ListChildFunc. */
 static bool
-remove_gone (const Walk *walk, uint32_t number, ListWrite *write, bool *out_changed, GError **error)
+remove_gone (List *list, ListNode *child, void *data, GError **error)
 {
-  ListNode page[64];
-  g_autofree char *after = NULL;
-  for (size_t count = 1; count > 0;) {
-    if (!list_children (walk->list, number, after, page, G_N_ELEMENTS (page), &count, error))
-      return false;
-    bool going = true;
-    for (size_t i = 0; i < count && going; i++) {
-      if (g_hash_table_contains (walk->numbers, GUINT_TO_POINTER (page[i].number)))
-        continue;
-      *out_changed = true;
-      going = list_write_remove (write, page[i].number, error);
-    }
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    list_nodes_clear (page, count);
-    if (!going)
-      return false;
-  }
-  return true;
+  Part *part = data;
+  if (g_hash_table_contains (part->walk.numbers, GUINT_TO_POINTER (child->number)))
+    return true;
+  part->changed = true;
+  return list_write_remove (part->write, child->number, error);
 }
 
 /* Makes room for what was found new: its number and its name may be those of something else, which,
@@ -315,36 +308,41 @@ remove_former (const Walk *walk, const Found *found, ListWrite *write, GError **
          (!held || list_write_remove (write, holder.number, error));
 }
 
+/* With what was found new, from the top down. */
 static bool
-write_part (const Walk *walk, uint32_t number, bool *out_changed, GError **error)
+write_part (Part *part, uint32_t number, GError **error)
 {
-  bool changed = false;
-  g_autoptr (ListWrite) write = list_write_begin (walk->list, error);
-  if (write == NULL || !remove_gone (walk, number, write, &changed, error))
+  const Walk *walk = &part->walk;
+  if (!list_each_child (walk->list, number, remove_gone, part, error))
     return false;
   for (guint i = 0; i < walk->found->len; i++) {
     const Found *found = walk->found->pdata[i];
-    if (!found->known && !remove_former (walk, found, write, error))
+    if (!found->known && !remove_former (walk, found, part->write, error))
       return false;
   }
   for (guint i = 0; i < walk->found->len; i++) {
     const Found *found = walk->found->pdata[i];
     ListNode row = row_of (walk, found);
-    changed |= !found->known;
-    if (!found->known && !list_write_node (write, &row, error))
+    part->changed |= !found->known;
+    if (!found->known && !list_write_node (part->write, &row, error))
       return false;
   }
-  if (!write_containers (walk, walk->list, write, error) || !list_write_commit (write, error))
-    return false;
-  *out_changed = changed;
-  return true;
+  return write_containers (walk, walk->list, part->write, error) &&
+         list_write_commit (part->write, error);
 }
 
 bool
 relist_part (Store *store, List *list, uint32_t number, bool *out_changed, GError **error)
 {
-  g_auto (Walk) walk = {0};
-  walk_init (&walk, store, list);
-  walk.partial = true;
-  return walk_run (&walk, number, error) && write_part (&walk, number, out_changed, error);
+  Part part = {0};
+  walk_init (&part.walk, store, list);
+  part.walk.partial = true;
+  bool done = walk_run (&part.walk, number, error) &&
+              (part.write = list_write_begin (list, error)) != NULL &&
+              write_part (&part, number, error);
+  if (done)
+    *out_changed = part.changed;
+  list_write_free (part.write);
+  walk_clear (&part.walk);
+  return done;
 }

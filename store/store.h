@@ -175,6 +175,25 @@ bool store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GE
 bool store_mailbox_create_at (Store *self, uint32_t parent, const char *const *names,
                               StoreNode *out, GError **error);
 
+/* Gives a mailbox another name, or another place below the same user; `spelling` is the whole new
+ * name. Number, UIDs and UIDVALIDITY stay, sub-mailboxes move along, missing parents are made. EEXIST:
+ * there is one of that name; EINVAL: into itself; EPERM: it is INBOX, or no mailbox; EXDEV: another
+ * user's. The list may follow later than the directory, after a crash. */
+bool store_mailbox_rename (Store *self, uint32_t number, const char *spelling, GError **error);
+
+/* Takes a mailbox, or a user, out of the store: its directory goes to quarantine as it is. ENOTEMPTY:
+ * there are mailboxes in it, and `recursive` is not set; EPERM: it is INBOX, or neither. */
+bool store_mailbox_remove (Store *self, uint32_t number, bool recursive, GError **error);
+
+bool store_mailbox_subscribe (Store *self, uint32_t number, bool subscribed, GError **error);
+
+/* The special use (RFC 6154) that `text` names in any case, like "\Sent"; or NULL with EINVAL. */
+const char *store_special_use (const char *text, GError **error);
+
+/* Sets what the mailbox is for; NULL: nothing special. */
+bool store_mailbox_set_special_use (Store *self, uint32_t number, const char *special_use,
+                                    GError **error);
+
 /* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not fit
  * into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
 char *store_name_escape (const char *name, bool *out_lossy);
@@ -188,7 +207,8 @@ char *store_text_printable (const char *text);
 typedef struct StoreMailbox StoreMailbox;
 
 /* A handle on a mailbox (or on a user, domain or root directory, which hold no messages). Handles are
- * cached and cheap. ESTALE later on: the directory is gone. */
+ * cached and cheap. ESTALE later on: the directory is gone, or was replaced by another; then open it
+ * again. */
 StoreMailbox *store_mailbox_open (Store *self, uint32_t number, GError **error);
 StoreMailbox *store_mailbox_ref (StoreMailbox *self);
 void store_mailbox_unref (StoreMailbox *self);
@@ -419,6 +439,9 @@ typedef struct {
   uint32_t number; /* the node */
   uint32_t uid;    /* the message; 0: the directory itself: messages or children came or went */
 } StoreChange;
+
+/* As `uid`: the directory itself has another name or place now. */
+#define STORE_CHANGE_MOVED (STORE_UID_MAX + 1)
 
 /* A change with this number means: notes were lost, anything may have changed. */
 #define STORE_CHANGE_ALL UINT32_MAX

@@ -25,39 +25,45 @@ const GOptionEntry list_options[] = {
 
 /* ---- mailboxes ---- */
 
-static void
-print_mailbox_json (const StoreNode *node, const char *title, const char *path,
-                    const StoreMailboxInfo *info)
+bool
+mailbox_print_json (Store *store, const StoreNode *node, GError **error)
 {
+  g_autofree char *title = store_node_title (store, node->number, error);
+  g_autofree char *path = title != NULL ? store_node_path (store, node->number, error) : NULL;
+  g_autoptr (StoreMailbox) mailbox =
+      path != NULL ? store_mailbox_open (store, node->number, error) : NULL;
+  StoreMailboxInfo info;
+  if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error))
+    return false;
   g_autofree char *unescaped = store_name_unescape (node->name);
   GString *json = json_begin ("mailbox");
   json_string (json, "mailbox", title);
   json_string (json, "path", path);
   json_string (json, "name", node->full_name != NULL ? node->full_name : unescaped);
-  json_uint (json, "messages", info->messages);
-  json_uint (json, "unseen", info->unseen);
-  json_uint (json, "expunged", info->expunged);
-  json_uint (json, "bytes", info->bytes);
-  json_uint (json, "uidvalidity", info->uidvalidity);
-  json_uint (json, "uidnext", info->uidnext);
-  json_uint (json, "highestmodseq", info->highestmodseq);
-  json_string (json, "health", store_health_name (info->health));
+  json_uint (json, "messages", info.messages);
+  json_uint (json, "unseen", info.unseen);
+  json_uint (json, "expunged", info.expunged);
+  json_uint (json, "bytes", info.bytes);
+  json_uint (json, "uidvalidity", info.uidvalidity);
+  json_uint (json, "uidnext", info.uidnext);
+  json_uint (json, "highestmodseq", info.highestmodseq);
+  json_string (json, "health", store_health_name (info.health));
   json_bool (json, "subscribed", node->subscribed);
   json_string (json, "special_use", node->special_use);
   json_print (json);
+  return true;
 }
 
-/* One mailbox; of other directories nothing is said. */
 static bool
 print_mailbox (const Tool *tool, Store *store, const StoreNode *node, GError **error)
 {
-  if (node->kind != STORE_NODE_MAILBOX)
-    return true;
+  if (tool->json)
+    return mailbox_print_json (store, node, error);
   g_autofree char *title = store_node_title (store, node->number, error);
   if (title == NULL)
     return false;
   g_autofree char *printable = store_text_printable (title);
-  if (!tool->json && !detailed) {
+  if (!detailed) {
     puts (printable);
     return true;
   }
@@ -65,44 +71,9 @@ print_mailbox (const Tool *tool, Store *store, const StoreNode *node, GError **e
   StoreMailboxInfo info;
   if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error))
     return false;
-  if (tool->json) {
-    g_autofree char *path = store_node_path (store, node->number, error);
-    if (path == NULL)
-      return false;
-    print_mailbox_json (node, title, path, &info);
-    return true;
-  }
   g_autofree char *size = text_size (info.bytes);
   printf ("%6u %8s %6u %5u %10u %6u %-8s %s\n", info.messages, size, info.unseen, info.expunged,
           info.uidvalidity, info.uidnext, store_health_name (info.health), printable);
-  return true;
-}
-
-/* Puts the numbers of all children on the stack, so that the first by name is taken first. */
-static bool
-push_children (Store *store, uint32_t parent, GArray *stack, GError **error)
-{
-  g_autofree char *after = NULL;
-  guint bottom = stack->len;
-  for (;;) {
-    StoreNode page[PAGE];
-    size_t count;
-    if (!store_node_children (store, parent, after, page, PAGE, &count, error))
-      return false;
-    if (count == 0)
-      break;
-    for (size_t i = 0; i < count; i++)
-      g_array_append_val (stack, page[i].number);
-    g_free (after);
-    after = g_strdup (page[count - 1].name);
-    store_nodes_clear (page, count);
-  }
-  uint32_t *numbers = (uint32_t *)(void *)stack->data;
-  for (guint low = bottom, high = stack->len; low + 1 < high; low++, high--) {
-    uint32_t swap = numbers[low];
-    numbers[low] = numbers[high - 1];
-    numbers[high - 1] = swap;
-  }
   return true;
 }
 
@@ -110,26 +81,10 @@ push_children (Store *store, uint32_t parent, GArray *stack, GError **error)
 static bool
 list_mailboxes (const Tool *tool, Store *store, uint32_t top, GError **error)
 {
-  g_autoptr (GArray) stack = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   if (detailed && !no_headers && !tool->json)
     printf ("%6s %8s %6s %5s %10s %6s %-8s %s\n", "MSGS", "SIZE", "UNSEEN", "GONE", "VALIDITY",
             "NEXT", "HEALTH", "MAILBOX");
-  g_array_append_val (stack, top);
-  while (stack->len > 0) {
-    uint32_t number = g_array_index (stack, uint32_t, stack->len - 1);
-    g_array_set_size (stack, stack->len - 1);
-    g_auto (StoreNode) node = {0};
-    g_autoptr (GError) wrong = NULL;
-    if (store_node_get (store, number, &node, &wrong) &&
-        print_mailbox (tool, store, &node, &wrong) && push_children (store, number, stack, &wrong))
-      continue;
-    /* It may have been removed since its parent was read. */
-    if (error_code (wrong) != ENOENT && error_code (wrong) != ESTALE) {
-      g_propagate_error (error, g_steal_pointer (&wrong));
-      return false;
-    }
-  }
-  return true;
+  return tree_each (tool, store, top, true, print_mailbox, error);
 }
 
 /* ---- messages ---- */

@@ -22,6 +22,8 @@ static const Command commands[] = {
      .options = deliver_options, .run = deliver_run},
     {"list", "[MAILBOX]", "list mailboxes, or the messages of one", .options = list_options,
      .run = list_run},
+    {"mailbox", "create|rename|remove|list|subscribe|unsubscribe|set MAILBOX...",
+     "make, rename, remove and set mailboxes", .options = mailbox_options, .run = mailbox_run},
     {"cat", "MAILBOX UID", "write a message to standard output", .options = cat_options,
      .run = cat_run},
     {"flag", "MAILBOX UIDS +FLAG... -FLAG... =FLAG...", "change the flags of messages",

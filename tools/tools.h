@@ -42,10 +42,11 @@ bool import_run (Tool *tool, int argc, char **argv, GError **error);
 bool init_run (Tool *tool, int argc, char **argv, GError **error);
 bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
+bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], import_options[], jobs_options[],
-    list_options[], work_options[];
+    list_options[], mailbox_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);
@@ -74,6 +75,15 @@ bool tool_flags_parse (const char *text, uint32_t *out_flags, char **out_keyword
 
 /* One line on standard error that is no error; silent with -q. */
 void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* ---- tree.c: the mailboxes below a directory of the store --------------------------------------
+ */
+
+/* Calls `each` for `top`, if that is a mailbox, and for the mailboxes in it; when `recursive`, for all
+ * below it; in the order of their names. */
+typedef bool (*TreeFunc) (const Tool *tool, Store *store, const StoreNode *node, GError **error);
+bool tree_each (const Tool *tool, Store *store, uint32_t top, bool recursive, TreeFunc each,
+                GError **error);
 
 /* ---- text.c: figures for people ----------------------------------------------------------------
  */
@@ -105,6 +115,9 @@ void json_bool (GString *json, const char *key, bool value);
 /* The words of `value`, which are separated by one space, as an array. */
 void json_words (GString *json, const char *key, const char *value);
 void json_print (GString *json); /* ends the object, prints it as a line and frees it */
+
+/* One mailbox, as `list` and `mailbox` print it. */
+bool mailbox_print_json (Store *store, const StoreNode *node, GError **error);
 
 /* One message, as `list` and `flag` print it. */
 void message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage *message);

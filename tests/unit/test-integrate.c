@@ -210,6 +210,11 @@ test_read_only (Fixture *fixture, gconstpointer data)
   reopen (fixture, 0);
   g_autofree char *taken = dump_joe (fixture->store);
   g_assert_cmpstr (taken, ==, before);
+
+  reopen (fixture, STORE_READ_ONLY);
+  run_in (fixture, "sha256sum mailboxes.sqlite3 >sum && mkdir mail/example.com/user/joe/New", "");
+  g_assert_cmpuint (number_of (fixture->store, "joe@example.com/New"), !=, 0);
+  run_in (fixture, "sha256sum --quiet -c sum", "");
 }
 
 int

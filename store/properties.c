@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is set for a mailbox or a user: on the directory first, then in the list. */
+#include "store/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* RFC 6154, 2, and RFC 8457. */
+static const char *const special_uses[] = {"\\All",     "\\Archive",   "\\Drafts",
+                                           "\\Flagged", "\\Important", "\\Junk",
+                                           "\\Sent",    "\\Trash",     NULL};
+
+/* Changes a state and the row for it; what they have in common is what is set. */
+typedef struct {
+  const bool *subscribed, *no_index; /* NULL: as it is */
+  const char *const *special_use;
+} Settings;
+
+static bool
+write_state (StoreMailbox *node, const Settings *settings, GError **error)
+{
+  g_auto (NodeState) state = {0};
+  bool found = false;
+  if (!node_state_read (node->fd, node->kind, &state, &found, error))
+    return fail_prefix (error, "'%s'", node->path);
+  if (!found)
+    return fail (error, EUCLEAN, "'%s' has no state; run 'mailstore reconstruct -m'", node->path);
+  if (settings->subscribed != NULL)
+    state.subscribed = *settings->subscribed;
+  if (settings->no_index != NULL)
+    state.no_index = *settings->no_index;
+  if (settings->special_use != NULL) {
+    g_free (state.special_use);
+    state.special_use = g_strdup (*settings->special_use);
+  }
+  if (!node_state_write (node->store, node->fd, node->kind, &state, error))
+    return fail_prefix (error, "'%s'", node->path);
+  return fsync (node->fd) == 0 || fail_errno (error, "sync '%s'", node->path);
+}
+
+static bool
+write_row (List *list, uint32_t number, const Settings *settings, const Doubt *doubt,
+           GError **error)
+{
+  g_auto (ListNode) row = {0};
+  bool found;
+  if (!list_get (list, number, &row, &found, error))
+    return false;
+  if (settings->subscribed != NULL)
+    row.subscribed = *settings->subscribed;
+  if (settings->no_index != NULL)
+    row.no_index = *settings->no_index;
+  if (settings->special_use != NULL) {
+    g_free (row.special_use);
+    row.special_use = g_strdup (*settings->special_use);
+  }
+  g_autoptr (ListWrite) write = list_write_begin (list, error);
+  return write != NULL && list_write_node (write, &row, error) && doubt_end (doubt, write, error) &&
+         list_write_commit (write, error);
+}
+
+/* The user lock is held. As in a renaming, the list is doubtful until it has followed. */
+static bool
+apply_locked (StoreMailbox *node, const Settings *settings, GError **error)
+{
+  g_autoptr (Handle) list = NULL;
+  auto_fd lock = lock_list (node->store, &list, error);
+  g_auto (Doubt) doubt = {0};
+  if (lock < 0 || !doubt_begin (&doubt, node->store, list->list, node->owner, error))
+    return false;
+  if (!write_state (node, settings, error)) {
+    doubt_drop (&doubt, list->list);
+    return false;
+  }
+  write_row (list->list, node->number, settings, &doubt, NULL);
+  return true;
+}
+
+/* `kind` is what can be set so. */
+static bool
+apply (Store *self, uint32_t number, StoreNodeKind kind, const Settings *settings, GError **error)
+{
+  g_autoptr (StoreMailbox) node = store_mailbox_open (self, number, error);
+  if (node == NULL)
+    return false;
+  if (node->kind != kind && (kind == STORE_NODE_MAILBOX || node->kind != STORE_NODE_SHARED))
+    return fail (error, EINVAL, "'%s' is no %s", node->path,
+                 kind == STORE_NODE_MAILBOX ? "mailbox" : "user");
+  auto_fd lock = lock_mailbox (node, error);
+  if (lock < 0 || !apply_locked (node, settings, error))
+    return false;
+  change_note (self, number, 0);
+  return true;
+}
+
+bool
+store_mailbox_subscribe (Store *self, uint32_t number, bool subscribed, GError **error)
+{
+  Settings settings = {.subscribed = &subscribed};
+  return apply (self, number, STORE_NODE_MAILBOX, &settings, error);
+}
+
+const char *
+store_special_use (const char *text, GError **error)
+{
+  for (size_t i = 0; special_uses[i] != NULL; i++) {
+    if (g_ascii_strcasecmp (text, special_uses[i]) == 0)
+      return special_uses[i];
+  }
+  g_autofree char *printable = store_text_printable (text);
+  g_autofree char *names = g_strjoinv (" ", (char **)special_uses);
+  fail (error, EINVAL, "'%s' is no special use; there are %s", printable, names);
+  return NULL;
+}
+
+bool
+store_mailbox_set_special_use (Store *self, uint32_t number, const char *special_use,
+                               GError **error)
+{
+  const char *known = special_use != NULL ? store_special_use (special_use, error) : NULL;
+  Settings settings = {.special_use = &known};
+  return (special_use == NULL || known != NULL) &&
+         apply (self, number, STORE_NODE_MAILBOX, &settings, error);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Removing a mailbox, or a user: the directory goes to quarantine as it is, the rows leave the list
+ * and the index. Nothing is lost; bringing it back is renaming it back.
+ */
+#include "store/internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Adds the numbers of a node and of all below it: a ListChildFunc. */
+static bool
+collect (List *list, ListNode *node, void *numbers, GError **error)
+{
+  g_array_append_val ((GArray *)numbers, node->number);
+  return list_each_child (list, node->number, collect, numbers, error);
+}
+
+static bool
+remove_row (List *list, uint32_t number, const Doubt *doubt, GError **error)
+{
+  g_autoptr (ListWrite) write = list_write_begin (list, error);
+  return write != NULL && doubt_end (doubt, write, error) &&
+         list_write_remove (write, number, error) && list_write_commit (write, error);
+}
+
+/* With the user locked: takes the directory away, then its row. A list that cannot follow is
+ * marked, and follows at the next look. */
+static bool
+remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, GError **error)
+{
+  Store *store = mailbox->store;
+  g_autoptr (Handle) list = NULL;
+  auto_fd lock = lock_list (store, &list, error);
+  g_auto (Doubt) doubt = {0};
+  if (lock < 0)
+    return false;
+  if (!mailbox_is_current (mailbox))
+    return fail (error, ESTALE, "'%s' was removed or renamed", mailbox->path);
+  ListNode top = {.number = mailbox->number};
+  if (!collect (list->list, &top, numbers, error))
+    return false;
+  if (numbers->len > 1 && !recursive)
+    return fail (error, ENOTEMPTY, "'%s' holds mailboxes; -r removes them, too", mailbox->path);
+  if (!doubt_begin (&doubt, store, list->list, mailbox->owner, error))
+    return false;
+  g_autofree char *stamp = quarantine_stamp ();
+  if (!quarantine_take (store, stamp, mailbox->path, error)) {
+    if (mailbox_is_current (mailbox))
+      doubt_drop (&doubt, list->list);
+    return false;
+  }
+  remove_row (list->list, mailbox->number, &doubt, NULL);
+  return true;
+}
+
+/* The rows of what was removed, and the peace with the directory that it was in. Rows that stay are
+ * found when the index is rebuilt. */
+static void
+forget_rows (StoreMailbox *parent, const GArray *numbers)
+{
+  g_autoptr (Handle) handle = NULL;
+  g_autoptr (IndexWrite) write = mailbox_write_begin (parent, &handle, NULL);
+  bool good = write != NULL;
+  for (guint i = 0; i < numbers->len && good; i++)
+    good = index_write_remove_mailbox (write, g_array_index (numbers, uint32_t, i), NULL);
+  if (good && (parent->kind != STORE_NODE_MAILBOX || mailbox_catch_up (parent, write, NULL)))
+    index_write_commit (write, NULL);
+}
+
+/* The index of a user who is gone. */
+static void
+forget_index (StoreMailbox *owner)
+{
+  g_autofree char *path = layout_index_path (owner->store, owner->path);
+  cache_drop_index (owner->store, owner->number);
+  layout_remove_database (path, NULL);
+}
+
+static bool
+may_remove (Store *store, const StoreNode *node, GError **error)
+{
+  if (node_is_inbox (store, node))
+    return fail (error, EPERM, "INBOX cannot be removed, only the user as a whole");
+  return node->kind == STORE_NODE_MAILBOX || node->kind == STORE_NODE_USER ||
+         node->kind == STORE_NODE_SHARED ||
+         fail (error, EPERM, "'%s' is neither a mailbox nor a user", node->name);
+}
+
+bool
+store_mailbox_remove (Store *self, uint32_t number, bool recursive, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  if (store_is_read_only (self))
+    return fail (error, EROFS, "the store %s is open read only", self->path);
+  if (!store_node_get (self, number, &node, error) || !may_remove (self, &node, error))
+    return false;
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, error);
+  g_autoptr (StoreMailbox) parent =
+      mailbox != NULL ? store_mailbox_open (self, node.parent, error) : NULL;
+  g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  auto_fd lock = parent != NULL ? lock_user (self, node.owner, error) : -1;
+  if (lock < 0 || !remove_listed (mailbox, recursive, numbers, error))
+    return false;
+  if (number == node.owner)
+    forget_index (mailbox);
+  else
+    forget_rows (parent, numbers);
+  change_note (self, node.parent, 0);
+  change_note (self, number, 0);
+  return true;
+}

@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# mailstore mailbox: make, rename, remove and set mailboxes.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+mailstore -q init
+mailstore deliver -c joe@example.com <"$sample/01-welcome.eml" >/dev/null
+mail=$store/mail/example.com/user/joe
+
+# Everything that stays when a mailbox is renamed.
+facts() {
+  mailstore list -r --json "$1" | python3 -c '
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    print(*(row[key] for key in ("messages", "unseen", "uidvalidity", "uidnext", "highestmodseq", "health")))'
+}
+number() {
+  getfattr --absolute-names --only-values -n user.mailfs.mailbox "$mail/$1" | cut -d' ' -f2
+}
+clean() {
+  run check
+  [ "$status" -eq 0 ] || complain 'the store is not clean'
+}
+
+# ---- create
+run mailbox create joe@example.com/Work joe@example.com/A/B/C
+expect_status 0
+expect_no_out
+expect_no_err
+run mailbox create --json --special-use '\sent' joe@example.com/Sent
+expect_status 0
+expect_json 'len(rows) == 1' 'rows[0]["special_use"] == "\\Sent"' 'rows[0]["messages"] == 0'
+run mailbox create joe@example.com/Work
+expect_status 73
+expect_one_error
+run mailbox create example.com
+expect_status 73
+run mailbox create example.com/elsewhere/joe
+expect_status 64
+run mailbox create --special-use '\Rubbish' joe@example.com/Odd
+expect_status 64
+expect_one_error
+run mailbox list -r joe@example.com/Odd
+expect_status 66
+run mailbox create 'Public Folders/News@example.com' 'Other Users/ann@example.com'
+expect_status 0
+run mailbox
+expect_status 64
+run mailbox frobnicate joe@example.com
+expect_status 64
+run mailbox create
+expect_status 64
+run mailbox rename joe@example.com/Work
+expect_status 64
+run mailbox remove ''
+expect_status 64
+clean
+
+# ---- list, subscribe, set
+run mailbox subscribe joe@example.com/Work 'Public Folders/News@example.com'
+expect_status 0
+run mailbox list joe@example.com
+expect_equal "$out" '-           -           joe@example.com/A
+-           -           joe@example.com/INBOX
+-           \Sent       joe@example.com/Sent
+subscribed  -           joe@example.com/Work'
+run mailbox list -r joe@example.com/A
+expect_equal "$out" '-           -           joe@example.com/A
+-           -           joe@example.com/A/B
+-           -           joe@example.com/A/B/C'
+run mailbox list --json --subscribed
+expect_json 'len(rows) == 2' 'all(row["subscribed"] for row in rows)' \
+  '[row["mailbox"] for row in rows] == ["example.com/shared/News", "joe@example.com/Work"]'
+run mailbox unsubscribe 'Public Folders/News@example.com'
+run mailbox set --special-use none joe@example.com/Sent
+expect_status 0
+run mailbox set --special-use '\Archive' joe@example.com/A
+run mailbox set joe@example.com/A
+expect_status 64
+run mailbox subscribe joe@example.com
+expect_status 64
+run mailbox subscribe joe@example.com/Nowhere
+expect_status 66
+listed=$(mailstore mailbox list)
+expect_equal "$(grep -c subscribed <<<"$listed")" 1
+# These facts are on the directories; the list is made of them.
+rm "$store/mailboxes.sqlite3"
+expect_equal "$(mailstore mailbox list)" "$listed"
+mailstore mailbox subscribe joe@example.com/Work
+clean
+
+# ---- rename
+for name in Work A/B/C; do
+  mailstore deliver "joe@example.com/$name" <"$sample/02-unicode.eml" >/dev/null
+done
+before=$(facts joe@example.com/A)
+numbers="$(number A) $(number A/B) $(number A/B/C)"
+run mailbox rename joe@example.com/A joe@example.com/New/Deep/A
+expect_status 0
+expect_no_out
+expect_no_err
+expect_equal "$(facts joe@example.com/New/Deep/A)" "$before"
+expect_equal "$(number New/Deep/A) $(number New/Deep/A/B) $(number New/Deep/A/B/C)" "$numbers"
+run list -r joe@example.com/A
+expect_status 66
+run mailbox list joe@example.com/New/Deep
+expect_out '\Archive'
+clean
+# Into itself, onto another, out of its user's reach; what is no mailbox, and INBOX.
+while read -r expected old new; do
+  run mailbox rename "$old" "$new"
+  [ "$status" -eq "$expected" ] || complain "renaming $old to $new: $status, not $expected"
+  expect_one_error
+done <<'END'
+64 joe@example.com/New joe@example.com/New/Sub
+64 joe@example.com/New joe@example.com/New/Deep/A/B/X
+73 joe@example.com/New joe@example.com/Work
+73 joe@example.com/New joe@example.com/New/Deep
+73 joe@example.com/New joe@example.com/New
+73 joe@example.com/New joe@example.com
+69 joe@example.com/New ann@example.com/New
+69 joe@example.com/New nobody@example.com/New
+69 joe@example.com/New example.com/shared/New
+69 joe@example.com/New New
+77 joe@example.com/INBOX joe@example.com/Old
+77 joe@example.com/inbox joe@example.com/Old
+77 joe@example.com jim@example.com
+77 example.com example.org
+66 joe@example.com/Nowhere joe@example.com/Old
+END
+clean
+
+# ---- remove
+run mailbox remove joe@example.com/New
+expect_status 73
+expect_one_error
+run mailbox remove joe@example.com/INBOX
+expect_status 77
+expect_one_error
+run mailbox remove -r example.com
+expect_status 77
+run mailbox remove -r joe@example.com/Nowhere
+expect_status 66
+messages=$(count)
+before=$(facts joe@example.com/New)
+run mailbox remove -r joe@example.com/New
+expect_status 0
+expect_no_out
+expect_no_err
+[ ! -e "$mail/New" ] || complain 'the directory is still there'
+run list -r joe@example.com/New
+expect_status 66
+expect_equal "$(count)" $((messages - 1))
+clean
+# Nothing is lost: it comes back as it was.
+kept=("$store"/quarantine/*/example.com/user/joe/New)
+expect_equal "${#kept[@]}" 1
+[[ ${kept[0]} =~ /quarantine/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/ ]] || complain "not so: ${kept[0]}"
+mv "${kept[0]}" "$mail/New"
+expect_equal "$(facts joe@example.com/New | cut -d' ' -f1-4)" "$(cut -d' ' -f1-4 <<<"$before")"
+mailstore -q reconstruct joe@example.com >/dev/null
+clean
+
+# A user, and all shared folders of a domain.
+run mailbox remove joe@example.com
+expect_status 73
+run mailbox remove -r joe@example.com example.com/shared
+expect_status 0
+expect_equal "$(find "$store" -path "*example.com*joe*" ! -path "*/quarantine/*")" ""
+expect_equal "$(mailstore list)" ann@example.com/INBOX
+clean
+mv "$store"/quarantine/*/example.com/user/joe/INBOX/../../joe "$mail"
+mailstore -q reconstruct >/dev/null
+expect_equal "$(count)" "$messages"
+clean
+# A new user of that name is another one.
+first=$(number INBOX)
+mailstore mailbox remove -r joe@example.com
+mailstore mailbox create joe@example.com
+[ "$(number INBOX)" -gt "$first" ] || complain 'the number was used again'
+clean

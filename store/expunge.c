@@ -61,12 +61,12 @@ moves_of (const GArray *uids)
   return moves;
 }
 
-/* The expunged messages; a mailbox that never had one has no place for them. */
-static GArray *
-expunged_uids (StoreMailbox *self, GError **error)
+GArray *
+expunge_uids (StoreMailbox *self, GError **error)
 {
   g_autoptr (GError) failure = NULL;
   GArray *uids = layout_uids (self->fd, LAYOUT_EXPUNGED, NULL, &failure);
+  /* Where none was ever expunged there is no place for them. */
   if (uids == NULL && failure->code == ENOENT)
     return g_array_new (FALSE, FALSE, sizeof (uint32_t));
   if (uids == NULL)
@@ -97,7 +97,7 @@ static GArray *
 select_set (StoreMailbox *self, ExpungeWay way, const GArray *set, GError **error)
 {
   g_autoptr (GArray) there =
-      way == EXPUNGE_OUT ? layout_uids (self->fd, "", NULL, error) : expunged_uids (self, error);
+      way == EXPUNGE_OUT ? layout_uids (self->fd, "", NULL, error) : expunge_uids (self, error);
   if (there == NULL)
     return NULL;
   g_autoptr (GArray) uids =
@@ -216,9 +216,8 @@ move_all (Batch *self, GArray *moves, GError **error)
 
 /* ---- a batch ------------------------------------------------------------------------------- */
 
-/* Opens the place for expunged messages, and makes it when there is none. */
-static int
-open_expunged (StoreMailbox *self, GError **error)
+int
+expunge_place (StoreMailbox *self, GError **error)
 {
   auto_fd fd = layout_open (self->fd, LAYOUT_EXPUNGED, O_RDONLY | O_DIRECTORY, 0);
   if (fd >= 0 || errno != ENOENT) {
@@ -269,7 +268,20 @@ write_rows (Batch *self, const GArray *moves, bool agrees, GError **error)
         !index_write_message (self->write, self->mailbox->number, &move->row, NULL, error))
       return false;
   }
-  return index_write_commit (self->write, error);
+  bool found;
+  return index_write_get_mailbox (self->write, self->mailbox->number, &self->facts, &found,
+                                  error) &&
+         index_write_commit (self->write, error);
+}
+
+/* Where more is kept than the setting says, a cleanup looks what is old enough. It will be asked
+ * for again at the next expunge, so that a queue which fails does no harm. */
+static void
+queue_cleanup (const Batch *self)
+{
+  Store *store = self->mailbox->store;
+  if (self->facts.expunged > store_setting (store, STORE_CLEANUP_SIZE))
+    queue_add_action (store, self->mailbox->number, "cleanup", NULL);
 }
 
 static void
@@ -301,8 +313,10 @@ run_batch (Batch *self, GArray *moves, GError **error)
   bool done = move_all (self, moves, error);
   done = cover_modseq (self, written, done ? error : NULL) && done;
   done = sync_moves (self, done ? error : NULL) && done;
-  if (self->write != NULL)
-    write_rows (self, moves, done && self->facts.directory_ns != 0, NULL);
+  if (self->write != NULL &&
+      write_rows (self, moves, done && self->facts.directory_ns != 0, NULL) &&
+      self->way == EXPUNGE_OUT)
+    queue_cleanup (self);
   note_moves (self, moves);
   return done;
 }
@@ -320,7 +334,7 @@ expunge_move (StoreMailbox *self, ExpungeWay way, GArray *moves, GError **error)
   g_autoptr (IndexWrite) write = mailbox_write_begin (self, &handle, NULL);
   if (!mailbox_learn (self, &write, &batch.facts, error))
     return false;
-  auto_fd gone = open_expunged (self, error);
+  auto_fd gone = expunge_place (self, error);
   if (gone < 0)
     return false;
   batch.write = write;

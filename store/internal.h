@@ -10,7 +10,8 @@
  *     ahead, and the next check catches up.
  *  3. No fact lives only in the index.
  *  4. A message's bytes never change once committed.
- *  5. check and reconstruct never modify or remove a message file.
+ *  5. check and reconstruct never modify or remove a message file. (An old file of a message that
+ *     was expunged is put back among the expunged, as it is.)
  *
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *
@@ -553,8 +554,22 @@ bool expunge_move (StoreMailbox *self, ExpungeWay way, GArray *moves, GError **e
 /* Sets of each what expunge_move() would, and moves nothing. */
 void expunge_foresee (StoreMailbox *self, ExpungeWay way, GArray *moves);
 
+/* Opens the place for a mailbox's expunged messages, and makes it when there is none. -1 and an
+ * error. */
+int expunge_place (StoreMailbox *self, GError **error);
+
+/* UIDs of the expunged messages, ascending. */
+GArray *expunge_uids (StoreMailbox *self, GError **error);
+
+/* ---- life.c -------------------------------------------------------------------------------- */
+
+/* What was last changed at this time or before is old enough for the job: its word "age", else the
+ * setting, tells. */
+int64_t life_before_ns (const StoreJob *job, StoreSetting age);
+
 bool command_expunge (StoreJob *job, GError **error);
 bool command_undelete (StoreJob *job, GError **error);
+bool command_cleanup (StoreJob *job, GError **error);
 
 /* ---- draft.c: new mail ----------------------------------------------------------------------- */
 
@@ -777,6 +792,8 @@ typedef struct {
   ScanVerdict verdict;
   uint32_t uid;
   bool expunged;      /* the file lies in .expunged */
+  bool doubled;       /* and so does another of that UID */
+  uint64_t removed;   /* modseq that it had when it was removed for good; 0: never */
   bool mailbox_known; /* the index has rows of this mailbox */
   Index *salvaged;    /* as given to scan_recall() */
   bool recalled;      /* the row is from there: the index itself has none */
@@ -840,6 +857,10 @@ bool scan_drain (Scan *self, GError **error);
 /* Whether the file's date is the internal date: of a new message, and of one whose row was made of
  * a damaged file and that is whole again. Otherwise the row knows better. */
 bool scan_takes_date (const ScanItem *item);
+
+/* Whether it is an older file of a message that was expunged, or removed for good, and not brought
+ * back: it goes to .expunged. */
+bool scan_item_is_back (const ScanItem *item);
 
 /* Where the item's file lies, below its mailbox. */
 void scan_item_path (const ScanItem *item, char out[32]);

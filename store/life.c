@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of messages: expunge, undelete. */
+/* What becomes of messages: expunge, undelete, cleanup. */
 #include "store/internal.h"
+
+#include <time.h>
+#include <unistd.h>
 
 /* A command on one mailbox. */
 typedef bool (*MailboxFunc) (StoreJob *job, StoreMailbox *mailbox, GError **error);
@@ -30,6 +33,17 @@ require_writable (const StoreJob *job, GError **error)
 {
   return !store_is_read_only (job->store) || job_has (job, STORE_WORD_DRY_RUN) ||
          fail (error, EROFS, "the store %s is open read only", job->store->path);
+}
+
+int64_t
+life_before_ns (const StoreJob *job, StoreSetting age)
+{
+  struct timespec now;
+  clock_gettime (CLOCK_REALTIME, &now);
+  int64_t age_s =
+      job_has (job, STORE_WORD_AGE) ? job->request->age_s : store_setting (job->store, age);
+  int64_t now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+  return age_s < INT64_MAX / 1000000000 ? now_ns - age_s * 1000000000 : INT64_MIN;
 }
 
 /* ---- expunge and undelete ------------------------------------------------------------------ */
@@ -105,4 +119,160 @@ bool
 command_undelete (StoreJob *job, GError **error)
 {
   return require_writable (job, error) && job_each_owner (job, undelete_owner, error);
+}
+
+/* ---- cleanup ------------------------------------------------------------------------------- */
+
+/* How many rows are removed in one commit. */
+#define ROWS_MAX 4096u
+
+/* What a cleanup of one mailbox works with. */
+typedef struct {
+  StoreJob *job;
+  StoreMailbox *mailbox;
+  int place;    /* .expunged */
+  GArray *left; /* UIDs of the files that stay, ascending */
+} Cleanup;
+
+/* Removes one file, if it is old enough. What cannot be removed is told and stays. */
+static bool
+clean_file (Cleanup *self, uint32_t uid, int64_t before_ns, GError **error)
+{
+  StoreMailbox *mailbox = self->mailbox;
+  char name[STORE_NAME_SIZE];
+  struct stat st;
+  store_message_name (uid, name);
+  if (fstatat (self->place, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno (error, "stat '%s/" LAYOUT_EXPUNGED "/%s'", mailbox->path, name);
+  bool old = S_ISREG (st.st_mode) && stat_ctime_ns (&st) <= before_ns;
+  bool doubled = old && faccessat (mailbox->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  job_looked_at (self->job, 0, 1, (uint64_t)st.st_size);
+  if (doubled)
+    job_found (self->job, STORE_PROBLEM_DUPLICATE, false, mailbox->number, uid, mailbox->path,
+               "an expunged message has this UID, too");
+  if (old && !doubled) {
+    if (!job_has (self->job, STORE_WORD_DRY_RUN) && unlinkat (self->place, name, 0) < 0)
+      return fail_errno (error, "remove '%s/" LAYOUT_EXPUNGED "/%s'", mailbox->path, name);
+    job_took (self->job, STORE_PROBLEM_EXPUNGED, mailbox->number, uid, (uint64_t)st.st_size,
+              mailbox->path, "is removed for good");
+    return true;
+  }
+  g_array_append_val (self->left, uid);
+  return true;
+}
+
+/* Adds the next expunged rows above `*after` whose file is gone; `*after` is 0 at the end. */
+static bool
+find_gone (const Cleanup *self, Index *index, uint32_t *after, GArray *gone, GError **error)
+{
+  IndexMessage page[256];
+  size_t count;
+  if (!index_message_page (index, self->mailbox->number, *after, INDEX_EXPUNGED, page,
+                           G_N_ELEMENTS (page), &count, error))
+    return false;
+  *after = count > 0 ? page[count - 1].uid : 0;
+  for (size_t i = 0; i < count; i++) {
+    char name[STORE_NAME_SIZE];
+    uint32_t uid = page[i].uid;
+    store_message_name (uid, name);
+    /* One that somebody renamed back is none of ours. */
+    if (!g_array_binary_search (self->left, &uid, layout_compare_uids, NULL) &&
+        faccessat (self->mailbox->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+      g_array_append_val (gone, uid);
+  }
+  index_messages_clear (page, count);
+  return true;
+}
+
+static bool
+record_gone (const Cleanup *self, Index *index, const GArray *gone, GError **error)
+{
+  g_autoptr (IndexWrite) write = index_write_begin (index, error);
+  for (guint i = 0; write != NULL && i < gone->len; i++) {
+    if (!index_write_remove_message (write, self->mailbox->number,
+                                     g_array_index (gone, uint32_t, i), true, error))
+      return false;
+  }
+  return write != NULL && index_write_commit (write, error);
+}
+
+/* Rows of expunged messages without a file become records that they were removed. That takes in
+ * those that a cleanup left behind which was cut short. */
+static bool
+clean_rows (const Cleanup *self, GError **error)
+{
+  StoreMailbox *mailbox = self->mailbox;
+  IndexMailbox row = {0};
+  bool found = false;
+  /* Without an index there are no rows; one that is damaged is rebuilt from the files. */
+  g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  if (handle == NULL)
+    return true;
+  if (!index_mailbox_get (handle->index, mailbox->number, &row, &found, error))
+    return false;
+  uint32_t after = 0;
+  bool more = found && row.expunged > self->left->len;
+  while (more) {
+    g_autoptr (GArray) gone = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+    do
+      if (!find_gone (self, handle->index, &after, gone, error))
+        return false;
+    while (after != 0 && gone->len < ROWS_MAX);
+    more = after != 0;
+    if (gone->len > 0 && !record_gone (self, handle->index, gone, error))
+      return false;
+  }
+  return true;
+}
+
+static bool
+clean_files (Cleanup *self, const GArray *uids, GError **error)
+{
+  int64_t before_ns = life_before_ns (self->job, STORE_CLEANUP_AGE);
+  for (guint i = 0; i < uids->len; i++) {
+    if (!job_go_on (self->job, error) ||
+        !clean_file (self, g_array_index (uids, uint32_t, i), before_ns, error)) {
+      g_array_append_vals (self->left, &g_array_index (uids, uint32_t, i), uids->len - i);
+      return false;
+    }
+    job_step (self->job, 1, 0);
+  }
+  return true;
+}
+
+static bool
+clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
+{
+  job_looked_at (job, 1, 0, 0);
+  g_autoptr (GArray) uids = expunge_uids (mailbox, error);
+  g_autoptr (GArray) left = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  if (uids == NULL)
+    return false;
+  auto_fd place = layout_open (mailbox->fd, LAYOUT_EXPUNGED, O_RDONLY | O_DIRECTORY, 0);
+  if (place < 0)
+    return errno == ENOENT || fail_errno (error, "open '%s/" LAYOUT_EXPUNGED "'", mailbox->path);
+  Cleanup cleanup = {job, mailbox, place, left};
+  job_step (job, 0, uids->len);
+  bool done = clean_files (&cleanup, uids, error);
+  if (job_has (job, STORE_WORD_DRY_RUN))
+    return done;
+  /* The files first: a row without one is seen, a file without a row would be a message again. */
+  if (left->len < uids->len) {
+    if (fsync (place) < 0)
+      return done && fail_errno (error, "sync '%s/" LAYOUT_EXPUNGED "'", mailbox->path);
+    change_note (job->store, mailbox->number, 0);
+  }
+  return clean_rows (&cleanup, done ? error : NULL) && done;
+}
+
+static bool
+clean_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+{
+  return each_mailbox (job, owner, mailboxes, clean_mailbox, error);
+}
+
+bool
+command_cleanup (StoreJob *job, GError **error)
+{
+  return require_writable (job, error) && job_each_owner (job, clean_owner, error);
 }

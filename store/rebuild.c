@@ -34,6 +34,7 @@ typedef struct {
   IndexWrite *write;
   uint32_t epoch;
   bool stated; /* a state was put on a file; it must be synced before the commit */
+  bool moved;  /* a file was put among the expunged, likewise */
 } Apply;
 
 /* ---- one row ------------------------------------------------------------------------------- */
@@ -69,8 +70,11 @@ rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
   bool moved = (row.expunged != 0) != item->expunged;
   if (moved)
     row.expunged = item->expunged ? epoch : 0;
-  /* A file that cannot be read cannot be given a state either. */
-  *out_write_state = (!state_wins || moved) && !(item->damage & INDEX_DAMAGE_UNREADABLE);
+  row.modseq = MAX (row.modseq, item->removed);
+  /* A file that cannot be read cannot be given a state either; and which of two is the newer must
+   * not be blurred. */
+  *out_write_state =
+      (!state_wins || moved) && !item->doubled && !(item->damage & INDEX_DAMAGE_UNREADABLE);
   return row;
 }
 
@@ -149,16 +153,38 @@ summary_row (const ScanItem *item)
   return summary;
 }
 
+/* Puts a file that came back among the expunged. */
+static bool
+put_back (Apply *self, ScanItem *item, GError **error)
+{
+  StoreMailbox *mailbox = item->mailbox;
+  char name[STORE_NAME_SIZE];
+  store_message_name (item->uid, name);
+  auto_fd place = expunge_place (mailbox, error);
+  if (place < 0)
+    return false;
+  if (layout_move (mailbox->fd, name, place, name) < 0 ||
+      fstatat (place, name, &item->st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno (error, "put '%s/%s' back to the expunged", mailbox->path, name);
+  item->expunged = true;
+  self->moved = true;
+  return true;
+}
+
 /* Writes one item. `modseq` is what a message without a state gets. */
 static bool
-apply (Apply *self, const ScanItem *item, uint64_t modseq, GError **error)
+apply (Apply *self, ScanItem *item, uint64_t modseq, GError **error)
 {
   uint32_t mailbox = item->mailbox->number;
+  /* The file of an expunged message was removed, as a cleanup does. */
   if (item->verdict == SCAN_GONE)
-    return index_write_remove_message (self->write, mailbox, item->uid, false, error);
+    return index_write_remove_message (self->write, mailbox, item->uid, item->row.expunged != 0,
+                                       error);
+  if (scan_item_is_back (item) && !put_back (self, item, error))
+    return false;
   bool state_missing;
   g_auto (IndexMessage) row = rebuild_row (item, self->epoch, &state_missing);
-  if (state_missing && row.modseq == 0)
+  if (row.modseq == 0)
     row.modseq = modseq;
   if (state_missing && !state_file (self, item, &row, error))
     return false;
@@ -290,7 +316,7 @@ apply_items (Rebuild *self, IndexWrite *write, GError **error)
         !apply (&context, item, row.highestmodseq + 1, error))
       return false;
   }
-  return !context.stated || syncfs (self->job->store->mail_fd) == 0 ||
+  return !(context.stated || context.moved) || syncfs (self->job->store->mail_fd) == 0 ||
          fail_errno (error, "sync %s/mail", self->job->store->path);
 }
 
@@ -300,7 +326,7 @@ note_items (GPtrArray *items)
   for (guint i = 0; i < items->len; i++) {
     const ScanItem *item = items->pdata[i];
     /* A new row changes nothing that is shown: the file was shown before. */
-    if (item->verdict != SCAN_NEW)
+    if (item->verdict != SCAN_NEW || item->expunged)
       change_note (item->mailbox->store, item->mailbox->number, item->uid);
   }
 }
@@ -556,9 +582,11 @@ mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error)
         !apply (&context, items->pdata[i], row.highestmodseq + 1, error))
       return false;
   }
-  if (context.stated && syncfs (self->fd) < 0)
+  if ((context.stated || context.moved) && syncfs (self->fd) < 0)
     return fail_errno (error, "sync '%s'", self->path);
   if (!index_write_get_mailbox (write, self->number, &row, &found, error))
+    return false;
+  if (context.moved && directory_ns != 0 && !mailbox_stamp (self, &directory_ns, error))
     return false;
   row.directory_ns = directory_ns;
   return index_write_mailbox (write, &row, error);

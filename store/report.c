@@ -34,6 +34,7 @@ static const struct {
     [STORE_PROBLEM_DISK_SPACE] = {"disk-space", "make room: without it nothing can be delivered"},
     [STORE_PROBLEM_HOT_JOURNAL] = {"hot-journal", "repair, as any writer, takes the write back"},
     [STORE_PROBLEM_DUPLICATE] = {"duplicate-uid", "repair keeps the newer one"},
+    [STORE_PROBLEM_BACK] = {"expunged-back", "repair puts it back to the expunged"},
     [STORE_PROBLEM_DELETED] = {"deleted", "expunge takes it away"},
     [STORE_PROBLEM_EXPUNGED] = {"expunged", "undelete brings it back, cleanup removes it"},
 };
@@ -163,7 +164,13 @@ scan_report (const ScanItem *item, StoreJob *job, bool fixed)
   uint32_t number = item->mailbox->number;
   const char *path = item->mailbox->path;
   bool damaged = (item->damage & STORE_DAMAGE_GRAVE) != 0;
-  if (item->verdict == SCAN_GONE)
+  if (item->verdict == SCAN_GONE && item->row.expunged != 0)
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
+               "the file of an expunged message is gone");
+  else if (scan_item_is_back (item))
+    job_found (job, STORE_PROBLEM_BACK, fixed, number, item->uid, path,
+               "an old file of a message that was expunged");
+  else if (item->verdict == SCAN_GONE)
     job_found (job, STORE_PROBLEM_NO_FILE, false, number, item->uid, path, "%s",
                fixed ? "the message file is gone; so is its row now" : "the message file is gone");
   else if (item->verdict == SCAN_NEW && !damaged && item->mailbox_known)

@@ -30,6 +30,7 @@ struct Scan {
 typedef struct {
   uint32_t uid;
   bool expunged;
+  bool doubled; /* there is one in either place */
 } Name;
 
 void
@@ -225,6 +226,30 @@ scan_drain (Scan *self, GError **error)
   return true;
 }
 
+/* Looks whether a message without a row was removed for good before. */
+static bool
+find_record (const ScanMailbox *in, ScanItem *item, GError **error)
+{
+  bool found = false;
+  if (in->row.removed == 0 || item->expunged)
+    return true;
+  g_autoptr (Handle) handle = cache_index (in->mailbox->store, in->mailbox->owner, false, error);
+  return handle != NULL && index_removed_get (handle->index, in->mailbox->number, item->uid,
+                                              &item->removed, &found, error);
+}
+
+bool
+scan_item_is_back (const ScanItem *item)
+{
+  uint64_t modseq = item->has_state ? item->state.modseq : 0;
+  if (item->expunged || item->doubled || item->verdict == SCAN_GONE)
+    return false;
+  if (item->removed > 0)
+    return modseq <= item->removed;
+  /* Renamed by hand it carries what the row does: that undoes the expunge. */
+  return item->verdict == SCAN_CHANGED && item->row.expunged != 0 && modseq < item->row.modseq;
+}
+
 /* Takes the row over. */
 static bool
 emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexMessage *row,
@@ -235,6 +260,7 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
   item->verdict = verdict;
   item->uid = name != NULL ? name->uid : row->uid;
   item->expunged = name != NULL && name->expunged;
+  item->doubled = name != NULL && name->doubled;
   item->mailbox_known = in->row.number != 0 && self->salvaged == NULL;
   item->salvaged = self->salvaged;
   item->recalled = row != NULL && in->recalling;
@@ -247,7 +273,11 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
   in->differences++;
   char path[32];
   scan_item_path (item, path);
-  bool unread = verdict == SCAN_NEW && (self->flags & SCAN_SKIP_NEW);
+  if (verdict == SCAN_NEW && !find_record (in, item, error)) {
+    scan_item_free (item);
+    return false;
+  }
+  bool unread = verdict == SCAN_NEW && (self->flags & SCAN_SKIP_NEW) && item->removed == 0;
   if (unread && fstatat (in->mailbox->fd, path, &item->st, AT_SYMLINK_NOFOLLOW) < 0)
     item->st = (struct stat){0};
   if (unread || verdict == SCAN_GONE)
@@ -277,8 +307,21 @@ append_names (GArray *names, const GArray *uids, bool expunged)
   }
 }
 
-/* All message files of the mailbox, expunged ones too. A UID that is in both places is live; the
- * other copy is left alone. */
+/* Of a UID in both places the message that is not expunged counts; the other is told of and left
+ * alone. */
+static void
+tell_doubled (Scan *self, ScanMailbox *in, GArray *names)
+{
+  for (guint i = 1; i < names->len; i++) {
+    Name *name = &g_array_index (names, Name, i - 1);
+    name->doubled = name->uid == g_array_index (names, Name, i).uid;
+    if (name->doubled && self->job != NULL && !self->job->counted)
+      job_found (self->job, STORE_PROBLEM_DUPLICATE, false, in->mailbox->number, name->uid,
+                 in->mailbox->path, "an expunged message has this UID, too");
+  }
+}
+
+/* All message files of the mailbox, expunged ones too. */
 static GArray *
 read_names (Scan *self, ScanMailbox *in, GError **error)
 {
@@ -300,6 +343,7 @@ read_names (Scan *self, ScanMailbox *in, GError **error)
   if (gone != NULL && gone->len > 0) {
     append_names (names, gone, true);
     g_array_sort (names, compare_names);
+    tell_doubled (self, in, names);
   }
   if (names->len > 0)
     in->highest_uid = g_array_index (names, Name, names->len - 1).uid;

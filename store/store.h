@@ -544,6 +544,7 @@ typedef enum {
   STORE_PROBLEM_PERMISSION,    /* owner or mode would keep the store from using it */
   STORE_PROBLEM_HOT_JOURNAL,   /* a write to a database was interrupted */
   STORE_PROBLEM_DUPLICATE,     /* a message and an expunged one have the same UID */
+  STORE_PROBLEM_BACK,          /* an old file of a message that was expunged lies in its mailbox */
   STORE_PROBLEM_DELETED,       /* a message to be expunged: nothing wrong with it */
   STORE_PROBLEM_EXPUNGED,      /* an expunged message: likewise */
   STORE_PROBLEM_TRUNCATED,     /* shorter than what was delivered */

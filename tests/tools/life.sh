@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The life of a message after its delivery: expunge, undelete.
+# The life of a message after its delivery: expunge, undelete, cleanup.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/lib.sh"
 
@@ -75,6 +75,46 @@ mailstore -q reconstruct joe@example.com/INBOX >/dev/null || true
 run check --full
 expect_status 0
 
+# What was expunged long ago is removed; a dry run tells the same.
+mailstore -q expunge --uid 2,5 joe@example.com/INBOX >/dev/null
+run cleanup
+expect_status 0
+expect_no_out
+expect_err '0 left'
+run cleanup --json -n --age 0 joe@example.com/INBOX
+expect_status 0
+foreseen=$out
+run cleanup --json age=0 joe@example.com/INBOX
+expect_status 0
+expect_equal "$out" "$foreseen"
+expect_json 'rows[-1]["taken"] == 2' '[r["problem"] for r in rows[:-1]] == ["expunged"] * 2' \
+  'sum(r["size"] for r in rows[:-1]) == rows[-1]["taken_bytes"] > 0'
+expect_equal "$(find "$inbox/.expunged" -type f | wc -l)" 0
+run cleanup --age 1y
+expect_status 64
+expect_one_error
+run list --json joe@example.com
+expect_json 'next(r for r in rows if r["name"] == "INBOX")["expunged"] == 0'
+run check --full
+expect_status 0
+run undelete joe@example.com/INBOX
+expect_status 0
+expect_err '0 left'
+
+# An old file of one that was removed is no new message.
+mailstore cat joe@example.com/INBOX 1 >"$inbox/0000000002.eml"
+run check
+expect_status 1
+expect_out 'expunged-back'
+run reconstruct
+expect_status 0
+expect_equal "$(uids)" '1 3 4'
+run undelete --uid 2 joe@example.com/INBOX
+expect_equal "$(uids)" '1 2 3 4'
+run check
+expect_status 0
+mailstore -q deliver joe@example.com/INBOX <"$sample/05-bounce.eml" >/dev/null
+
 # The mount shows it within a second.
 mount_store
 mounted=$work/mnt/example.com/user/joe/INBOX
@@ -84,7 +124,7 @@ for _ in {1..300}; do
   [ -e "$mounted/0000000002.eml" ] || [ -e "$mounted/0000000001.eml" ] || break
   sleep 0.1
 done
-expect_equal "$(cd "$mounted" && echo ./*.eml)" './0000000004.eml ./0000000005.eml'
+expect_equal "$(cd "$mounted" && echo ./*.eml)" './0000000004.eml ./0000000006.eml'
 mailstore -q undelete joe@example.com/INBOX >/dev/null
 for _ in {1..300}; do
   [ ! -e "$mounted/0000000002.eml" ] || break

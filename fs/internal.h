@@ -7,7 +7,7 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead. A control file's own lock is held while it is rendered, and the census lock inside
+ * Notify, Ahead, Worker. A control file's own lock is held while it is rendered, and the census lock inside
  * it.
  */
 #pragma once
@@ -24,6 +24,7 @@ typedef struct Control Control;
 typedef struct Marks Marks;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
+typedef struct Worker Worker;
 
 /* ---- options.c: the command line ---------------------------------------------------------- */
 
@@ -41,7 +42,7 @@ typedef struct {
   char *ctldir;
   int foreground, debug, single, help, version;
   int read_only, nonempty;
-  int ctl, xattrs, verify;
+  int ctl, xattrs, verify, no_worker;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
 } Options;
 
@@ -61,7 +62,8 @@ struct Mount {
   Marks *marks;
   Control *control;
   Notify *notify;
-  Ahead *ahead; /* NULL: nothing is read ahead */
+  Ahead *ahead;   /* NULL: nothing is read ahead */
+  Worker *worker; /* NULL: none here */
   uid_t uid;    /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
@@ -276,3 +278,8 @@ typedef struct {
 Telling notify_telling (Mount *mount);
 void telling_clear (Telling *telling);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Telling, telling_clear)
+
+/* ---- worker.c: what runs the jobs of the queue -------------------------------------------- */
+
+Worker *worker_start (Mount *mount);
+void worker_stop (Worker *self); /* interrupts the job that runs */

@@ -228,7 +228,10 @@ serve_mounted (Mount *mount)
     log_message (LOG_ERR, "%s", error->message);
   else {
     mount->ahead = ahead_start (mount);
+    if (!mount->options->read_only && !mount->options->no_worker)
+      mount->worker = worker_start (mount);
     result = serve_until_signal (mount);
+    worker_stop (mount->worker);
     ahead_free (mount->ahead);
   }
   /* Unmounting closes the descriptor that the notify thread writes to. */

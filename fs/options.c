@@ -38,6 +38,8 @@ static const struct fuse_opt option_table[] = {
     SET ("verify=first", verify, VERIFY_FIRST),
     SET ("verify=always", verify, VERIFY_ALWAYS),
     SET ("verify=never", verify, VERIFY_NEVER),
+    SET ("worker=on", no_worker, 0),
+    SET ("worker=off", no_worker, 1),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("nonempty", KEY_NONEMPTY),
@@ -80,7 +82,7 @@ take_path (Options *options, const char *path)
 static bool
 is_wrong_value (const char *argument)
 {
-  static const char *const prefixes[] = {"ctl=", "xattrs=", "verify="};
+  static const char *const prefixes[] = {"ctl=", "xattrs=", "verify=", "worker="};
   for (size_t i = 0; i < G_N_ELEMENTS (prefixes); i++) {
     if (g_str_has_prefix (argument, prefixes[i]))
       return true;
@@ -281,6 +283,8 @@ options_help (void)
          "  -o xattrs=MODE     all (the default), data: only what is listed, none\n"
          "  -o verify=MODE     hold messages against their digest when read: first (the\n"
          "                     default), always, never\n"
+         "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
+         "                     ro), off\n"
          "  -o nonempty        mount over a directory that is not empty\n"
          "  -o allow_other     let other users in, as owner and modes allow\n"
          "\n"

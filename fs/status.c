@@ -90,9 +90,57 @@ read_census (Mount *mount, char **out_failure)
   return self->census;
 }
 
-static const char *
-judge_health (Mount *mount, const StoreStatus *census, const char *failure)
+/* ---- the queue ---------------------------------------------------------------------------- */
+
+typedef struct {
+  uint64_t waiting;
+  bool rebuilding;
+  char *running; /* "12 reconstruct joe@example.com 40/100"; NULL: nothing runs */
+} QueueState;
+
+static void
+queue_state_clear (QueueState *state)
 {
+  g_free (state->running);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QueueState, queue_state_clear)
+
+static void
+add_record (QueueState *state, const StoreRecord *record)
+{
+  state->rebuilding |= store_record_rebuilds (record);
+  state->waiting += record->state != STORE_JOB_RUNNING;
+  if (record->state == STORE_JOB_RUNNING && state->running == NULL)
+    state->running = g_strdup_printf ("%" PRIu64 " %s%s%s %" PRIu64 "/%" PRIu64, record->id,
+                                      record->action, record->title != NULL ? " " : "",
+                                      record->title != NULL ? record->title : "",
+                                      record->progress.done, record->progress.total);
+}
+
+/* A queue that cannot be read is an empty one here; the worker complains of it. */
+static QueueState
+read_queue (Mount *mount)
+{
+  QueueState state = {0};
+  StoreRecord page[64];
+  size_t count = 1;
+
+  for (uint64_t after = 0; count > 0;) {
+    if (!store_queue_page (mount->store, after, true, page, G_N_ELEMENTS (page), &count, NULL))
+      break;
+    for (size_t i = 0; i < count; i++)
+      add_record (&state, &page[i]);
+    after = count > 0 ? page[count - 1].id : 0;
+    store_records_clear (page, count);
+  }
+  return state;
+}
+
+static const char *
+judge_health (Mount *mount, const StoreStatus *census, const char *failure, const QueueState *queue)
+{
+  if (queue->rebuilding)
+    return store_health_name (STORE_HEALTH_REBUILDING);
   if (census->damaged > 0 || marks_count (mount->marks, MARK_DAMAGED) > 0)
     return store_health_name (STORE_HEALTH_DAMAGED);
   if (failure != NULL || census->behind > 0 || census->list_in_memory)
@@ -104,9 +152,10 @@ void
 status_render_health (Mount *mount, GString *out)
 {
   g_autofree char *failure = NULL;
+  g_auto (QueueState) queue = read_queue (mount);
   StoreStatus census = read_census (mount, &failure);
 
-  g_string_append_printf (out, "%s\n", judge_health (mount, &census, failure));
+  g_string_append_printf (out, "%s\n", judge_health (mount, &census, failure, &queue));
 }
 
 /* ---- one list of keys and values, two ways to write it ------------------------------------ */
@@ -163,6 +212,7 @@ write_status (Mount *mount, Writer *writer)
 {
   static const char *const verify_names[] = {"first", "always", "never"};
   g_autofree char *failure = NULL;
+  g_auto (QueueState) queue = read_queue (mount);
   StoreStatus census = read_census (mount, &failure);
   g_autoptr (GDateTime) mounted = g_date_time_new_from_unix_utc (mount->mounted_ns / 1000000000);
   g_autofree char *since = g_date_time_format_iso8601 (mounted);
@@ -175,7 +225,8 @@ write_status (Mount *mount, Writer *writer)
   write_number (writer, "pid", (uint64_t)getpid ());
   write_text (writer, "access", store_is_read_only (mount->store) ? "ro" : "rw");
   write_text (writer, "verify", verify_names[mount->options->verify]);
-  write_text (writer, "health", judge_health (mount, &census, failure));
+  write_text (writer, "worker", mount->worker != NULL ? "on" : "off");
+  write_text (writer, "health", judge_health (mount, &census, failure, &queue));
   write_number (writer, "domains", census.domains);
   write_number (writer, "users", census.users);
   write_number (writer, "mailboxes", census.mailboxes);
@@ -186,6 +237,8 @@ write_status (Mount *mount, Writer *writer)
   write_number (writer, "damaged", census.damaged);
   write_number (writer, "behind", census.behind);
   write_number (writer, "users_without_index", census.users_without_index);
+  write_number (writer, "queue", queue.waiting);
+  write_text (writer, "job", queue.running != NULL ? queue.running : "none");
   write_number (writer, "verified_here", marks_count (mount->marks, MARK_VERIFIED));
   write_number (writer, "damaged_here", marks_count (mount->marks, MARK_DAMAGED));
   write_number (writer, "requests", mount->requests);

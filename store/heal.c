@@ -65,6 +65,29 @@ heal_is_behind (Store *store, uint32_t number)
   return lock >= 0 && mailbox_is_behind (mailbox);
 }
 
+/* SQLite's own check, of all of the index: it may take seconds. */
+static bool
+is_index_damaged (Store *store, uint32_t number)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, NULL);
+  g_autoptr (Handle) handle =
+      mailbox != NULL ? cache_index (store, mailbox->owner, false, &failure) : NULL;
+  return handle != NULL && !index_verify (handle->index, &failure) && failure->code == EUCLEAN;
+}
+
+/* What is still so. */
+static HealReasons
+look_again (Store *store, uint32_t number, HealReasons reasons)
+{
+  HealReasons lasting = reasons & HEAL_BYTES;
+  if ((reasons & (HEAL_ROWS | HEAL_INDEX)) != 0 && heal_is_behind (store, number))
+    return lasting | HEAL_ROWS;
+  if ((reasons & HEAL_INDEX) != 0 && is_index_damaged (store, number))
+    lasting |= HEAL_INDEX;
+  return lasting;
+}
+
 typedef struct {
   const char *action, *nodes;
   QueueJob job;
@@ -78,8 +101,9 @@ read_last (Queue *queue, void *data, GError **error)
   return queue_last (queue, last->action, last->nodes, &last->job, &last->found, error);
 }
 
-/* Whether a repair was lately tried in vain for these reasons: rows that it did not mend make it
- * fail, bytes that are gone are what it leaves. */
+/* Whether a repair was lately tried in vain for these reasons. Rows that it does not mend make it
+ * fail (record.c), bytes that are gone are what it leaves; and an index that is damaged again so
+ * soon lies on a bad disk. */
 static bool
 is_futile (Store *store, const char *action, const char *nodes, HealReasons reasons)
 {
@@ -87,15 +111,19 @@ is_futile (Store *store, const char *action, const char *nodes, HealReasons reas
   if (!queue_use (store, false, read_last, &last, NULL) || !last.found)
     return false;
   g_auto (QueueJob) job = last.job;
-  return job.ended_s > record_now () - REST_S &&
-         (job.state == QUEUE_FAILED || ((reasons & HEAL_ROWS) == 0 && job.left > 0));
+  if (job.ended_s <= record_now () - REST_S)
+    return false;
+  return job.state == QUEUE_FAILED || reasons == HEAL_INDEX ||
+         (reasons == HEAL_BYTES && job.left > 0);
 }
 
 static const char *
 describe (HealReasons reasons)
 {
-  return (reasons & HEAL_ROWS) != 0 ? "a reader was served from the files"
-                                    : "a reader met a message that is not what was delivered";
+  if ((reasons & HEAL_ROWS) != 0)
+    return "a reader was served from the files";
+  return (reasons & HEAL_INDEX) != 0 ? "a reader met a damaged index"
+                                     : "a reader met a message that is not what was delivered";
 }
 
 static void
@@ -128,9 +156,7 @@ heal_flush (Store *store, HealFunc say, void *user_data)
   g_hash_table_iter_init (&iter, notes);
   while (g_hash_table_iter_next (&iter, &key, &value)) {
     uint32_t number = GPOINTER_TO_UINT (key);
-    guint reasons = GPOINTER_TO_UINT (value);
-    if ((reasons & HEAL_ROWS) != 0 && !heal_is_behind (store, number))
-      reasons &= ~(guint)HEAL_ROWS;
+    HealReasons reasons = look_again (store, number, GPOINTER_TO_UINT (value));
     if (reasons != 0)
       queue_repair (store, number, reasons, say, user_data);
   }

@@ -722,7 +722,8 @@ void finding_free (gpointer finding);
 
 typedef enum {
   HEAL_ROWS = 1u << 0,  /* the mailbox was served from its files */
-  HEAL_BYTES = 1u << 1, /* a message is not what was delivered */
+  HEAL_INDEX = 1u << 1, /* so was a part of it: the index failed in the middle */
+  HEAL_BYTES = 1u << 2, /* a message is not what was delivered */
 } HealReasons;
 
 void heal_init (Store *store);

@@ -55,8 +55,10 @@ find_row (StoreMailbox *mailbox, View *view, int64_t *out_mtime_ns, bool *out_ag
   if (mailbox->kind == STORE_NODE_MAILBOX)
     view->handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
   if (view->handle != NULL &&
-      !index_mailbox_get (view->handle->index, mailbox->number, &view->row, &found, NULL))
+      !index_mailbox_get (view->handle->index, mailbox->number, &view->row, &found, NULL)) {
+    heal_note (mailbox->store, mailbox->number, HEAL_INDEX);
     g_clear_pointer (&view->handle, handle_unref);
+  }
   if (!found)
     view->row = (IndexMailbox){0};
   *out_mtime_ns = stat_mtime_ns (&st);
@@ -106,7 +108,7 @@ view_clear (View *view)
 static bool
 view_distrust (View *view, GError **error)
 {
-  heal_note (view->mailbox->store, view->mailbox->number, HEAL_ROWS);
+  heal_note (view->mailbox->store, view->mailbox->number, HEAL_INDEX);
   g_clear_pointer (&view->handle, handle_unref);
   if (view->uids == NULL)
     view->uids = layout_uids (view->mailbox->fd, "", NULL, error);

@@ -87,10 +87,11 @@ learn_digest (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size, uint
 {
   bool found = false;
   g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
-  if (handle != NULL &&
-      index_digest_get (handle->index, self->number, uid, out_size, out_known, &found, NULL) &&
-      found)
+  bool good = handle != NULL && index_digest_get (handle->index, self->number, uid, out_size,
+                                                  out_known, &found, NULL);
+  if (good && found)
     return true;
+  heal_note (self->store, self->number, good || handle == NULL ? HEAL_ROWS : HEAL_INDEX);
   g_auto (MessageState) state = {0};
   struct stat st;
   if (fstat (fd, &st) < 0 || !message_state_read (self->fd, fd, uid, &state, &found, NULL) ||
@@ -149,8 +150,10 @@ store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GErr
   IndexSummary row = {0};
   bool found = false;
   g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
-  if (handle != NULL && !index_summary_get (handle->index, self->number, uid, &row, &found, NULL))
+  if (handle != NULL && !index_summary_get (handle->index, self->number, uid, &row, &found, NULL)) {
+    heal_note (self->store, self->number, HEAL_INDEX);
     found = false;
+  }
   /* A message that could not be read when it was indexed has an empty one. */
   if (found && *row.envelope == '\0') {
     index_summary_clear (&row);

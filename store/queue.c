@@ -86,6 +86,15 @@ store_records_clear (StoreRecord *records, size_t count)
     store_record_clear (&records[i]);
 }
 
+bool
+store_record_rebuilds (const StoreRecord *record)
+{
+  g_auto (GStrv) words = g_strsplit (record->action, " ", 2);
+  const StoreCommand *command = words[0] != NULL ? store_command_find (words[0]) : NULL;
+  return record->state == STORE_JOB_RUNNING && command != NULL &&
+         (command->traits & STORE_COMMAND_REBUILDS) != 0;
+}
+
 /* "joe@example.com/INBOX, ann@example.com"; NULL for the whole store. */
 static char *
 make_title (Store *store, const char *nodes)

@@ -244,15 +244,14 @@ read_progress (StoreJob *self)
   }
 }
 
-/* Tells the queue how far the job is, and learns whether somebody wants it to end. A queue that
- * cannot be written does not keep a job from going on. */
-static void
+/* Tells the queue how far the job is; whether somebody wants it to end. A queue that cannot be
+ * written does not keep a job from going on. */
+static bool
 record_progress (StoreJob *self)
 {
   Tell tell = {.record = &self->record};
   read_progress (self);
-  if (queue_use (self->store, false, tell_progress, &tell, NULL) && tell.cancel)
-    store_job_cancel (self);
+  return queue_use (self->store, false, tell_progress, &tell, NULL) && tell.cancel;
 }
 
 static GArray *
@@ -353,6 +352,21 @@ wait_for_end (Run *run)
   return run->done;
 }
 
+/* Ends the job as soon as it comes to where it looks, and says so where everybody can see it. */
+static void
+end_early (StoreJob *self)
+{
+  QueueJob to = self->record;
+  bool changed;
+  store_job_cancel (self);
+  if (self->record.id == 0)
+    return;
+  to.log = record_log (self->record.log, "asked to end");
+  queue_turn (self->store, &self->record, &to, NULL, 0, &changed, NULL);
+  g_free (self->record.log);
+  self->record.log = to.log;
+}
+
 static bool
 watch (StoreJob *self, Run *run, StoreJobFunc go_on, void *user_data, GError **error)
 {
@@ -363,10 +377,11 @@ watch (StoreJob *self, Run *run, StoreJobFunc go_on, void *user_data, GError **e
   do {
     if (!go_on (self, user_data) && !self->interrupted) {
       self->interrupted = true;
-      store_job_cancel (self);
+      end_early (self);
     }
     if (self->record.id != 0 && g_get_monotonic_time () - told_us >= TELL_US) {
-      record_progress (self);
+      if (record_progress (self))
+        end_early (self);
       told_us = g_get_monotonic_time ();
     }
   } while (!wait_for_end (run));

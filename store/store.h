@@ -627,6 +627,9 @@ typedef struct {
   char *log;            /* what became of it: lines, each with its time */
 } StoreRecord;
 
+/* Whether it brings rows in line with files while it runs. */
+bool store_record_rebuilds (const StoreRecord *record);
+
 void store_record_clear (StoreRecord *record);
 void store_records_clear (StoreRecord *records, size_t count);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreRecord, store_record_clear)

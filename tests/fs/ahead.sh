@@ -60,7 +60,7 @@ asked() {
 }
 
 # The first two messages in a row begin it; the pages come with the right bytes, and need no daemon.
-start -f
+start -f -o worker=off
 ls "$old" >/dev/null
 expect [ "$(cat "$old/$(name 10)" "$old/$(name 11)" | wc -l)" -gt 2 ]
 within 10000 is_cached "$old/$(name 13)"
@@ -72,7 +72,7 @@ stop
 
 # Who does not read in order gets the same, and nothing in advance; nor does who wants all to be verified each time.
 for mode in first,backwards always,forwards; do
-  start -f -o "verify=${mode%,*}"
+  start -f -o "worker=off,verify=${mode%,*}"
   expect [ "$(asked read_all "${mode#*,}")" -ge "$count" ]
   stop
 done
@@ -102,7 +102,7 @@ PYTHON
 cp -a "$files/$(name 15)" "$work/saved"
 truncate -s -1 "$files/$(name 15)"
 allow_log 'Old/000000001[45]\.eml: '
-start -f
+start -f -o worker=off
 ls "$old" >/dev/null
 for uid in 10 11 12 13; do
   cat "$old/$(name "$uid")" >/dev/null
@@ -123,7 +123,7 @@ rm -r "$store/index"
 start -f -o ro
 read_all forwards
 stop
-start -f
+start -f -o worker=off
 python3 - "$old" "$files" "$sample/01-welcome.eml" <<'PYTHON' || complain_here 'reading while it changes'
 import os, subprocess, sys
 shown, stored, sample = sys.argv[1:]
@@ -143,7 +143,7 @@ stop
 
 # The end may come at any moment of a walk.
 for _ in 1 2 3 4 5; do
-  start -f
+  start -f -o worker=off
   find "$mnt" -name '*.eml' -exec cat {} + >/dev/null 2>&1 &
   reader=$!
   until [ "$(status_of requests)" -gt 50 ]; do :; done

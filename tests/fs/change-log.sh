@@ -5,7 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 
 make_sample_store
-start -f
+start -f -o worker=off
 log=$store/changes
 message=$store/mail/example.com/user/joe/INBOX/0000000001.eml
 kept() {

@@ -5,7 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 
 make_sample_store
-start -f
+start -f -o worker=off
 count=$(find "$inbox" -name '*.eml' | wc -l)
 flags() {
   getfattr --absolute-names --only-values -n user.mailfs.flags "$1" 2>/dev/null
@@ -74,7 +74,7 @@ within 1000 kept 0000000002
 # What an old mount shows is what a fresh one shows.
 look >"$work/after"
 stop
-start -f
+start -f -o worker=off
 look | diff "$work/after" - >"$work/diff" || complain_here "a fresh mount sees another tree: $(head "$work/diff")"
 
 # An answer that is on its way while a change is told carries the old state; so the change is told again

@@ -29,7 +29,7 @@ look() {
   (cd "$mnt" && find . -printf '%P %y %i %s %T@\n' | sort)
 }
 cp -a "$files/0000000004.eml" "$work/good"
-start -f
+start -f -o worker=off
 look >"$work/before"
 stop
 
@@ -40,7 +40,7 @@ flip "$files/0000000004.eml" 10
 flip "$large" 3500000
 allow_log 'INBOX/000000000[1234]\.eml: |Large/0000000001.eml: '
 
-start -f
+start -f -o worker=off
 look | diff "$work/before" - >"$work/diff" || complain_here "damage shows in the listing: $(<"$work/diff")"
 for uid in 1 2 3 4; do
   file=$inbox/000000000$uid.eml
@@ -81,13 +81,13 @@ stop
 # A message that was found good is not read twice, but -o verify=always does.
 flip "$files/0000000005.eml" 9
 allow_log '.'
-start -f -o verify=never
+start -f -o worker=off,verify=never
 expect cat "$inbox/0000000005.eml" >/dev/null
 expect_equal "$(head -c 200 "$inbox/0000000002.eml" | wc -c)" 200
 stop
 flip "$files/0000000005.eml" 9
 for mode in first always; do
-  start -f -o "verify=$mode"
+  start -f -o "worker=off,verify=$mode"
   expect cat "$inbox/0000000005.eml" >/dev/null
   flip "$files/0000000005.eml" 9
   echo 1 >/proc/sys/vm/drop_caches
@@ -101,7 +101,7 @@ for mode in first always; do
 done
 
 # A file that is gone.
-start -f
+start -f -o worker=off
 find "$mnt" >/dev/null
 rm "$files/0000000005.eml"
 expect_error ESTALE cat "$inbox/0000000005.eml"

@@ -19,7 +19,7 @@ look() {
 check_same() {
   look | diff "$work/before" - >"$work/diff" || complain_here "$1: another tree: $(head "$work/diff")"
 }
-start -f
+start -f -o worker=off
 look >"$work/before"
 cp "$index" "$work/index"
 
@@ -46,7 +46,7 @@ for kind in garbage empty torn overwritten; do
   for options in rw ro; do
     rm -f "$index"
     "$kind" "$index"
-    start -f -o "$options"
+    start -f -o "worker=off,$options"
     check_same "$kind, $options"
     [ "$kind" == overwritten ] || expect_equal "$(<"$mnt/.ctl/health")" degraded "$kind, $options"
     stop
@@ -59,17 +59,17 @@ for kind in garbage empty; do
   start -f -o ro
   check_same "mailbox list $kind, ro"
   stop
-  start -f
+  start -f -o worker=off
   check_same "mailbox list $kind"
   stop
   rm -f "$store"/mailboxes.sqlite3.damaged*
 done
 rm -rf "$store/index" "$store/mailboxes.sqlite3"
-start -f
+start -f -o worker=off
 check_same 'nothing but files'
 stop
 mailstore -q reconstruct
-start -f
+start -f -o worker=off
 check_same 'rebuilt'
 expect_equal "$(<"$mnt/.ctl/health")" ok
 

@@ -5,7 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 
 make_sample_store
-start -f
+start -f -o worker=off
 figures() {
   [ "$(status_of health) $(status_of messages) $(status_of behind)" == "$*" ]
 }
@@ -19,7 +19,7 @@ within 2000 figures ok 7 0
 
 # While the store is being counted, which takes as long as it takes, there is the last census.
 if command -v strace >/dev/null; then
-  strace -f -p "$daemon" -e trace=newfstatat,fstat -e inject=newfstatat,fstat:delay_enter=1500000 \
+  strace -f -p "$daemon" -P "$store/mail/example.com/user/joe/INBOX" -e trace=fstat -e inject=fstat:delay_enter=1500000 \
     2>"$work/strace" &
   tracer=$!
   within 5000 grep -q attached "$work/strace"

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker.c - the worker of a store that is mounted for writing, in a thread of its own.
+ *
+ * It looks at the queue every second, and makes jobs of what readers of this mount met. What it
+ * changes reaches the kernel as any other program's changes do (notify.c). At the end of the mount
+ * a job that runs goes back to the queue.
+ */
+#include "fs/internal.h"
+
+#include <syslog.h>
+
+#define LOOK_US (1 * G_TIME_SPAN_SECOND)
+
+struct Worker {
+  Mount *mount;
+  GThread *thread;
+  char *complaint; /* what went wrong last, so that it is told once; the thread's own */
+
+  GMutex mutex; /* for what follows */
+  GCond wake;   /* `stop` was set */
+  bool stop;
+};
+
+static bool
+go_on (StoreJob *job, void *data)
+{
+  Worker *self = data;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  return !self->stop;
+}
+
+static void
+say (const char *text, void *data)
+{
+  log_message (LOG_NOTICE, "%s", text);
+}
+
+/* Sleeps until it is time to look again; false: the end. */
+static bool
+wait_a_moment (Worker *self)
+{
+  int64_t until = g_get_monotonic_time () + LOOK_US;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  while (!self->stop && g_cond_wait_until (&self->wake, &self->mutex, until))
+    ;
+  return !self->stop;
+}
+
+static void
+complain (Worker *self, const GError *failure)
+{
+  /* Another worker does what is to be done. */
+  int priority = error_code (failure) == EBUSY ? LOG_INFO : LOG_WARNING;
+
+  if (error_code (failure) == ECANCELED || g_strcmp0 (self->complaint, failure->message) == 0)
+    return;
+  g_free (self->complaint);
+  self->complaint = g_strdup (failure->message);
+  log_message (priority, "worker: %s", failure->message);
+}
+
+/* Runs one job, if one waits. */
+static bool
+work (Worker *self, StoreWorker **worker)
+{
+  StoreWorkerCalls calls = {.say = say, .go_on = go_on, .user_data = self};
+  g_autoptr (GError) failure = NULL;
+  uint64_t id = 0;
+
+  if (*worker == NULL)
+    *worker = store_worker_new (self->mount->store, &calls, &failure);
+  if (*worker == NULL || !store_worker_step (*worker, &id, &failure))
+    complain (self, failure);
+  else
+    g_clear_pointer (&self->complaint, g_free);
+  return failure == NULL && id != 0;
+}
+
+static gpointer
+run (gpointer data)
+{
+  Worker *self = data;
+  g_autoptr (StoreWorker) worker = NULL;
+
+  while (wait_a_moment (self))
+    while (go_on (NULL, self) && work (self, &worker))
+      ;
+  return NULL;
+}
+
+Worker *
+worker_start (Mount *mount)
+{
+  Worker *self = g_new0 (Worker, 1);
+
+  self->mount = mount;
+  g_mutex_init (&self->mutex);
+  g_cond_init (&self->wake);
+  self->thread = g_thread_new ("worker", run, self);
+  return self;
+}
+
+void
+worker_stop (Worker *self)
+{
+  if (self == NULL)
+    return;
+  g_mutex_lock (&self->mutex);
+  self->stop = true;
+  g_cond_signal (&self->wake);
+  g_mutex_unlock (&self->mutex);
+  g_thread_join (self->thread);
+  g_cond_clear (&self->wake);
+  g_mutex_clear (&self->mutex);
+  g_free (self->complaint);
+  g_free (self);
+}

@@ -97,6 +97,8 @@ db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags,
   self->read_only = flags & INDEX_READ_ONLY;
   self->reading = &self->connections[0];
   self->writing = &self->connections[path != NULL ? 1 : 0];
+  g_mutex_init (&self->mutex);
+  g_cond_init (&self->written);
   g_rec_mutex_init (&self->connections[0].mutex);
   g_rec_mutex_init (&self->connections[1].mutex);
 
@@ -112,6 +114,8 @@ db_close (Db *self)
     connection_close (&self->connections[i]);
     g_rec_mutex_clear (&self->connections[i].mutex);
   }
+  g_cond_clear (&self->written);
+  g_mutex_clear (&self->mutex);
   g_free (self->path);
 }
 
@@ -157,20 +161,43 @@ open_writing (Db *self, GError **error)
   return true;
 }
 
+/* Waits until there is no transaction. In memory nobody may read meanwhile, either. */
+static void
+start_writing (Db *self)
+{
+  g_mutex_lock (&self->mutex);
+  while (self->is_writing)
+    g_cond_wait (&self->written, &self->mutex);
+  self->is_writing = true;
+  g_mutex_unlock (&self->mutex);
+  if (self->writing == self->reading)
+    connection_acquire (self->writing);
+}
+
+static void
+stop_writing (Db *self)
+{
+  if (self->writing == self->reading)
+    connection_release (&self->writing);
+  g_mutex_lock (&self->mutex);
+  self->is_writing = false;
+  g_cond_signal (&self->written);
+  g_mutex_unlock (&self->mutex);
+}
+
 bool
 db_begin (Db *self, GError **error)
 {
   if (self->read_only)
     return fail (error, EROFS, "%s: opened read-only", self->path);
-  connection_acquire (self->writing);
+  start_writing (self);
   if (open_writing (self, error)) {
-    g_assert (sqlite3_get_autocommit (self->writing->handle)); /* no transaction in a transaction */
     if (connection_execute (self->writing, "BEGIN IMMEDIATE", error)) {
       self->failed = 0;
       return true;
     }
   }
-  connection_release (&self->writing);
+  stop_writing (self);
   return false;
 }
 
@@ -209,7 +236,7 @@ db_commit (Db *self, GError **error)
     return false;
   if (!connection_execute (self->writing, "COMMIT", &cause))
     return note_failure (self, cause, error);
-  connection_release (&self->writing);
+  stop_writing (self);
   return true;
 }
 
@@ -221,7 +248,7 @@ db_rollback (Db *self)
   /* What a failed write or sync left in the caches is not to be trusted. */
   if (self->failed != 0 && self->path != NULL)
     connection_close (self->writing);
-  connection_release (&self->writing);
+  stop_writing (self);
 }
 
 bool

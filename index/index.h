@@ -19,7 +19,8 @@
  *
  * Threads: every function may be called from any thread. Reads of one Index run on a reading
  * connection of their own and wait for a writer only while it commits. One IndexWrite exists at a
- * time for an Index and process; index_write_begin() waits for the one before it.
+ * time for an Index and process; index_write_begin() waits for the one before it. Threads may pass an
+ * IndexWrite on, but only one uses it at a time.
  *
  * Durability: when a commit has returned true, it survives a loss of power (journal_mode=TRUNCATE,
  * synchronous=FULL).

@@ -28,7 +28,8 @@
 #define CONNECTION_STATEMENTS 24
 
 typedef struct {
-  GRecMutex mutex;  /* guards all below, and the handle: SQLite does no locking of its own */
+  GRecMutex mutex;  /* guards all below, and the handle: SQLite does no locking of its own. What is
+                       used for writing alone is guarded by the transaction instead */
   sqlite3 *handle;  /* NULL: not open */
   const char *name; /* the path, which is the Db's, or ":memory:" */
   struct {
@@ -104,7 +105,11 @@ typedef struct {
   Connection connections[2];
   Connection *reading;
   Connection *writing; /* opened by the first transaction; in memory the same as `reading` */
-  int failed;          /* errno of a failed change in this transaction; by writing->mutex */
+
+  GMutex mutex; /* guards `is_writing` */
+  GCond written;
+  bool is_writing; /* there is a transaction, which alone uses the writing connection and `failed` */
+  int failed;      /* errno of a failed change in this transaction */
 } Db;
 
 /* As index_open(). After failure only db_close() may follow. */
@@ -116,10 +121,10 @@ bool db_data_version (Db *self, uint32_t *out_version, GError **error);
 bool db_verify (Db *self, GError **error);
 bool db_compact (Db *self, const char *path, GError **error);
 
-/* A transaction of the calling thread: from begin to the commit that succeeds, or to the rollback,
- * it holds the writing connection's mutex. After db_write() failed, other than by EEXIST, every
- * db_write() and db_commit() fails: half a change is never committed. A commit that failed by EBUSY
- * may be tried again. */
+/* A transaction: from begin to the commit that succeeds, or to the rollback, no other begins. One
+ * thread may carry on what another began; in memory, where reading waits for it, only its own. After
+ * db_write() failed, other than by EEXIST, every db_write() and db_commit() fails: half a change is
+ * never committed. A commit that failed by EBUSY may be tried again. */
 bool db_begin (Db *self, GError **error);
 bool db_write (Db *self, sqlite3_stmt *statement, GError **error);
 bool db_commit (Db *self, GError **error);
@@ -138,8 +143,8 @@ message_id (uint32_t mailbox, uint32_t uid)
   return (int64_t)mailbox << 32 | uid;
 }
 
-/* As index_mailbox_get(), index_message_get() and index_removed_get(); the caller holds the
- * connection's mutex. */
+/* As index_mailbox_get(), index_message_get() and index_removed_get(); the connection is the
+ * caller's. */
 bool mailbox_read (Connection *connection, uint32_t number, IndexMailbox *out, bool *out_found,
                    GError **error);
 bool message_read (Connection *connection, uint32_t mailbox, uint32_t uid, IndexMessage *out,

@@ -25,7 +25,7 @@ import sample
 
 CUTS = int(os.environ.get("CRASH_CUTS", 2000 if crash.ALL else 100))
 BLOCK_LOG = os.path.join(crash.BUILD, "tests", "crash", "block-log")
-IMAGE_SIZE = 48 << 20
+IMAGE_SIZE = 160 << 20  # check finds fault with less room
 SECTOR = 512
 WRITE, FLUSH = 1, 2
 

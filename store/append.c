@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Putting drafts into a mailbox, in the order of invariant 2:
+ * Putting drafts into mailboxes, in the order of invariant 2:
  *
  *   1. content and state attribute are on disk, under the name in tmp/
- *   2. with the user lock held: the next UID goes onto the mailbox's directory, then the file moves
- * into it without replacing anything, then the directory is synced
- *   3. the row is committed
+ *   2. with the user lock held: the next UID goes onto the mailbox's directory, then the files move
+ *      into it without replacing anything, then the directory is synced
+ *   3. the rows are written; delivery.c says when they are committed
  *
  * A draft whose state was written with the wrong modseq, because another change came first, gets it
- * written once more between 1 and 2.
+ * written once more between 1 and 2. UID and file name become durable together, by the one sync of
+ * the directory: before it nobody has been told of either.
  */
 #include "store/internal.h"
 
 #include <string.h>
 #include <unistd.h>
 
-/* One commit of drafts into a mailbox. */
+/* Those appends of a batch that go into one mailbox. */
 typedef struct {
   StoreMailbox *mailbox;
-  StoreDraft *const *drafts;
-  size_t count, placed;
-  bool bulk;
+  GPtrArray *appends;
   IndexMailbox facts;
   uint32_t epoch;
-} Append;
+} Group;
 
 static bool
 sync_drafts (const Append *append, GError **error)
@@ -39,19 +38,37 @@ sync_drafts (const Append *append, GError **error)
   return true;
 }
 
+/* ---- one append ---------------------------------------------------------------------------- */
+
+static bool
+number_drafts (Group *group, const Append *append, GError **error)
+{
+  uint32_t next = group->facts.uidnext;
+  for (size_t i = 0; i < append->count; i++) {
+    uint32_t uid = MAX (next, append->drafts[i]->wanted_uid);
+    if (uid > STORE_UID_MAX)
+      return fail (error, EOVERFLOW, "mailbox '%s' has given out all of its UIDs",
+                   group->mailbox->path);
+    append->drafts[i]->uid = uid;
+    next = uid + 1;
+  }
+  group->facts.uidnext = next;
+  return true;
+}
+
 /* Writes the states that were guessed wrong, and syncs them. */
 static bool
-correct_states (const Append *append, GError **error)
+correct_states (const Group *group, const Append *append, GError **error)
 {
-  StoreMailbox *mailbox = append->mailbox;
-  uint64_t modseq = append->facts.highestmodseq;
+  StoreMailbox *mailbox = group->mailbox;
+  uint64_t modseq = group->facts.highestmodseq;
   bool any = false;
   for (size_t i = 0; i < append->count; i++) {
     StoreDraft *draft = append->drafts[i];
-    if (draft->state.modseq == modseq && draft->state.birth == append->epoch)
+    if (draft->state.modseq == modseq && draft->state.birth == group->epoch)
       continue;
     draft->state.modseq = modseq;
-    draft->state.birth = append->epoch;
+    draft->state.birth = group->epoch;
     auto_fd fd = layout_open (mailbox->store->tmp_fd, draft->name, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0)
       return fail_errno (error, "open a message in tmp");
@@ -63,22 +80,6 @@ correct_states (const Append *append, GError **error)
   }
   if (any && append->bulk && syncfs (mailbox->fd) < 0)
     return fail_errno (error, "sync the filesystem");
-  return true;
-}
-
-static bool
-number_drafts (Append *append, GError **error)
-{
-  uint32_t next = append->facts.uidnext;
-  for (size_t i = 0; i < append->count; i++) {
-    uint32_t uid = MAX (next, append->drafts[i]->wanted_uid);
-    if (uid > STORE_UID_MAX)
-      return fail (error, EOVERFLOW, "mailbox '%s' has given out all of its UIDs",
-                   append->mailbox->path);
-    append->drafts[i]->uid = uid;
-    next = uid + 1;
-  }
-  append->facts.uidnext = next;
   return true;
 }
 
@@ -98,78 +99,147 @@ place_drafts (Append *append, GError **error)
 }
 
 static bool
-write_rows (Append *append, IndexWrite *write, bool agreed, GError **error)
+write_row (StoreMailbox *mailbox, IndexWrite *write, const StoreDraft *draft, GError **error)
 {
-  StoreMailbox *mailbox = append->mailbox;
-  append->facts.directory_ns = 0;
-  if (agreed && !mailbox_stamp (mailbox, &append->facts.directory_ns, error))
-    return false;
-  if (!index_write_mailbox (write, &append->facts, error))
-    return false;
-  for (size_t i = 0; i < append->placed; i++) {
-    StoreDraft *draft = append->drafts[i];
-    char name[STORE_NAME_SIZE];
-    store_message_name (draft->uid, name);
-    struct stat st;
-    if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-      return fail_errno (error, "stat '%s/%s'", mailbox->path, name);
-    IndexMessage row = {.uid = draft->uid,
-                        .flags = draft->state.flags,
-                        .damage = draft->summary.damage,
-                        .birth = draft->state.birth,
-                        .size = draft->size,
-                        .modseq = draft->state.modseq,
-                        .internal_s = st.st_mtim.tv_sec,
-                        .changed_ns = stat_ctime_ns (&st),
-                        .keywords = draft->state.keywords};
-    IndexSummary summary = {.sent_s = draft->summary.sent_s,
-                            .envelope = draft->summary.envelope,
-                            .bodystructure = draft->summary.bodystructure};
-    memcpy (summary.sha256, draft->summary.sha256, sizeof summary.sha256);
-    if (!index_write_message (write, mailbox->number, &row, &summary, error))
-      return false;
-  }
-  return index_write_commit (write, error);
+  char name[STORE_NAME_SIZE];
+  store_message_name (draft->uid, name);
+  struct stat st;
+  if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno (error, "stat '%s/%s'", mailbox->path, name);
+  IndexMessage row = {.uid = draft->uid,
+                      .flags = draft->state.flags,
+                      .damage = draft->summary.damage,
+                      .birth = draft->state.birth,
+                      .size = draft->size,
+                      .modseq = draft->state.modseq,
+                      .internal_s = st.st_mtim.tv_sec,
+                      .changed_ns = stat_ctime_ns (&st),
+                      .keywords = draft->state.keywords};
+  IndexSummary summary = {.sent_s = draft->summary.sent_s,
+                          .envelope = draft->summary.envelope,
+                          .bodystructure = draft->summary.bodystructure};
+  memcpy (summary.sha256, draft->summary.sha256, sizeof summary.sha256);
+  return index_write_message (write, mailbox->number, &row, &summary, error);
 }
+
+/* ---- all appends to a mailbox -------------------------------------------------------------- */
 
 /* Where index and directory disagree, the directory may hold UIDs that nothing else knows. */
 static bool
-skip_taken (Append *append, GError **error)
+skip_taken (Group *group, GError **error)
 {
-  if (append->facts.directory_ns != 0)
+  if (group->facts.directory_ns != 0)
     return true;
-  g_autoptr (GArray) uids = layout_uids (append->mailbox->fd, "", NULL, error);
+  g_autoptr (GArray) uids = layout_uids (group->mailbox->fd, "", NULL, error);
   if (uids != NULL && uids->len > 0)
-    append->facts.uidnext =
-        MAX (append->facts.uidnext, g_array_index (uids, uint32_t, uids->len - 1) + 1);
+    group->facts.uidnext =
+        MAX (group->facts.uidnext, g_array_index (uids, uint32_t, uids->len - 1) + 1);
   return uids != NULL;
 }
 
-/* With the user lock held. When the files are in place it has succeeded: an index that cannot
- * follow shows by the directory's mtime that it is behind, and the files are shown instead. */
-static bool
-append_locked (Append *append, GError **error)
+/* What drafts that are finished from now on will most likely get. */
+static void
+note_guess (const Group *group)
 {
-  StoreMailbox *mailbox = append->mailbox;
-  g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = NULL;
-  g_autoptr (IndexWrite) write = mailbox_write_begin (mailbox, &handle, NULL);
-  if (mailbox_learn (mailbox, &write, &append->facts, &failure)) {
-    append->facts.highestmodseq++;
-    append->epoch = store_epoch (mailbox->store);
-    if (skip_taken (append, &failure) && number_drafts (append, &failure) &&
-        correct_states (append, &failure) &&
-        mailbox_write_state (mailbox, &append->facts, &failure))
-      place_drafts (append, &failure);
+  StoreMailbox *mailbox = group->mailbox;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&mailbox->mutex);
+  mailbox->modseq = group->facts.highestmodseq;
+  mailbox->epoch = group->epoch;
+}
+
+/* Gives the drafts what is only known now. An append that fails here leaves the others alone. */
+static bool
+prepare (Group *group, IndexWrite **write, GError **error)
+{
+  if (!lock_fits (group->mailbox, error) ||
+      !mailbox_learn (group->mailbox, write, &group->facts, error) || !skip_taken (group, error))
+    return false;
+  group->facts.highestmodseq++;
+  group->epoch = store_epoch (group->mailbox->store);
+  note_guess (group);
+  for (guint i = 0; i < group->appends->len; i++) {
+    Append *append = group->appends->pdata[i];
+    if (number_drafts (group, append, &append->failure))
+      correct_states (group, append, &append->failure);
   }
-  if (append->placed > 0 && fsync (mailbox->fd) < 0 && failure == NULL)
-    fail_errno (&failure, "sync '%s'", mailbox->path);
-  if (append->placed > 0 && write != NULL)
-    write_rows (append, write, append->facts.directory_ns != 0, NULL);
-  if (failure == NULL)
+  return mailbox_write_state (group->mailbox, &group->facts, error);
+}
+
+static size_t
+place (Group *group)
+{
+  size_t placed = 0;
+  for (guint i = 0; i < group->appends->len; i++) {
+    Append *append = group->appends->pdata[i];
+    if (append->failure == NULL)
+      place_drafts (append, &append->failure);
+    placed += append->placed;
+  }
+  return placed;
+}
+
+static bool
+write_rows (Group *group, IndexWrite *write, GError **error)
+{
+  bool agreed = group->facts.directory_ns != 0;
+  if ((agreed && !mailbox_stamp (group->mailbox, &group->facts.directory_ns, error)) ||
+      !index_write_mailbox (write, &group->facts, error))
+    return false;
+  for (guint i = 0; i < group->appends->len; i++) {
+    const Append *append = group->appends->pdata[i];
+    for (size_t k = 0; k < append->placed; k++)
+      if (!write_row (group->mailbox, write, append->drafts[k], error))
+        return false;
+  }
+  return true;
+}
+
+/* When the files are in place it has succeeded: an index that cannot follow shows by the
+ * directory's mtime that it is behind, and the files are shown instead. */
+static bool
+append_group (Group *group, UserWrite *user, GError **error)
+{
+  if (!prepare (group, &user->write, error))
+    return false;
+  size_t placed = place (group);
+  if (placed == 0)
     return true;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return false;
+  bool synced =
+      fsync (group->mailbox->fd) == 0 || fail_errno (error, "sync '%s'", group->mailbox->path);
+  if (user->write != NULL && !write_rows (group, user->write, NULL))
+    g_clear_pointer (&user->write, index_write_free);
+  user->rows += placed;
+  return synced;
+}
+
+void
+append_batch (GPtrArray *appends, UserWrite *user)
+{
+  g_autoptr (GPtrArray) left = g_ptr_array_copy (appends, NULL, NULL);
+  while (left->len > 0) {
+    g_autoptr (GPtrArray) own = g_ptr_array_new ();
+    Group group = {.mailbox = ((Append *)left->pdata[0])->mailbox, .appends = own};
+    for (guint i = 0; i < left->len;) {
+      Append *append = left->pdata[i];
+      if (append->mailbox == group.mailbox)
+        g_ptr_array_add (own, g_ptr_array_remove_index (left, i));
+      else
+        i++;
+    }
+    g_autoptr (GError) failure = NULL;
+    if (!append_group (&group, user, &failure))
+      append_fail_all (own, failure);
+  }
+}
+
+void
+append_fail_all (GPtrArray *appends, const GError *failure)
+{
+  for (guint i = 0; i < appends->len; i++) {
+    Append *append = appends->pdata[i];
+    if (append->failure == NULL)
+      append->failure = g_error_copy (failure);
+  }
 }
 
 static void
@@ -192,15 +262,15 @@ store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t coun
     return true;
   if (!sync_drafts (&append, error))
     return fail_prefix (error, "append to '%s'", self->path);
-  auto_fd lock = lock_mailbox (self, error);
-  if (lock < 0)
-    return false;
-  bool done = append_locked (&append, error) || fail_prefix (error, "append to '%s'", self->path);
+  delivery_append (&append);
   for (size_t i = append.placed; i < count; i++)
     drafts[i]->uid = 0;
   if (append.placed > 0)
     note_appended (&append);
-  return done;
+  if (append.failure == NULL)
+    return true;
+  g_propagate_prefixed_error (error, append.failure, "append to '%s': ", self->path);
+  return false;
 }
 
 /* The row follows; when it cannot, the directory's attribute counts all the same. */

@@ -378,6 +378,7 @@ Handle *
 cache_index (Store *store, uint32_t owner, bool create, GError **error)
 {
   create = create && !store_is_read_only (store);
+  delivery_settle (store, owner, false);
   g_autoptr (Handle) handle = cached_index (store, owner);
   bool usable = handle != NULL && handle_is_current (handle) &&
                 (handle->index != NULL || !create || error_code (handle->failure) != ENOENT);

@@ -187,20 +187,27 @@ parse (StoreDraft *self, GError **error)
   return size == self->size || fail (error, EIO, "the message changed while it was read");
 }
 
-/* The modseq that the next change of the mailbox gets, if none comes before. */
-static uint64_t
-guess_modseq (StoreMailbox *mailbox)
+/* The modseq and epoch that the next change of the mailbox gets, if none comes before. */
+static void
+guess_state (StoreMailbox *mailbox, MessageState *state)
 {
-  g_auto (NodeState) state = {0};
-  bool found;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&mailbox->mutex);
+  state->modseq = mailbox->modseq + 1;
+  state->birth = mailbox->epoch;
+  g_clear_pointer (&locker, g_mutex_locker_free);
+  if (state->modseq > 1)
+    return;
+  g_auto (NodeState) node = {0};
   IndexMailbox row = {0};
+  bool found;
   g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
   if (handle == NULL || !index_mailbox_get (handle->index, mailbox->number, &row, &found, NULL) ||
       !found)
     row.highestmodseq = 0;
-  if (!node_state_read (mailbox->fd, mailbox->kind, &state, &found, NULL) || !found)
-    state.modseq = 0;
-  return MAX (row.highestmodseq, state.modseq) + 1;
+  if (!node_state_read (mailbox->fd, mailbox->kind, &node, &found, NULL) || !found)
+    node.modseq = 0;
+  state->modseq = MAX (row.highestmodseq, node.modseq) + 1;
+  state->birth = store_epoch (mailbox->store);
 }
 
 bool
@@ -209,9 +216,8 @@ store_draft_finish (StoreDraft *self, StoreMailbox *mailbox, GError **error)
   if (!create_file (self, error) || !parse (self, error))
     return false;
   g_clear_pointer (&self->bytes, g_byte_array_unref);
-  self->state.modseq = guess_modseq (mailbox);
+  guess_state (mailbox, &self->state);
   self->state.digest = digest_prefix (self->summary.sha256);
-  self->state.birth = store_epoch (self->store);
   /* Without user attributes the state is kept in the mailbox's .state, which is written on
    * appending. */
   g_autoptr (GError) failure = NULL;

@@ -17,9 +17,11 @@
  *
  *   run lock         a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
  *                    for it
- *   user lock        flock(2) on the user's directory: all that changes the user's mail or index
+ *   user lock        flock(2) on the user's directory: all that changes the user's mail or index.
+ *                    A stream of deliveries keeps it for some milliseconds (delivery.c)
  *   store lock       flock(2) on mail/: numbers, the mailbox list
  *   IndexWrite, ListWrite
+ *   Store.delivery_mutex  who delivers to whom; nothing is waited for, nor any lock taken, with it
  *   Store.mutex      the caches of open mailboxes and indexes
  *   StoreMailbox.mutex
  *   Store.heal_mutex
@@ -69,6 +71,13 @@ struct Store {
 
   GMutex heal_mutex; /* guards what follows */
   GHashTable *heal;  /* mailbox number -> HealReasons; see heal.c */
+
+  GMutex delivery_mutex;  /* guards what follows; see delivery.c */
+  GHashTable *deliveries; /* owner -> Delivery */
+  GThread *closer;        /* NULL until there was a stream of mail */
+  GCond stream_opened;
+  bool closing;
+  int streams; /* how many are open; written with the mutex, read without */
 };
 
 struct StoreMailbox {
@@ -83,6 +92,9 @@ struct StoreMailbox {
   GMutex mutex;    /* guards what follows */
   GArray *uids;    /* of the files, when the index could not be trusted; NULL: never needed */
   int64_t uids_ns; /* the directory's mtime then */
+  uint64_t modseq; /* that the last append by this process gave; 0: none yet */
+  uint32_t epoch;  /* likewise */
+  int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
 };
 
 /* ---- settings.c ---------------------------------------------------------------------------- */
@@ -235,9 +247,17 @@ char *keywords_change (const char *old, const char *given, StoreFlagsChange chan
 int lock_user (Store *store, uint32_t owner, GError **error);
 int lock_store (Store *store, GError **error);
 
+/* Whether anybody else waits for a lock that is held. */
+bool lock_is_wanted (int lock);
+
 /* The user lock for a change to the mailbox. ESTALE: its directory is gone, or was replaced by another
  * (not: renamed), and what was known of it must not be written to what is there now. */
 int lock_mailbox (StoreMailbox *mailbox, GError **error);
+
+/* The same for a delivery, which must not settle what it is part of, and asks lock_fits() itself,
+ * with the lock held, before each mailbox that it writes to. */
+int lock_mailbox_to_deliver (StoreMailbox *mailbox, GError **error);
+bool lock_fits (StoreMailbox *mailbox, GError **error);
 
 /* The user lock of who only looks, which is shared with others who do; writers wait for it. It
  * changes nothing on disk, and so it can be had of a store that is open read only, too. */
@@ -586,6 +606,45 @@ struct StoreDraft {
   uint32_t wanted_uid, uid;
   StoreSummary summary;
 };
+
+/* ---- append.c: from tmp/ into the mailbox -------------------------------------------------- */
+
+/* One call of store_mailbox_append(). */
+typedef struct {
+  StoreMailbox *mailbox;
+  StoreDraft *const *drafts;
+  size_t count, placed;
+  bool bulk;
+  GError *failure;
+  bool done; /* delivery.c's own */
+} Append;
+
+/* The user lock, and what is written while it is held. */
+typedef struct {
+  int lock; /* -1: not held */
+  Handle *handle;
+  IndexWrite *write; /* NULL: there is no index that could be written */
+  size_t rows;       /* written, and not committed */
+} UserWrite;
+
+/* Puts the drafts of all into their mailboxes, which are one user's, in the order given; then they
+ * are on disk. Rows are written but not committed. Each append has its own failure. */
+void append_batch (GPtrArray *appends, UserWrite *user);
+
+/* Fails those that have not failed yet. */
+void append_fail_all (GPtrArray *appends, const GError *failure);
+
+/* ---- delivery.c: appends that share a commit ----------------------------------------------- */
+
+void delivery_init (Store *store);
+void delivery_clear (Store *store);
+
+/* Has the append done, by whichever thread; afterwards it is on disk, or `failure` says why not. */
+void delivery_append (Append *append);
+
+/* Commits the rows of a stream that nobody adds to just now, and gives its user lock back. `wait` for
+ * deliveries that are under way, too; who does that must not hold the user lock. */
+void delivery_settle (Store *store, uint32_t owner, bool wait);
 
 /* ---- parse.c: what a message's bytes say --------------------------------------------------- */
 

@@ -12,6 +12,22 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Who waits for a lock says so by a read lock of fcntl(2) on the directory, which is in nobody's
+ * way and goes with the descriptor. Where there are no such locks, nobody seems to wait. */
+static void
+mark_waiting (int fd, short type)
+{
+  struct flock mark = {.l_type = type, .l_whence = SEEK_SET};
+  fcntl (fd, F_OFD_SETLK, &mark);
+}
+
+bool
+lock_is_wanted (int lock)
+{
+  struct flock mark = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl (lock, F_OFD_GETLK, &mark) == 0 && mark.l_type != F_UNLCK;
+}
+
 static int
 lock_directory (int directory_fd, const char *name, int operation, GError **error)
 {
@@ -20,12 +36,16 @@ lock_directory (int directory_fd, const char *name, int operation, GError **erro
     fail_errno (error, "open '%s'", name);
     return -1;
   }
+  if (flock (fd, operation | LOCK_NB) == 0)
+    return g_steal_fd (&fd);
+  mark_waiting (fd, F_RDLCK);
   while (flock (fd, operation) < 0) {
     if (errno != EINTR) {
       fail_errno (error, "lock '%s'", name);
       return -1;
     }
   }
+  mark_waiting (fd, F_UNLCK);
   return g_steal_fd (&fd);
 }
 
@@ -42,8 +62,8 @@ lock_owner (Store *store, uint32_t owner, int operation, GError **error)
   }
 }
 
-int
-lock_user (Store *store, uint32_t owner, GError **error)
+static int
+lock_to_write (Store *store, uint32_t owner, GError **error)
 {
   if (store_is_read_only (store)) {
     fail (error, EROFS, "the store %s is open read only", store->path);
@@ -52,27 +72,40 @@ lock_user (Store *store, uint32_t owner, GError **error)
   return lock_owner (store, owner, LOCK_EX, error);
 }
 
+bool
+lock_fits (StoreMailbox *mailbox, GError **error)
+{
+  if (mailbox_is_current (mailbox))
+    return true;
+  g_autoptr (StoreMailbox) now = store_mailbox_open (mailbox->store, mailbox->number, NULL);
+  return (now != NULL && now->device == mailbox->device && now->inode == mailbox->inode) ||
+         fail (error, ESTALE, "'%s' was removed or replaced", mailbox->path);
+}
+
+int
+lock_mailbox_to_deliver (StoreMailbox *mailbox, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  auto_fd lock = lock_to_write (mailbox->store, mailbox->owner, &failure);
+  if (lock < 0 && error_code (failure) != ENOENT)
+    g_propagate_error (error, g_steal_pointer (&failure));
+  else if (lock < 0)
+    fail (error, ESTALE, "'%s' was removed", mailbox->path);
+  return g_steal_fd (&lock);
+}
+
 int
 lock_mailbox (StoreMailbox *mailbox, GError **error)
 {
-  g_autoptr (GError) failure = NULL;
-  auto_fd lock = lock_user (mailbox->store, mailbox->owner, &failure);
-  if (lock >= 0 && mailbox_is_current (mailbox))
-    return g_steal_fd (&lock);
-  if (lock < 0 && error_code (failure) != ENOENT) {
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return -1;
-  }
-  g_autoptr (StoreMailbox) now = store_mailbox_open (mailbox->store, mailbox->number, NULL);
-  if (lock >= 0 && now != NULL && now->device == mailbox->device && now->inode == mailbox->inode)
-    return g_steal_fd (&lock);
-  fail (error, ESTALE, "'%s' was removed or replaced", mailbox->path);
-  return -1;
+  delivery_settle (mailbox->store, mailbox->owner, true);
+  auto_fd lock = lock_mailbox_to_deliver (mailbox, error);
+  return lock >= 0 && lock_fits (mailbox, error) ? g_steal_fd (&lock) : -1;
 }
 
 int
 lock_user_look (Store *store, uint32_t owner, GError **error)
 {
+  delivery_settle (store, owner, true);
   return lock_owner (store, owner, LOCK_SH, error);
 }
 
@@ -80,6 +113,13 @@ int
 lock_user_try_look (Store *store, uint32_t owner, GError **error)
 {
   return lock_owner (store, owner, LOCK_SH | LOCK_NB, error);
+}
+
+int
+lock_user (Store *store, uint32_t owner, GError **error)
+{
+  delivery_settle (store, owner, true);
+  return lock_to_write (store, owner, error);
 }
 
 int

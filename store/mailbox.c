@@ -459,8 +459,10 @@ mailbox_learn (StoreMailbox *self, IndexWrite **write, IndexMailbox *out, GError
   if (*write != NULL && mailbox_catch_up (self, *write, NULL) &&
       mailbox_facts (self, *write, out, NULL))
     return true;
+  if (!mailbox_facts (self, NULL, out, error))
+    return false;
   g_clear_pointer (write, index_write_free);
-  return mailbox_facts (self, NULL, out, error);
+  return true;
 }
 
 bool

@@ -171,6 +171,7 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
   self->fd = self->mail_fd = self->tmp_fd = -1;
   cache_init (self);
   heal_init (self);
+  delivery_init (self);
   parse_init ();
   if (!open_directories (self, error))
     return NULL;
@@ -188,6 +189,7 @@ store_close (Store *self)
   if (self == NULL)
     return;
   heal_clear (self);
+  delivery_clear (self);
   cache_clear (self);
   layout_tmp_close (self);
   store_close_fd (&self->mail_fd);

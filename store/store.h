@@ -19,7 +19,7 @@
  * that were delivered. On failure outputs are untouched.
  *
  * Threads: everything here may be called from any thread. Processes: any number may use one store at
- * the same time; a writer locks one user for the few milliseconds of its commit.
+ * the same time; a writer locks one user for the few milliseconds of its commit, or of a stream of mail.
  *
  * Sizes are bytes; `_s` are seconds and `_ns` nanoseconds since 1970 in UTC.
  */
@@ -414,7 +414,9 @@ typedef enum {
 
 /* Gives the drafts their UIDs, ascending in the order given, and puts them into the mailbox: all of
  * them, or the first ones when it fails half way (store_draft_uid() tells which). A wanted UID is kept
- * when it is not below the mailbox's next UID. When it returns true all is on disk. */
+ * when it is not below the mailbox's next UID. When it returns true all is on disk. In a stream of mail the
+ * index follows some milliseconds later, or when this process looks at it; the files decide meanwhile.
+ * Calls for one user's mailboxes share their commits; each has its own result. */
 bool store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t count,
                            StoreAppendFlags flags, GError **error);
 

@@ -184,7 +184,8 @@ assert_all_there (Fixture *fixture, StoreMailbox *inbox, uint32_t count)
   assert_ok (store_mailbox_info (inbox, &info, &error), error);
   g_assert_cmpuint (info.messages, ==, count);
   g_assert_cmpuint (info.uidnext, ==, count + 1);
-  g_assert_cmpuint (info.highestmodseq, ==, count);
+  /* Those that share a commit share a modseq. */
+  g_assert_cmpuint (info.highestmodseq, <=, count);
   assert_clean (fixture->store);
 }
 
@@ -200,18 +201,27 @@ test_threads (Fixture *fixture, gconstpointer data)
   assert_all_there (fixture, inbox, WRITERS * EACH);
 }
 
+/* This program run as one of the processes below: a mere fork could not have threads again. */
+static int
+be_a_process (char *path)
+{
+  Fixture fixture = {.path = path};
+  reopen (&fixture, 0);
+  StoreMailbox *inbox = open_named (fixture.store, "joe@example.com");
+  deliver_each (inbox);
+  store_mailbox_unref (inbox);
+  store_close (fixture.store);
+  return 0;
+}
+
 static void
 test_processes (Fixture *fixture, gconstpointer data)
 {
   g_clear_pointer (&fixture->store, store_close);
   for (int i = 0; i < WRITERS; i++) {
     if (fork () == 0) {
-      reopen (fixture, 0);
-      g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
-      deliver_each (inbox);
-      g_clear_pointer (&inbox, store_mailbox_unref);
-      g_clear_pointer (&fixture->store, store_close);
-      _exit (0);
+      execl ("/proc/self/exe", "test-message", "--process", fixture->path, NULL);
+      _exit (1);
     }
   }
   for (int i = 0, status; i < WRITERS; i++) {
@@ -324,6 +334,8 @@ test_raise_uidnext (Fixture *fixture, gconstpointer data)
 int
 main (int argc, char **argv)
 {
+  if (argc == 3 && strcmp (argv[1], "--process") == 0)
+    return be_a_process (argv[2]);
   g_test_init (&argc, &argv, NULL);
   add_test ("/message/deliver", test_deliver);
   add_test ("/message/batch-and-wanted-uids", test_batch_and_wanted_uids);

@@ -113,6 +113,34 @@ def part_import(bench):
     bench.table.ratio("import by copy, to cp -a", results["import"], results["cp -a"], 2)
 
 
+def part_deliver(bench):
+    """Messages delivered one at a time, each on disk before the next, against the bare system calls."""
+    sh(f"cmake --build {BUILD} --target bench-deliver")
+    program, count, fresh = os.path.join(BUILD, "tests", "bench-deliver"), 1600, iter(range(1000))
+    link = bench.path("deliver")
+
+    def prepare(users):
+        store = bench.new_store(f"deliver{next(fresh)}")
+        sh(f"{program} store {store} {users} 1 {users}; ln -sfn {store} {link}")
+
+    def into_store(messages, threads, users):
+        return f"{program} store $(readlink {link}) {messages} {threads} {users}"
+
+    results = interleave({
+        "bare": Case(f"{program} bare $(mktemp -d -p {bench.directory} bare.XXXX) {count}"),
+        "one": Case(into_store(count, 1, 1), lambda: prepare(1)),
+        "threads": Case(into_store(count, 16, 1), lambda: prepare(1)),
+        "users": Case(into_store(count, 16, 16), lambda: prepare(16)),
+        "processes": Case(f"for i in {{1..16}}; do {into_store(count // 16, 1, 1)} & done; wait",
+                          lambda: prepare(1)),
+    }, ROUNDS, bench.directory)
+    for name, what, target in (("one", "one at a time", 1 / 0.7),
+                               ("threads", "16 threads, one mailbox", 1 / 2.1),
+                               ("users", "16 threads, 16 users", 1 / 2.1),
+                               ("processes", "16 processes, one mailbox", None)):
+        bench.table.ratio(f"deliver, {what}, to bare", results[name], results["bare"], target)
+
+
 # ---- the mount -----------------------------------------------------------------------------------
 
 def part_mount(bench):

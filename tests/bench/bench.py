@@ -115,7 +115,6 @@ def part_import(bench):
 
 def part_deliver(bench):
     """Messages delivered one at a time, each on disk before the next, against the bare system calls."""
-    sh(f"cmake --build {BUILD} --target bench-deliver")
     program, count, fresh = os.path.join(BUILD, "tests", "bench-deliver"), 1600, iter(range(1000))
     link = bench.path("deliver")
 

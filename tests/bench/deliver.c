@@ -5,7 +5,8 @@
  *
  * Delivers COUNT small messages, one at a time and each of them durable before the next: once with
  * nothing but write, fsync, rename and fsync of the directory; once into the INBOXes of as many
- * users by as many threads. bench.py times the two.
+ * users by as many threads. bench.py times the two. Into a store, each message is told as soon as
+ * it is acknowledged: number of the user, UID and SHA-256.
  */
 #include "store/store.h"
 
@@ -78,7 +79,7 @@ run_bare (const char *path, int count)
 /* ---- into a store -------------------------------------------------------------------------- */
 
 static void
-deliver (Store *store, StoreMailbox *inbox, int number)
+deliver (Store *store, StoreMailbox *inbox, int user, int number)
 {
   char text[MESSAGE_SIZE];
   make_message (text, number);
@@ -89,15 +90,23 @@ deliver (Store *store, StoreMailbox *inbox, int number)
       !store_draft_finish (draft, inbox, &error) ||
       !store_mailbox_append (inbox, &draft, 1, 0, &error))
     die ("append", error);
+  GString *line = g_string_new (NULL);
+  g_string_printf (line, "%d %u ", user, store_draft_uid (draft));
+  for (size_t i = 0; i < 32; i++)
+    g_string_append_printf (line, "%02x", store_draft_sha256 (draft)[i]);
+  g_string_append_c (line, '\n');
+  if (write (STDOUT_FILENO, line->str, line->len) != (ssize_t)line->len)
+    die ("standard output", NULL);
+  g_string_free (line, TRUE);
 }
 
 static void *
 run_thread (void *data)
 {
   Work *work = data;
-  StoreMailbox *inbox = work->inboxes[g_atomic_int_add (&work->joined, 1) % work->users];
+  int user = g_atomic_int_add (&work->joined, 1) % work->users;
   for (int left; (left = g_atomic_int_add (&work->left, -1)) > 0;)
-    deliver (work->store, inbox, left);
+    deliver (work->store, work->inboxes[user], user, left);
   return NULL;
 }
 

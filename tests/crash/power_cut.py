@@ -24,6 +24,7 @@ import flatstore
 import sample
 
 CUTS = int(os.environ.get("CRASH_CUTS", 2000 if crash.ALL else 100))
+STREAM = os.path.join(crash.BUILD, "tests", "bench-deliver")
 BLOCK_LOG = os.path.join(crash.BUILD, "tests", "crash", "block-log")
 IMAGE_SIZE = 160 << 20  # check finds fault with less room
 SECTOR = 512
@@ -82,8 +83,21 @@ class Acknowledged(NamedTuple):
     sha256: str
 
 
+def deliver_stream(store, log):
+    """Deliveries by six threads to two users; returns what was acknowledged, which is all of it."""
+    acknowledged = []
+    with subprocess.Popen([STREAM, "store", store, "120", "6", "2"], stdout=subprocess.PIPE,
+                          env=crash.ENVIRONMENT) as stream:
+        for line in stream.stdout:
+            user, uid, sha256 = line.decode().split()
+            acknowledged.append(Acknowledged(os.stat(log).st_size, f"example.com/user/u{user}/INBOX",
+                                             int(uid), sha256))
+    crash.require(stream.returncode == 0 and len(acknowledged) == 120, "the stream failed")
+    return acknowledged
+
+
 def deliver_all(store, source, log):
-    """Some deliveries, one after the other, then an import; returns what was acknowledged."""
+    """Some deliveries, one after the other, a stream, then an import; returns what was acknowledged."""
     acknowledged = []
     crash.succeed(store, "init")
     for number in range(1, 26):
@@ -91,6 +105,7 @@ def deliver_all(store, source, log):
         reply = crash.succeed(store, "deliver", "--create", f"joe@example.com/Box{number % 3}", stdin=text)
         acknowledged.append(Acknowledged(os.stat(log).st_size, f"example.com/user/joe/Box{number % 3}",
                                          int(reply.stdout), hashlib.sha256(text).hexdigest()))
+    acknowledged += deliver_stream(store, log)
     crash.succeed(store, "import", "--format", "eml", os.path.join(source, "eml"), "anna@example.com")
     size = os.stat(log).st_size
     inbox = flatstore.read(store).mailboxes["example.com/user/anna/INBOX"]
@@ -144,6 +159,9 @@ def check_cut(store, acknowledged, position, known):
     for path, mailbox in now.mailboxes.items():
         cut = [uid for uid, message in mailbox.messages.items() if message.sha256 not in known]
         crash.require(not cut, f"{path}: {cut} are cut")
+    # What a process that is gone left in tmp/ goes with the next delivery.
+    for name in os.listdir(os.path.join(store, "tmp")):
+        shutil.rmtree(os.path.join(store, "tmp", name))
     crash.require_repairable(store, now)
 
 
@@ -165,6 +183,7 @@ def main():
 
     log = Log(log)
     known = {hashlib.sha256(sample.message(number)).hexdigest() for number in range(100)}
+    known |= {ack.sha256 for ack in acknowledged}
     first = log.at(acknowledged[0].position)
     chance = random.Random(7)
     for count in sorted(chance.sample(range(first, len(log.records)), CUTS)):

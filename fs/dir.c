@@ -15,7 +15,8 @@
  * doubled name does less harm than a skipped one.
  *
  * Every listing is a READDIRPLUS and hands out full attributes, which the kernel keeps; walking a
- * mailbox is one query of the index for some two hundred messages and nothing per message.
+ * mailbox is one query of the index for some two hundred messages and nothing per message. The page
+ * that a walk asks for next is made while the kernel takes in this one (page.c).
  */
 #include "fs/internal.h"
 
@@ -29,25 +30,25 @@ enum {
 
 #define CHILDREN_A_PAGE 32
 
-/* One reply that is being filled. */
+/* A page that is being filled. */
 typedef struct {
-  fuse_req_t req;
   Mount *mount;
   uint32_t number; /* the directory's */
-  char *bytes;
-  size_t used, size;
+  Page *page;
 } Listing;
 
 /* False when there is no room left. */
 static bool
 add_entry (Listing *self, const char *name, const struct fuse_entry_param *entry, off_t cookie)
 {
-  size_t room = self->size - self->used;
-  size_t need =
-      fuse_add_direntry_plus (self->req, self->bytes + self->used, room, name, entry, cookie);
+  Page *page = self->page;
+  size_t room = page->size - page->used;
+  size_t need = fuse_add_direntry_plus (NULL, page->bytes + page->used, room, name, entry, cookie);
+
   if (need > room)
     return false;
-  self->used += need;
+  page->used += need;
+  page->end = cookie;
   return true;
 }
 
@@ -133,8 +134,8 @@ add_messages (Listing *self, uint32_t after, GError **error)
 {
   char name[STORE_NAME_SIZE];
   store_message_name (1, name);
-  size_t entry_size = fuse_add_direntry_plus (self->req, NULL, 0, name, NULL, 0);
-  size_t capacity = (self->size - self->used) / entry_size;
+  size_t entry_size = fuse_add_direntry_plus (NULL, NULL, 0, name, NULL, 0);
+  size_t capacity = (self->page->size - self->page->used) / entry_size;
   g_autofree StoreMessage *page = g_new (StoreMessage, capacity);
   size_t count = 0;
 
@@ -181,27 +182,46 @@ fill_control_listing (Listing *self, off_t offset)
       return;
 }
 
+static bool
+make_page (Mount *mount, Page *page, GError **error)
+{
+  Listing listing = {.mount = mount, .number = inode_number (page->ino), .page = page};
+
+  page->bytes = g_malloc (page->size);
+  if (inode_kind (page->ino) != INODE_CONTROL)
+    return fill_listing (&listing, page->offset, error);
+  fill_control_listing (&listing, page->offset);
+  return true;
+}
+
+/* Makes the page that a walk asks for after this one. */
+static void
+prepare_next_page (Mount *mount, const Page *page)
+{
+  g_auto (Page) next = {
+      .ino = page->ino,
+      .offset = page->end,
+      .size = page->size,
+      .told = page->told,
+  };
+
+  if (page->used > 0 && inode_kind (page->ino) != INODE_CONTROL && make_page (mount, &next, NULL))
+    pages_put (mount->pages, &next);
+}
+
 void
 handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *info)
 {
   Mount *mount = fuse_req_userdata (req);
-  g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
-  g_autofree char *bytes = g_malloc (size);
+  g_auto (Telling) telling = notify_telling (mount);
   g_autoptr (GError) error = NULL;
-  Listing listing = {
-      .req = req,
-      .mount = mount,
-      .number = inode_number (ino),
-      .bytes = bytes,
-      .size = size,
-  };
+  g_auto (Page) page = {.ino = ino, .offset = offset, .size = size, .told = telling.told};
 
-  if (inode_kind (ino) == INODE_CONTROL)
-    fill_control_listing (&listing, offset);
-  else if (!fill_listing (&listing, offset, &error))
+  if (!pages_take (mount->pages, &page) && !make_page (mount, &page, &error))
     return reply_error (req, ino, error);
-  reply_bytes (req, bytes, listing.used);
+  reply_bytes (req, page.bytes, page.used);
+  prepare_next_page (mount, &page);
 }
 
 /* Sets `*out_found`; absence is no error. */

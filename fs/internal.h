@@ -7,8 +7,9 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead, Worker. A control file's own lock is held while it is rendered, and the census lock inside
- * it.
+ * Notify, Ahead, Worker. A control file's own lock is held while it is rendered, and the census
+ * lock inside it. Notify, Ahead, Pages. A control file's own lock is held while it is rendered, and
+ * the census lock inside it.
  */
 #pragma once
 
@@ -24,6 +25,7 @@ typedef struct Control Control;
 typedef struct Marks Marks;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
+typedef struct Pages Pages;
 typedef struct Worker Worker;
 
 /* ---- options.c: the command line ---------------------------------------------------------- */
@@ -61,10 +63,11 @@ struct Mount {
   struct fuse_session *session;
   Marks *marks;
   Control *control;
+  Pages *pages;
   Notify *notify;
   Ahead *ahead;   /* NULL: nothing is read ahead */
   Worker *worker; /* NULL: none here */
-  uid_t uid;    /* of everything in the mount */
+  uid_t uid;      /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
   double timeout; /* seconds that the kernel may keep names and attributes of mail */
@@ -136,17 +139,52 @@ void attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param 
 void handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_statfs (fuse_req_t req, fuse_ino_t ino);
 
-/* ---- dir.c, file.c, refuse.c: the other handlers ------------------------------------------ */
+/* ---- dir.c: names and listings ------------------------------------------------------------ */
 
 void handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
 void handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                          struct fuse_file_info *info);
 
+/* ---- page.c: pages of listings that were made before they are asked for ------------------- */
+
+/* What one READDIRPLUS is answered with. */
+typedef struct {
+  fuse_ino_t ino; /* of the directory; this, `offset` and `size` are what is asked for */
+  off_t offset;
+  size_t size;
+  uint64_t told; /* as in the Telling that began before the page was made */
+  off_t end;     /* offset of what comes after it */
+  size_t used;   /* 0: there is nothing left */
+  char *bytes;   /* NULL: not made yet. Owned */
+} Page;
+
+void page_clear (Page *page);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Page, page_clear)
+
+Pages *pages_new (void);
+void pages_free (Pages *self);
+
+/* Fills in a page that was asked for, if it lies here and is still good. */
+bool pages_take (Pages *self, Page *page);
+
+/* Keeps a page, whose bytes it takes over. */
+void pages_put (Pages *self, Page *page);
+
+/* ---- file.c: reading messages ------------------------------------------------------------- */
+
 void handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *info);
+
+/* Holds a message against its digest, unless that was done before or is not wanted. When it was
+ * done now and the message fits, its bytes are in `buffer` and `*out_size` is its size, else that
+ * is 0. */
+bool file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
+                  size_t capacity, size_t *out_size, GError **error);
+
+/* ---- refuse.c: what is not for this mount ------------------------------------------------- */
 
 void refuse_setattr (fuse_req_t req, fuse_ino_t ino, struct stat *attr, int which,
                      struct fuse_file_info *info);
@@ -163,12 +201,6 @@ void refuse_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t siz
                    struct fuse_file_info *info);
 void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                        struct fuse_file_info *info);
-
-/* Holds a message against its digest, unless that was done before or is not wanted. When it was
- * done now and the message fits, its bytes are in `buffer` and `*out_size` is its size, else that
- * is 0. */
-bool file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
-                  size_t capacity, size_t *out_size, GError **error);
 
 /* ---- ahead.c: reading ahead of who reads message by message ------------------------------- */
 
@@ -274,6 +306,7 @@ void notify_drop_pages (Notify *self, fuse_ino_t ino);
 typedef struct {
   Notify *notify;
   unsigned phase;
+  uint64_t told; /* changes told before it began */
 } Telling;
 Telling notify_telling (Mount *mount);
 void telling_clear (Telling *telling);

@@ -272,10 +272,12 @@ mount_run (Options *options, int ready_fd)
   block_signals (options->foreground);
   mount.marks = marks_new ();
   mount.control = control_new ();
+  mount.pages = pages_new ();
   if (open_store (&mount, &error))
     result = run_session (&mount);
   else
     log_message (LOG_ERR, "%s", error->message);
+  pages_free (mount.pages);
   control_free (mount.control);
   marks_free (mount.marks);
   store_close (mount.store);

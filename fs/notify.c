@@ -27,6 +27,7 @@ struct Notify {
   bool stop;
   GArray *drop;        /* fuse_ino_t */
   unsigned phase;      /* 0 or 1 */
+  uint64_t told;       /* changes */
   unsigned telling[2]; /* handlers at work, by the phase they began in */
 };
 
@@ -39,7 +40,7 @@ notify_telling (Mount *mount)
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   self->telling[self->phase]++;
-  return (Telling){.notify = self, .phase = self->phase};
+  return (Telling){.notify = self, .phase = self->phase, .told = self->told};
 }
 
 void
@@ -92,10 +93,19 @@ invalidate_all (Notify *self)
 }
 
 static void
+count_change (Notify *self)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  self->told++;
+}
+
+static void
 tell_change (Notify *self, const StoreChange *change)
 {
   Marks *marks = self->mount->marks;
 
+  count_change (self);
   if (change->number == STORE_CHANGE_ALL) {
     marks_forget_bytes (marks, 0);
     return invalidate_all (self);

@@ -47,6 +47,7 @@ handle_unref (Handle *self)
   list_close (self->list);
   queue_close (self->queue);
   g_clear_error (&self->failure);
+  g_clear_error (&self->remade);
   g_free (self->path);
   g_free (self);
 }
@@ -159,7 +160,8 @@ static bool
 make_list (Store *store, Handle *handle, GError **error)
 {
   if (!store_is_read_only (store)) {
-    g_clear_error (&handle->failure);
+    g_clear_error (&handle->remade);
+    handle->remade = g_steal_pointer (&handle->failure);
     handle->list = relist_replace (store, handle->path, NULL, NULL, &handle->failure);
     if (handle->list != NULL)
       return true;
@@ -186,11 +188,27 @@ is_behind (Store *store, Handle *handle)
   return true;
 }
 
+/* Remembers that a write to the list was interrupted: opening it for writing takes that back. */
+static void
+note_interrupted (Handle *handle)
+{
+  g_autofree char *journal = g_strconcat (handle->path, "-journal", NULL);
+  struct stat st;
+  if (stat (journal, &st) < 0 || st.st_size == 0)
+    return;
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (List) look G_GNUC_UNUSED = list_open (handle->path, INDEX_READ_ONLY, &failure);
+  if (error_code (failure) == EROFS)
+    handle->remade = g_steal_pointer (&failure);
+}
+
 /* Opens the list, or makes it again. */
 static Handle *
 open_list (Store *store, const char *path, GError **error)
 {
   g_autoptr (Handle) handle = handle_new (path);
+  if (!store_is_read_only (store))
+    note_interrupted (handle);
   IndexOpenFlags flags = store_is_read_only (store) ? INDEX_READ_ONLY : 0;
   handle->list = list_open (path, flags, &handle->failure);
   if (handle->list != NULL && (!store_is_read_only (store) || !is_behind (store, handle)))

@@ -107,15 +107,6 @@ check_index (StoreJob *job, uint32_t owner, const char *path)
     report_database (job, owner, path, false, failure);
 }
 
-/* Mail can be kept without user attributes, but then flags depend on .state alone. */
-static void
-check_attributes (StoreJob *job, const StoreMailbox *mailbox)
-{
-  if (faccessat (mailbox->fd, LAYOUT_STATE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-    job_found (job, STORE_PROBLEM_NO_ATTRIBUTES, false, mailbox->number, 0, mailbox->path,
-               "its state is kept in " LAYOUT_STATE ": the filesystem has no user attributes");
-}
-
 static bool
 check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, GError **error)
 {
@@ -124,7 +115,6 @@ check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, G
   ScanMailbox *in = mailbox != NULL ? scan_mailbox (scan, mailbox, &failure) : NULL;
   if (in != NULL) {
     g_ptr_array_add (scanned, in);
-    check_attributes (job, mailbox);
     return true;
   }
   /* The comparison of the list has said what is gone, the inspection what may not be read. */
@@ -180,36 +170,44 @@ report_list (StoreProblem problem, uint32_t number, const char *path, const char
   job_found (data, problem, false, number, 0, path, "%s", detail);
 }
 
-/* The list against the directories; what is in memory was made of them. A new store has none. */
+/* The list on disk against the directories. What reading goes by meanwhile was made of those, if
+ * the one on disk is not to be used; a new store has none. */
 static bool
 check_list (StoreJob *job, GError **error)
 {
-  g_autoptr (Handle) list = cache_list (job->store, error);
-  uint32_t highest = 0;
-  if (list == NULL)
-    return false;
-  bool missing = error_code (list->failure) == ENOENT;
-  if (missing && !list_highest (list->list, &highest, error))
-    return false;
   g_autoptr (GError) failure = NULL;
-  /* One that others have left behind the directories is told apart by what it lacks. */
-  if (error_code (list->failure) == ESTALE) {
-    g_autoptr (List) behind = list_open (list->path, INDEX_READ_ONLY, error);
-    return behind != NULL && relist (job->store, behind, true, report_list, job, error);
+  g_autoptr (Handle) used = cache_list (job->store, error);
+  uint32_t highest;
+  if (used == NULL)
+    return false;
+  g_autoptr (List) list = list_open (used->path, INDEX_READ_ONLY, &failure);
+  if (list != NULL && job_has (job, STORE_WORD_FULL) && !list_verify (list, &failure)) {
+    g_clear_pointer (&list, list_close);
+    Handle *fresh = cache_renew_list (job->store, used, error);
+    handle_unref (used);
+    used = fresh;
   }
-  if (missing ? highest > 0 : list->failure != NULL)
-    report_database (job, STORE_ROOT, LAYOUT_LIST, false, list->failure);
-  if (list->failure == NULL && job_has (job, STORE_WORD_FULL) &&
-      !list_verify (list->list, &failure))
+  if (used == NULL || (list == NULL && !list_highest (used->list, &highest, error)))
+    return false;
+  if (list == NULL && (failure->code != ENOENT || highest > 0))
     report_database (job, STORE_ROOT, LAYOUT_LIST, false, failure);
-  return job->request->targets->len > 0 ||
-         relist (job->store, list->list, true, report_list, job, error);
+  g_clear_error (&failure);
+  if (job->request->targets->len > 0 ||
+      relist (job->store, list != NULL ? list : used->list, true, report_list, job, &failure))
+    return true;
+  /* A directory that may not be read: the inspection says more of it. */
+  if (failure->code != EACCES) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  job_found (job, STORE_PROBLEM_PERMISSION, false, STORE_ROOT, 0, "", "%s", failure->message);
+  return true;
 }
 
 static bool
 check_store (StoreJob *job, GError **error)
 {
-  return check_list (job, error) && inspect (job, false, error) &&
+  return check_list (job, error) && inspect (job, 0, error) &&
          job_each_owner (job, check_owner, error);
 }
 

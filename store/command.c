@@ -8,6 +8,10 @@ const StoreCommand store_commands[] = {
     {"check", STORE_WORD_RECURSIVE | STORE_WORD_FULL, STORE_COMMAND_READS,
      "[-r] [--full] [MAILBOX...]", "compare files, indexes and the mailbox list; change nothing",
      command_check},
+    {"repair",
+     STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FULL | STORE_WORD_MODES, 0,
+     "[-r] [-n] [--full] [--permissions] [MAILBOX...]",
+     "put right what check finds, as far as that is safe", command_repair},
     {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
      STORE_COMMAND_REBUILDS, "[-r] [-m] [-n] [--force] [MAILBOX...]",
      "rebuild indexes from the message files", command_reconstruct},
@@ -46,6 +50,7 @@ const StoreWord store_words[] = {
     {"full", STORE_WORD_FULL, 0, NULL, "read every message"},
     {"mailbox-list", STORE_WORD_LIST, 'm', NULL, "the mailbox list instead of the indexes"},
     {"age", STORE_WORD_AGE, 0, "TIME", "only what is older: 30m, 24h, 7d, 2w; 0 is everything"},
+    {"permissions", STORE_WORD_MODES, 0, NULL, "put owners and modes right, too"},
     {"uid", STORE_WORD_UIDS, 0, "SET", "only these messages: 4 or 1:5,7,9:*"},
     {NULL},
 };

@@ -24,7 +24,7 @@
 
 typedef struct {
   StoreJob *job;
-  bool mend;
+  uint32_t flags;      /* InspectFlags */
   GHashTable *linked;  /* of Name: message files that have other names, too */
   GStringChunk *paths; /* for those */
 } Inspection;
@@ -101,7 +101,7 @@ look_at (const Inspection *self, int fd, const char *name, const struct stat *st
     return open;
   mode_t mode = S_ISDIR (st->st_mode) ? DIRECTORY_MODE : FILE_MODE;
   g_autoptr (GError) failure = NULL;
-  bool mended = self->mend && mend (store, fd, name, mode, &failure);
+  bool mended = (self->flags & INSPECT_MEND) && mend (store, fd, name, mode, &failure);
   g_autofree char *path = g_strconcat (directory, *directory != '\0' ? "/" : "", name, NULL);
   job_found (self->job, STORE_PROBLEM_PERMISSION, mended, 0, 0, path,
              "mode %04o, owner %u:%u; wanted %04o, %u:%u%s%s", st->st_mode & 07777, st->st_uid,
@@ -181,13 +181,17 @@ check_links (Inspection *self, const struct stat *st, const char *directory, uin
 {
   if (st->st_nlink == 1)
     return;
-  Name name = {.device = st->st_dev, .inode = st->st_ino, .uid = uid};
-  const Name *first = g_hash_table_lookup (self->linked, &name);
-  if (first == NULL) {
+  Name name = {.device = st->st_dev, .inode = st->st_ino, .directory = directory, .uid = uid};
+  const Name *other = g_hash_table_lookup (self->linked, &name);
+  if (other == NULL) {
     name.directory = g_string_chunk_insert_const (self->paths, directory);
     g_hash_table_add (self->linked, g_memdup2 (&name, sizeof name));
-  } else if (first->uid != uid || !same_mailbox (first->directory, directory)) {
-    job_found (self->job, STORE_PROBLEM_HARD_LINK, false, 0, uid, directory,
+  } else if (other->uid != uid || !same_mailbox (other->directory, directory)) {
+    /* In whichever order they were met. */
+    int order = strcmp (directory, other->directory);
+    bool later = order > 0 || (order == 0 && uid > other->uid);
+    const Name *first = later ? other : &name, *second = later ? &name : other;
+    job_found (self->job, STORE_PROBLEM_HARD_LINK, false, 0, second->uid, second->directory,
                "is one file with '%s/%010u.eml'", first->directory, first->uid);
   }
 }
@@ -224,6 +228,10 @@ visit_file (const Visit *here, const char *name, const struct stat *st)
     tell_stray (here->in, here->path, name, "no mail lies here");
   if (ours)
     check_links (here->in, st, here->path, uid);
+  /* Mail can be kept without user attributes, but then flags depend on this file alone. */
+  if (here->kind == STORE_NODE_MAILBOX && strcmp (name, LAYOUT_STATE) == 0)
+    job_found (here->in->job, STORE_PROBLEM_NO_ATTRIBUTES, false, 0, 0, here->path,
+               "its state is kept in " LAYOUT_STATE ": the filesystem has no user attributes");
 }
 
 /* Walks the directory `here->path` below mail/. */
@@ -286,14 +294,12 @@ walk_indexes (const Inspection *self, const char *path, unsigned depth, bool exp
   DIR *stream = open_stream (self->job->store->fd, title + strlen ("../"));
   struct stat st;
   for (const char *name; (name = next_name (stream, &st)) != NULL;) {
-    if (S_ISDIR (st.st_mode) && depth < 2) {
+    if (has_owner (self, path, name)) {
+      look_at (self, dirfd (stream), name, &st, title, exposed);
+    } else if (S_ISDIR (st.st_mode) && depth < 2) {
       g_autofree char *child = g_strconcat (path, depth > 0 ? "/" : "", name, NULL);
       bool open = look_at (self, dirfd (stream), name, &st, title, exposed);
       walk_indexes (self, child, depth + 1, open);
-    } else if (has_owner (self, path, name)) {
-      /* What lay in an index's place may be kept as evidence, whatever it is. */
-      if (S_ISREG (st.st_mode))
-        look_at (self, dirfd (stream), name, &st, title, exposed);
     } else {
       tell_stray (self, title, name, "the index of nobody");
     }
@@ -327,8 +333,9 @@ walk_tmp (const Inspection *self)
     if (!S_ISDIR (st.st_mode))
       tell_stray (self, "../tmp", name, "no process left it");
     else if (left > 0)
-      job_found (self->job, STORE_PROBLEM_LEFTOVER, false, 0, 0, path,
-                 "%u file%s of a process that is gone", left, left > 1 ? "s" : "");
+      job_found (self->job, STORE_PROBLEM_LEFTOVER,
+                 (self->flags & INSPECT_SWEEP) && layout_tmp_remove (dirfd (stream), name), 0, 0,
+                 path, "%u file%s of a process that is gone", left, left > 1 ? "s" : "");
   }
   close_stream (stream);
 }
@@ -419,10 +426,10 @@ inspect_store (Inspection *self, GError **error)
 }
 
 bool
-inspect (StoreJob *job, bool mend_all, GError **error)
+inspect (StoreJob *job, uint32_t flags, GError **error)
 {
   g_autoptr (GHashTable) linked = g_hash_table_new_full (hash_name, same_inode, g_free, NULL);
-  Inspection self = {job, mend_all, linked, g_string_chunk_new (4096)};
+  Inspection self = {job, flags, linked, g_string_chunk_new (4096)};
   const GArray *targets = job->request->targets;
   bool good = targets->len > 0 || inspect_store (&self, error);
   for (guint i = 0; good && i < targets->len; i++)

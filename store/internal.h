@@ -44,6 +44,7 @@ typedef struct {
   List *list;
   Queue *queue;
   GError *failure;    /* why it could not be opened; remembered until the file changes */
+  GError *remade;     /* why the list had to be mended, until that is told; by Store.mutex */
   struct stat failed; /* the file then */
   int64_t made_us;    /* when a list in memory was made */
 } Handle;
@@ -158,6 +159,10 @@ char *layout_broken_path (const char *path, unsigned n);
 /* The directory in tmp/ that belongs to this process; what dead processes left there is removed
  * when it is made. */
 int layout_tmp (Store *store, GError **error);
+
+/* Removes the directory `name` of tmp/ with all that is in it, unless a process has it locked, as
+ * each has its own while it lives. */
+bool layout_tmp_remove (int tmp, const char *name);
 
 /* A new name in it. */
 void layout_tmp_name (Store *store, char out[32]);
@@ -714,7 +719,11 @@ void report_database (StoreJob *job, uint32_t owner, const char *path, bool fixe
 /* All mailboxes of a user or shared node, parents first. */
 GArray *job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error);
 
+/* Whether the job is a repair, which gives files their dates back, too. */
+bool job_repairs (const StoreJob *self);
+
 bool command_check (StoreJob *job, GError **error);
+bool command_repair (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
 bool command_recover (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
@@ -944,9 +953,14 @@ void scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed)
 
 /* ---- inspect.c: owner, mode, links and place of what lies in a store ------------------------- */
 
+typedef enum {
+  INSPECT_MEND = 1u << 0,  /* put owners and modes right, where that is allowed */
+  INSPECT_SWEEP = 1u << 1, /* remove what dead processes left in tmp/ */
+} InspectFlags;
+
 /* Looks at all files and directories that the request is for, and at all of the store when that is
- * for no mailbox in particular. `mend` puts owners and modes right where it may. */
-bool inspect (StoreJob *job, bool mend, GError **error);
+ * for no mailbox in particular. */
+bool inspect (StoreJob *job, uint32_t flags, GError **error);
 
 /* ---- damage.c ------------------------------------------------------------------------------ */
 

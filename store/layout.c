@@ -242,7 +242,16 @@ empty_directory (int fd, int depth)
   closedir (directory);
 }
 
-/* A process holds a lock on its directory in tmp/ while it lives; what has no lock is left over. */
+bool
+layout_tmp_remove (int tmp, const char *name)
+{
+  auto_fd fd = layout_open (tmp, name, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0 || flock (fd, LOCK_EX | LOCK_NB) < 0)
+    return false;
+  empty_directory (fd, 2);
+  return unlinkat (tmp, name, AT_REMOVEDIR) == 0;
+}
+
 static void
 sweep_tmp (int tmp)
 {
@@ -252,13 +261,8 @@ sweep_tmp (int tmp)
     return;
   copy = -1;
   for (struct dirent *entry; (entry = readdir (directory)) != NULL;) {
-    if (entry->d_name[0] == '.')
-      continue;
-    auto_fd child = layout_open (tmp, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
-    if (child < 0 || flock (child, LOCK_EX | LOCK_NB) < 0)
-      continue;
-    empty_directory (child, 2);
-    unlinkat (tmp, entry->d_name, AT_REMOVEDIR);
+    if (entry->d_name[0] != '.')
+      layout_tmp_remove (tmp, entry->d_name);
   }
   closedir (directory);
 }

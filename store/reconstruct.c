@@ -14,11 +14,42 @@ typedef struct {
   bool reported;    /* an earlier pass has told already */
 } Target;
 
+/* A file's date is the internal date of its message. Where somebody touched the file, the row knows
+ * better; where it is to be mended, the file is given its date back. */
+static void
+mend_date (StoreJob *job, ScanItem *item)
+{
+  struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = item->row.internal_s}};
+  if (item->verdict != SCAN_CHANGED || item->row.internal_s == item->st.st_mtim.tv_sec ||
+      scan_takes_date (item))
+    return;
+  char path[32];
+  scan_item_path (item, path);
+  auto_fd fd = layout_open_message (item->mailbox->fd, path);
+  if (fd >= 0 && futimens (fd, times) == 0 && fstat (fd, &item->st) == 0)
+    job_found (job, STORE_PROBLEM_CHANGED, true, item->mailbox->number, item->uid,
+               item->mailbox->path, "the file's date was not the internal date");
+}
+
+/* Whether a message that was read although it looked unchanged has a row that says the same. */
+static bool
+is_right (const ScanItem *item)
+{
+  return !item->recalled && scan_item_is_clean (item) && item->row.damage == item->damage &&
+         item->row.changed_ns == stat_ctime_ns (&item->st);
+}
+
 static bool
 take (ScanItem *item, void *data, GError **error)
 {
   Target *target = data;
   bool dry_run = job_has (target->job, STORE_WORD_DRY_RUN);
+  if (job_repairs (target->job))
+    mend_date (target->job, item);
+  if (job_has (target->job, STORE_WORD_FULL) && is_right (item)) {
+    scan_item_free (item);
+    return true;
+  }
   if (!target->reported)
     scan_report (item, target->job, !dry_run);
   if (!dry_run)
@@ -41,8 +72,7 @@ bool
 is_index_broken (const GError *failure)
 {
   int code = error_code (failure);
-  return failure != NULL &&
-         (code == EUCLEAN || code == EISDIR || code == ELOOP || code == EIO);
+  return failure != NULL && (code == EUCLEAN || code == EISDIR || code == ELOOP || code == EIO);
 }
 
 /* Takes a broken index out of the way; from then on it counts as missing. */
@@ -152,7 +182,8 @@ rebuild_pass (StoreJob *job, uint32_t owner, const GArray *mailboxes, Index *sal
   if (rebuild == NULL && !dry_run)
     return false;
   Target target = {job, rebuild, second};
-  ScanFlags flags = job_has (job, STORE_WORD_FORCE) && !second ? SCAN_READ_ALL : 0;
+  ScanFlags flags =
+      job_has (job, STORE_WORD_FORCE | STORE_WORD_FULL) && !second ? SCAN_READ_ALL : 0;
   g_autoptr (GPtrArray) scanned =
       g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   g_autoptr (Scan) scan = scan_new (job, flags, take, &target);
@@ -260,7 +291,7 @@ rebuild_list (StoreJob *job, GError **error)
     return false;
   g_autoptr (GError) failure = NULL;
   if (!list_verify (list->list, &failure)) {
-    job_found (job, STORE_PROBLEM_BAD_INDEX, !dry_run, 0, 0, "", "%s", failure->message);
+    job_found (job, STORE_PROBLEM_BAD_INDEX, !dry_run, 0, 0, LAYOUT_LIST, "%s", failure->message);
     if (dry_run)
       return true;
     /* With the lock held it looks again, and sets the damaged one aside. */

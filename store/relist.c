@@ -210,7 +210,7 @@ relist_walk (Relist *self, GError **error)
     return true;
   /* Who only looks is told about a damaged list as about anything else. */
   if (self->walk.dry_run && error_code (failure) == EUCLEAN && !list_verify (self->list, NULL)) {
-    walk_tell (&self->walk, STORE_PROBLEM_BAD_INDEX, STORE_ROOT, "", failure->message);
+    walk_tell (&self->walk, STORE_PROBLEM_BAD_INDEX, STORE_ROOT, LAYOUT_LIST, failure->message);
     return true;
   }
   g_propagate_error (error, g_steal_pointer (&failure));

@@ -472,6 +472,7 @@ typedef enum {
   STORE_WORD_LIST = 1u << 4,      /* "mailbox-list", -m: the mailbox list instead of indexes */
   STORE_WORD_AGE = 1u << 5,       /* "age=7d": only what is older */
   STORE_WORD_UIDS = 1u << 6,      /* "uid=1:5,7": only these messages */
+  STORE_WORD_MODES = 1u << 7,     /* "permissions": put owners and modes right, too */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -555,6 +556,7 @@ typedef enum {
   STORE_PROBLEM_HARD_LINK,     /* two messages are one file */
   STORE_PROBLEM_LEFTOVER,      /* what a process left in tmp/ when it died */
   STORE_PROBLEM_DISK_SPACE,    /* a filesystem of the store is nearly full */
+  STORE_PROBLEM_NUMBER,        /* two directories have one mailbox number */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
 const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */

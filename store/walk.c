@@ -134,7 +134,7 @@ static void
 lose_number (const Walk *walk, Found *loses, const char *keeps)
 {
   g_autofree char *detail = g_strdup_printf ("'%s' has the same number", keeps);
-  walk_tell (walk, STORE_PROBLEM_BAD_STATE, 0, loses->path, detail);
+  walk_tell (walk, STORE_PROBLEM_NUMBER, 0, loses->path, detail);
   loses->state.number = 0;
 }
 

@@ -70,7 +70,7 @@ find_base (Targets *self, const char *spelling, GError **error)
   self->base = node.number;
   self->base_is_inbox = node.kind == STORE_NODE_MAILBOX;
   if (!self->dry_run)
-    self->lock_fd = lock_import (self->store, node.owner, error);
+    self->lock_fd = lock_task (self->store, node.owner, LOCK_IMPORT, error);
   return self->dry_run || self->lock_fd >= 0;
 }
 

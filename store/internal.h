@@ -15,6 +15,7 @@
  *
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *
+ *   task lock        flock(2) on a directory of tmp/: imports, rebuilds and purges of a user
  *   run lock         a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
  *                    for it
  *   user lock        flock(2) on the user's directory: all that changes the user's mail or index.
@@ -276,9 +277,14 @@ int lock_user_try_look (Store *store, uint32_t owner, GError **error);
  * same lock. Fails with what forced the list into memory, if that is where it is. */
 int lock_list (Store *store, Handle **out_list, GError **error);
 
-/* Keeps other imports into the same user out; taken before the locks above, and given back
- * likewise. EBUSY when one is running. */
-int lock_import (Store *store, uint32_t owner, GError **error);
+/* What a process does with a user for longer than a commit takes. Taken before the locks above, and
+ * given back likewise. */
+typedef enum {
+  LOCK_IMPORT,  /* EBUSY: another import into that user is running */
+  LOCK_REBUILD, /* any number at a time; waits while the user is purged */
+  LOCK_PURGE,   /* EBUSY: somebody rebuilds the user's index, or purges */
+} LockTask;
+int lock_task (Store *store, uint32_t owner, LockTask task, GError **error);
 
 /* Takes `count` consecutive node numbers, and a UIDVALIDITY above every earlier one. The store lock
  * must be held. `least` is the lowest number that may be given, above all that are known to be in
@@ -456,6 +462,14 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Doubt, doubt_clear)
 char *quarantine_stamp (void);
 bool quarantine_take (Store *store, const char *stamp, const char *path, GError **error);
 
+/* Calls `each` for everything in quarantine. */
+typedef bool (*QuarantineFunc) (Store *store, const StoreQuarantined *object, void *data,
+                                GError **error);
+bool quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error);
+
+/* Removes it for good. A QuarantineFunc; `data` is not used. */
+bool quarantine_remove (Store *store, const StoreQuarantined *object, void *data, GError **error);
+
 /* ---- change.c ------------------------------------------------------------------------------ */
 
 /* Notes a change for every process that watches the store. Never fails: it is a hint. */
@@ -596,6 +610,13 @@ bool command_expunge (StoreJob *job, GError **error);
 bool command_undelete (StoreJob *job, GError **error);
 bool command_cleanup (StoreJob *job, GError **error);
 
+/* EROFS when the job changes something, and the store is open read only. */
+bool life_require_writable (const StoreJob *job, GError **error);
+
+/* ---- purge.c ------------------------------------------------------------------------------- */
+
+bool command_purge (StoreJob *job, GError **error);
+
 /* ---- draft.c: new mail ----------------------------------------------------------------------- */
 
 struct StoreDraft {
@@ -679,6 +700,7 @@ struct StoreJob {
   StoreRequest *request;
   int cancelled; /* atomic */
   bool counted;  /* what is looked at now was counted before; the running thread's own */
+  void *data;    /* the command's own, while it runs */
   QueueJob record; /* as it stands in the queue; id 0: it is not registered */
   int run_lock;    /* -1: none */
   bool interrupted; /* cancelled by the end of its process; the watching thread's own */

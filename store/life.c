@@ -28,8 +28,8 @@ each_mailbox (StoreJob *job, uint32_t owner, const GArray *mailboxes, MailboxFun
   return true;
 }
 
-static bool
-require_writable (const StoreJob *job, GError **error)
+bool
+life_require_writable (const StoreJob *job, GError **error)
 {
   return !store_is_read_only (job->store) || job_has (job, STORE_WORD_DRY_RUN) ||
          fail (error, EROFS, "the store %s is open read only", job->store->path);
@@ -112,13 +112,13 @@ undelete_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GE
 bool
 command_expunge (StoreJob *job, GError **error)
 {
-  return require_writable (job, error) && job_each_owner (job, expunge_owner, error);
+  return life_require_writable (job, error) && job_each_owner (job, expunge_owner, error);
 }
 
 bool
 command_undelete (StoreJob *job, GError **error)
 {
-  return require_writable (job, error) && job_each_owner (job, undelete_owner, error);
+  return life_require_writable (job, error) && job_each_owner (job, undelete_owner, error);
 }
 
 /* ---- cleanup ------------------------------------------------------------------------------- */
@@ -274,5 +274,5 @@ clean_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
 bool
 command_cleanup (StoreJob *job, GError **error)
 {
-  return require_writable (job, error) && job_each_owner (job, clean_owner, error);
+  return life_require_writable (job, error) && job_each_owner (job, clean_owner, error);
 }

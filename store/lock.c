@@ -151,20 +151,31 @@ lock_list (Store *store, Handle **out_list, GError **error)
   }
 }
 
-/* How often lock_import() looks again, and how long it waits before. */
-#define IMPORT_ATTEMPTS 10
-#define IMPORT_PAUSE_US 10000
+/* How often lock_task() looks again, and how long it waits before. */
+#define TASK_ATTEMPTS 10
+#define TASK_PAUSE_US 10000
+
+/* By LockTask. Who rebuilds shares the lock with others who do, and waits for a purge to end. */
+static const struct {
+  const char *name;
+  int operation;
+  const char *busy;
+} tasks[] = {
+    [LOCK_IMPORT] = {"import", LOCK_EX | LOCK_NB, "another import is running"},
+    [LOCK_REBUILD] = {"rebuild", LOCK_SH, "it is being purged"},
+    [LOCK_PURGE] = {"rebuild", LOCK_EX | LOCK_NB, "its index is being rebuilt, or purged"},
+};
 
 /* Opens and locks the directory `name` of tmp/, made on demand. -1 with errno EWOULDBLOCK when
  * somebody has it locked, ENOENT when it was swept away before it was locked. */
 static int
-try_lock_tmp (Store *store, int tmp, const char *name)
+try_lock_tmp (Store *store, int tmp, const char *name, int operation)
 {
   if (mkdirat (tmp, name, 0700) < 0 && errno != EEXIST)
     return -1;
   auto_fd fd = layout_open (tmp, name, O_RDONLY | O_DIRECTORY, 0);
   struct stat st;
-  if (fd < 0 || flock (fd, LOCK_EX | LOCK_NB) < 0 || fstat (fd, &st) < 0)
+  if (fd < 0 || flock (fd, operation) < 0 || fstat (fd, &st) < 0)
     return -1;
   if (st.st_nlink == 0) {
     errno = ENOENT;
@@ -173,17 +184,21 @@ try_lock_tmp (Store *store, int tmp, const char *name)
   return layout_own (store, fd, NULL) ? g_steal_fd (&fd) : -1;
 }
 
+static bool
+fail_busy (Store *store, uint32_t owner, LockTask task, GError **error)
+{
+  g_autofree char *path = store_node_path (store, owner, error);
+  return path != NULL && fail (error, EBUSY, "'%s': %s", path, tasks[task].busy);
+}
+
 int
-lock_import (Store *store, uint32_t owner, GError **error)
+lock_task (Store *store, uint32_t owner, LockTask task, GError **error)
 {
   if (store_is_read_only (store)) {
     fail (error, EROFS, "the store %s is open read only", store->path);
     return -1;
   }
-  g_autofree char *path = store_node_path (store, owner, error);
-  if (path == NULL)
-    return -1;
-  g_autofree char *name = g_strdup_printf ("import.%u", owner);
+  g_autofree char *name = g_strdup_printf ("%s.%u", tasks[task].name, owner);
   auto_fd tmp = layout_open (store->fd, "tmp", O_RDONLY | O_DIRECTORY, 0);
   if (tmp < 0) {
     fail_errno (error, "open %s/tmp", store->path);
@@ -191,18 +206,18 @@ lock_import (Store *store, uint32_t owner, GError **error)
   }
   /* Who sweeps tmp/ locks the directory for a moment, too, and removes it. */
   for (int attempt = 1;; attempt++) {
-    int fd = try_lock_tmp (store, tmp, name);
+    int fd = try_lock_tmp (store, tmp, name, tasks[task].operation);
     if (fd >= 0)
       return fd;
     bool busy = errno == EWOULDBLOCK;
-    if ((!busy && errno != ENOENT) || attempt == IMPORT_ATTEMPTS) {
+    if ((!busy && errno != ENOENT && errno != EINTR) || attempt == TASK_ATTEMPTS) {
       if (busy)
-        fail (error, EBUSY, "another import into '%s' is running", path);
+        fail_busy (store, owner, task, error);
       else
         fail_errno (error, "lock %s/tmp/%s", store->path, name);
       return -1;
     }
-    g_usleep (IMPORT_PAUSE_US);
+    g_usleep (TASK_PAUSE_US);
   }
 }
 

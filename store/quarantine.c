@@ -9,7 +9,9 @@
  */
 #include "store/internal.h"
 
+#include <dirent.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define QUARANTINE "quarantine"
@@ -71,4 +73,285 @@ quarantine_take (Store *store, const char *stamp, const char *path, GError **err
   if (fsync (to) < 0 || fsync (from) < 0)
     return fail_errno (error, "sync '%s' and its place in quarantine", path);
   return true;
+}
+
+/* ---- looking at it ------------------------------------------------------------------------- */
+
+void
+store_quarantined_free (StoreQuarantined *object)
+{
+  g_free (object->path);
+  g_free (object);
+}
+
+/* The time that a stamp tells, or -1 when it is none. */
+static int64_t
+stamp_time (const char *stamp)
+{
+  struct tm tm = {0};
+  const char *rest = strptime (stamp, "%Y%m%dT%H%M%SZ-", &tm);
+  return rest != NULL && strspn (rest, "0123456789abcdef") == 8 && rest[8] == '\0' ? timegm (&tm)
+                                                                                   : -1;
+}
+
+static int
+compare_names (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a directory, sorted; NULL when it cannot be read. */
+static GPtrArray *
+read_names (int parent, const char *path, GError **error)
+{
+  auto_fd fd = layout_open (parent, path, O_RDONLY | O_DIRECTORY, 0);
+  DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
+  if (stream == NULL) {
+    fail_errno (error, "read '%s' in quarantine", path);
+    return NULL;
+  }
+  fd = -1;
+  GPtrArray *names = g_ptr_array_new_with_free_func (g_free);
+  for (struct dirent *entry; (entry = readdir (stream)) != NULL;) {
+    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0)
+      g_ptr_array_add (names, g_strdup (entry->d_name));
+  }
+  closedir (stream);
+  g_ptr_array_sort (names, compare_names);
+  return names;
+}
+
+/* Whether a directory was made on the way to what was taken, and is nothing by itself: those of the
+ * store carry a state. */
+static bool
+is_way (int parent, const char *path)
+{
+  static const StoreNodeKind kinds[] = {STORE_NODE_DOMAIN, STORE_NODE_USER, STORE_NODE_MAILBOX};
+  auto_fd fd = layout_open (parent, path, O_RDONLY | O_DIRECTORY, 0);
+  bool found = false;
+  for (size_t i = 0; fd >= 0 && i < G_N_ELEMENTS (kinds) && !found; i++) {
+    g_auto (NodeState) state = {0};
+    if (!node_state_read (fd, kinds[i], &state, &found, NULL))
+      found = true;
+  }
+  return fd >= 0 && !found;
+}
+
+/* Bytes of all files below `path`. */
+static uint64_t
+tree_size (int parent, const char *path)
+{
+  struct stat st;
+  if (fstatat (parent, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return 0;
+  if (!S_ISDIR (st.st_mode))
+    return (uint64_t)st.st_size;
+  uint64_t size = 0;
+  g_autoptr (GPtrArray) names = read_names (parent, path, NULL);
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
+    size += tree_size (parent, child);
+  }
+  return size;
+}
+
+/* What lies below the directory `path` of quarantine/. */
+static bool
+each_below (Store *store, int quarantine, const char *path, int64_t since_s, QuarantineFunc each,
+            void *data, GError **error)
+{
+  g_autoptr (GPtrArray) names = read_names (quarantine, path, error);
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
+    struct stat st;
+    if (fstatat (quarantine, child, &st, AT_SYMLINK_NOFOLLOW) < 0)
+      return fail_errno (error, "stat '%s' in quarantine", child);
+    if (S_ISDIR (st.st_mode) && is_way (quarantine, child)) {
+      if (!each_below (store, quarantine, child, since_s, each, data, error))
+        return false;
+      continue;
+    }
+    StoreQuarantined object = {.path = child,
+                               .size = tree_size (quarantine, child),
+                               .since_s = since_s,
+                               .is_directory = S_ISDIR (st.st_mode)};
+    if (!each (store, &object, data, error))
+      return false;
+  }
+  return names != NULL;
+}
+
+static int
+open_quarantine (Store *store, GError **error)
+{
+  int fd = layout_open (store->fd, QUARANTINE, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0)
+    fail_errno (error, "open %s/" QUARANTINE, store->path);
+  return fd;
+}
+
+bool
+quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error)
+{
+  auto_fd quarantine = open_quarantine (store, error);
+  g_autoptr (GPtrArray) stamps = quarantine >= 0 ? read_names (quarantine, "", error) : NULL;
+  for (guint i = 0; stamps != NULL && i < stamps->len; i++) {
+    int64_t since_s = stamp_time (stamps->pdata[i]);
+    if (since_s >= 0 &&
+        !each_below (store, quarantine, stamps->pdata[i], since_s, each, data, error))
+      return false;
+  }
+  return stamps != NULL;
+}
+
+static bool
+add_object (Store *store, const StoreQuarantined *object, void *data, GError **error)
+{
+  StoreQuarantined *copy = g_memdup2 (object, sizeof *object);
+  copy->path = g_strdup (object->path);
+  g_ptr_array_add (data, copy);
+  return true;
+}
+
+GPtrArray *
+store_quarantine_list (Store *self, GError **error)
+{
+  g_autoptr (GPtrArray) objects =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)store_quarantined_free);
+  return quarantine_each (self, add_object, objects, error) ? g_steal_pointer (&objects) : NULL;
+}
+
+/* ---- taking things out of it --------------------------------------------------------------- */
+
+/* Removes the directories above `path` as far as nothing is left in them. */
+static void
+prune (int quarantine, const char *path)
+{
+  g_autofree char *parent = g_path_get_dirname (path);
+  if (strcmp (parent, ".") != 0 && unlinkat (quarantine, parent, AT_REMOVEDIR) == 0)
+    prune (quarantine, parent);
+}
+
+static bool
+remove_tree (int quarantine, const char *path, GError **error)
+{
+  struct stat st;
+  if (fstatat (quarantine, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno (error, "stat '%s' in quarantine", path);
+  g_autoptr (GPtrArray) names = S_ISDIR (st.st_mode) ? read_names (quarantine, path, error) : NULL;
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
+    if (!remove_tree (quarantine, child, error))
+      return false;
+  }
+  if (S_ISDIR (st.st_mode) && names == NULL)
+    return false;
+  return unlinkat (quarantine, path, S_ISDIR (st.st_mode) ? AT_REMOVEDIR : 0) == 0 ||
+         fail_errno (error, "remove '%s' from quarantine", path);
+}
+
+bool
+quarantine_remove (Store *store, const StoreQuarantined *object, void *data, GError **error)
+{
+  auto_fd quarantine = open_quarantine (store, error);
+  if (quarantine < 0 || !remove_tree (quarantine, object->path, error))
+    return false;
+  prune (quarantine, object->path);
+  return true;
+}
+
+/* The node that the directory `path` below mail/ is. */
+static bool
+find_node (Store *store, const char *path, StoreNode *out, GError **error)
+{
+  return store_node_resolve (store, strcmp (path, ".") == 0 ? "" : path, out, error);
+}
+
+/* Renames it back, durably, with whoever changes that place kept out. */
+static bool
+put_back (Store *store, int quarantine, const char *path, GError **error)
+{
+  const char *place = strchr (path, '/') + 1;
+  g_autofree char *parent = g_path_get_dirname (place);
+  g_auto (StoreNode) node = {0};
+  if (!find_node (store, parent, &node, error))
+    return fail_prefix (error, "put '%s' back", place);
+  auto_fd lock = node.owner != 0 ? lock_user (store, node.owner, error) : lock_store (store, error);
+  if (lock < 0)
+    return false;
+  g_autofree char *way = g_path_get_dirname (path), *name = g_path_get_basename (path);
+  auto_fd to = layout_open (store->mail_fd, strcmp (parent, ".") == 0 ? "" : parent,
+                            O_RDONLY | O_DIRECTORY, 0);
+  auto_fd from = layout_open (quarantine, way, O_RDONLY | O_DIRECTORY, 0);
+  if (to < 0 || from < 0 || layout_move (from, name, to, name) < 0)
+    return fail_errno (error, "put '%s' back", place);
+  if (fsync (to) < 0 || fsync (from) < 0)
+    return fail_errno (error, "sync the place of '%s'", place);
+  change_note (store, node.number, 0);
+  return true;
+}
+
+static bool
+restore (Store *store, const StoreQuarantined *object, void *data, GError **error)
+{
+  auto_fd quarantine = open_quarantine (store, error);
+  const char *place = strchr (object->path, '/') + 1;
+  if (quarantine < 0 || !put_back (store, quarantine, object->path, error))
+    return false;
+  prune (quarantine, object->path);
+  /* A mailbox is listed again, and its messages have no rows yet. */
+  g_autofree char *parent = g_path_get_dirname (place);
+  g_auto (StoreNode) above = {0}, node = {0};
+  if (!find_node (store, parent, &above, error))
+    return false;
+  if (object->is_directory)
+    integrate_at (store, above.number);
+  bool is_node = object->is_directory && find_node (store, place, &node, NULL);
+  const StoreNode *behind = is_node ? &node : &above;
+  if (behind->owner != 0)
+    queue_add_action (store, behind->number, "reconstruct recursive", NULL);
+  return true;
+}
+
+/* What STAMP/PATH, or STAMP, means. */
+typedef struct {
+  const char *path;
+  QuarantineFunc act;
+  unsigned count;
+} Chosen;
+
+static bool
+act_on_chosen (Store *store, const StoreQuarantined *object, void *data, GError **error)
+{
+  Chosen *chosen = data;
+  size_t length = strlen (chosen->path);
+  bool whole = strchr (chosen->path, '/') == NULL;
+  bool meant = strncmp (object->path, chosen->path, length) == 0 &&
+               object->path[length] == (whole ? '/' : '\0');
+  chosen->count += meant;
+  return !meant || chosen->act (store, object, NULL, error);
+}
+
+static bool
+act_on (Store *store, const char *path, QuarantineFunc act, GError **error)
+{
+  if (store_is_read_only (store))
+    return fail (error, EROFS, "the store %s is open read only", store->path);
+  Chosen chosen = {path, act, 0};
+  if (!quarantine_each (store, act_on_chosen, &chosen, error))
+    return false;
+  g_autofree char *printable = store_text_printable (path);
+  return chosen.count > 0 || fail (error, ENOENT, "'%s' is not in quarantine", printable);
+}
+
+bool
+store_quarantine_restore (Store *self, const char *path, GError **error)
+{
+  return act_on (self, path, restore, error);
+}
+
+bool
+store_quarantine_remove (Store *self, const char *path, GError **error)
+{
+  return act_on (self, path, quarantine_remove, error);
 }

@@ -250,6 +250,11 @@ rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool 
   g_autoptr (GArray) all = NULL;
   if (mailboxes->len == 0)
     return true;
+  /* Nobody purges meanwhile. */
+  auto_fd task = -1;
+  if (!store_is_read_only (job->store) &&
+      (task = lock_task (job->store, owner, LOCK_REBUILD, error)) < 0)
+    return false;
   if (!index_probe (job, owner, thoroughly, &failure) &&
       !prepare_owner (job, owner, failure, error))
     return false;
@@ -341,7 +346,8 @@ reset_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
   job_looked_at (job, mailboxes->len, 0, 0);
   if (job_has (job, STORE_WORD_DRY_RUN))
     return true;
-  auto_fd lock = lock_user (job->store, owner, error);
+  auto_fd task = lock_task (job->store, owner, LOCK_REBUILD, error);
+  auto_fd lock = task >= 0 ? lock_user (job->store, owner, error) : -1;
   g_autofree char *path = lock >= 0 ? store_node_path (job->store, owner, error) : NULL;
   if (path == NULL)
     return false;

@@ -35,8 +35,11 @@ static const struct {
     [STORE_PROBLEM_HOT_JOURNAL] = {"hot-journal", "repair, as any writer, takes the write back"},
     [STORE_PROBLEM_DUPLICATE] = {"duplicate-uid", "repair keeps the newer one"},
     [STORE_PROBLEM_BACK] = {"expunged-back", "repair puts it back to the expunged"},
+    [STORE_PROBLEM_BUSY] = {"busy", "try again later"},
     [STORE_PROBLEM_DELETED] = {"deleted", "expunge takes it away"},
     [STORE_PROBLEM_EXPUNGED] = {"expunged", "undelete brings it back, cleanup removes it"},
+    [STORE_PROBLEM_RECORDS] = {"records", "purge drops them"},
+    [STORE_PROBLEM_QUARANTINED] = {"quarantined", "purge removes it"},
 };
 
 const char *

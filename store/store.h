@@ -429,6 +429,29 @@ bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, ui
  * is new): GHashTable of 32-byte GBytes to GUINT_TO_POINTER (count). */
 GHashTable *store_mailbox_digests (StoreMailbox *self, GError **error);
 
+/* ---- quarantine ---------------------------------------------------------------------------- */
+
+/* What was taken out of the store is kept for some time, as STAMP/PATH: the time it was taken at, and
+ * where below mail/ it had been. */
+typedef struct {
+  char *path;      /* "20261122T073000Z-1a2b3c4d/example.com/user/joe/Old", as on disk */
+  uint64_t size;   /* of the file, or of all files in the directory */
+  int64_t since_s;
+  bool is_directory;
+} StoreQuarantined;
+void store_quarantined_free (StoreQuarantined *object);
+
+/* Everything in quarantine, the oldest first: an array of StoreQuarantined pointers. */
+GPtrArray *store_quarantine_list (Store *self, GError **error);
+
+/* Puts back where it was what `path` names: STAMP/PATH, or STAMP for all that was taken then. ENOENT:
+ * it is not there, or what it was in is gone; EEXIST: something has its place. The index takes it in
+ * when it is rebuilt, which is put into the queue. */
+bool store_quarantine_restore (Store *self, const char *path, GError **error);
+
+/* Removes it for good. */
+bool store_quarantine_remove (Store *self, const char *path, GError **error);
+
 /* ---- changes ------------------------------------------------------------------------------- */
 
 /*
@@ -548,8 +571,11 @@ typedef enum {
   STORE_PROBLEM_HOT_JOURNAL,   /* a write to a database was interrupted */
   STORE_PROBLEM_DUPLICATE,     /* a message and an expunged one have the same UID */
   STORE_PROBLEM_BACK,          /* an old file of a message that was expunged lies in its mailbox */
+  STORE_PROBLEM_BUSY,          /* something else is at work there */
   STORE_PROBLEM_DELETED,       /* a message to be expunged: nothing wrong with it */
   STORE_PROBLEM_EXPUNGED,      /* an expunged message: likewise */
+  STORE_PROBLEM_RECORDS,       /* records of removed messages: likewise */
+  STORE_PROBLEM_QUARANTINED,   /* something in quarantine: likewise */
   STORE_PROBLEM_TRUNCATED,     /* shorter than what was delivered */
   STORE_PROBLEM_ZERO_RUN,      /* zeros where something else was delivered */
   STORE_PROBLEM_SUMMARY,       /* the index tells something else about a message than its bytes do */

@@ -43,10 +43,11 @@ bool init_run (Tool *tool, int argc, char **argv, GError **error);
 bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
 bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
+bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], import_options[], jobs_options[],
-    list_options[], mailbox_options[], work_options[];
+    list_options[], mailbox_options[], quarantine_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);

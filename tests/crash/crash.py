@@ -85,8 +85,9 @@ def succeed(store, *words, stdin=b""):
 class Operation:
     """A command line, and what the store is like before it."""
 
-    def __init__(self, *words, stdin=b"", prepare=None):
+    def __init__(self, *words, stdin=b"", prepare=None, finish=None):
         self.words = words
+        self.finish = finish  # what check wants to have run before it is content
         self.stdin = stdin
         self.prepare = prepare
         # Run once more, it does again what it did: a delivery is no import.
@@ -129,6 +130,22 @@ def expunge_some(store):
     succeed(store, "expunge", INBOX)
 
 
+def leave_strays(store):
+    """Something of everything that a purge takes."""
+    with open(os.path.join(store, "mailfs.conf"), "a", encoding="ascii") as file:
+        file.write("[purge]\ncount=0\npercentage=0\n")
+    expunge_some(store)
+    succeed(store, "cleanup", "--age", "0")
+    inbox = os.path.join(store, "mail/example.com/user/joe/INBOX")
+    for name in ("stray", ".expunged/stray"):
+        with open(os.path.join(inbox, name), "w", encoding="ascii") as file:
+            file.write(name)
+    old = os.path.join(store, "quarantine/20200102T030405Z-0011aabb/example.com/user/joe")
+    os.makedirs(old)
+    shutil.copy(os.path.join(inbox, "stray"), old)
+    mailstore(store, "reconstruct", "-r")
+
+
 INBOX = "joe@example.com/INBOX"
 OPERATIONS = {
     "deliver": [Operation("deliver", "--date", "@1700000500", "--flags", "\\Seen Work", INBOX,
@@ -147,6 +164,8 @@ OPERATIONS = {
     "expunge": [Operation("expunge", INBOX, prepare=mark_deleted),
                 Operation("expunge", "--uid", "2:4", INBOX, prepare=remove_indexes)],
     "cleanup": [Operation("cleanup", "--age", "0", prepare=expunge_some)],
+    "purge": [Operation("purge", "--age", "0", prepare=leave_strays,
+                        finish=("purge", "--age", "0"))],
     "undelete": [Operation("undelete", INBOX, prepare=expunge_some)],
 }
 
@@ -225,7 +244,7 @@ def require_listed(store, mailboxes, fact):
         require(fact(told) == fact(files), f"{path}: list tells {told}, the files {files}")
 
 
-def require_repairable(store, before):
+def require_repairable(store, before, finish=None):
     """check works, reconstruct makes it clean, and neither touches a message file."""
     files, state = mail_files(store), flatstore.read(store)
     require_listed(store, state.changed_since(before), set)
@@ -233,8 +252,10 @@ def require_repairable(store, before):
     require(flatstore.read(store) == state, "check changed something")
     succeed(store, "reconstruct", "-m")
     succeed(store, "reconstruct", "-r")
-    succeed(store, "check")
     require(mail_files(store) == files, "reconstruct changed message files")
+    if finish is not None:
+        succeed(store, *finish)
+    succeed(store, "check")
     state = flatstore.read(store)
     require(not state.faults, f"not in order after reconstruct: {state.faults}")
     require(not state.misplaced(), f"misplaced after reconstruct: {state.misplaced()}")
@@ -263,7 +284,7 @@ class Trial:
     def complaint_afterwards(self):
         """What check says after the operation, in a store that was clean before it."""
         store = self.fresh_store()
-        require_repairable(store, self.before)
+        require_repairable(store, self.before, self.operation.finish)
         self.operation.run(store, self.source)
         complaint = mailstore(store, "check").stdout.decode()
         shutil.rmtree(store)
@@ -323,7 +344,7 @@ class Trial:
             require(landed, f"acknowledged {result.stdout.strip()}, but lost")
 
         # An index that was ahead of a file that was put back may decide for the new flags, or the old.
-        repaired = require_repairable(store, self.before)
+        repaired = require_repairable(store, self.before, self.operation.finish)
         require_between(self.before, repaired, self.end)
         require(repaired.contents() == now.contents() or not self.operation.is_done(result),
                 "reconstruct took back what was acknowledged")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The life of a message after its delivery: expunge, undelete, cleanup.
+# The life of a message after its delivery: expunge, undelete, cleanup, purge.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/lib.sh"
 
@@ -114,6 +114,66 @@ expect_equal "$(uids)" '1 2 3 4'
 run check
 expect_status 0
 mailstore -q deliver joe@example.com/INBOX <"$sample/05-bounce.eml" >/dev/null
+
+# What belongs nowhere goes to quarantine and comes back; a dry run tells the same before.
+echo stray >"$inbox/note.txt"
+run purge
+expect_status 1
+expect_out 'nothing of this user is purged'
+mailstore -q reconstruct >/dev/null || true
+run purge
+expect_status 0
+expect_no_out
+run purge --json -n --age 0
+expect_status 0
+foreseen=$out
+run purge --json --age 0
+expect_status 0
+expect_equal "$out" "$foreseen"
+expect_json 'rows[0]["problem"] == "stray"' 'rows[0]["size"] == 6' 'rows[-1]["taken_bytes"] == 6'
+run quarantine
+expect_status 0
+expect_out /example.com/user/joe/INBOX/note.txt
+run quarantine list --json
+expect_json 'len(rows) == 1' 'rows[0]["size"] == 6' 'not rows[0]["directory"]' 'rows[0]["since"].endswith("Z")'
+path=$(sed 's/.*"path":"\([^"]*\)".*/\1/' "$work/out")
+echo taken >"$inbox/note.txt"
+run quarantine restore "$path"
+expect_status 73
+expect_one_error
+rm "$inbox/note.txt"
+run quarantine restore "$path"
+expect_status 0
+expect_equal "$(cat "$inbox/note.txt")" stray
+mailstore -q reconstruct >/dev/null || true
+run purge age=0 -q
+expect_status 0
+run quarantine --json
+stamp=$(sed 's/.*"path":"\([^/]*\).*/\1/' "$work/out")
+run quarantine remove "$stamp"
+expect_status 64
+run quarantine remove --force "$stamp" nothing
+expect_status 66
+run quarantine
+expect_no_out
+run quarantine restore ../mail
+expect_status 66
+run quarantine throw
+expect_status 64
+run check
+expect_status 0
+
+# Another system emptied an index and then removed every message that was not in it.
+files=$(cd "$store/mail" && find . -type f | sort)
+mailstore -q reset
+run purge --age 0
+expect_status 1
+expect_out 'nothing of this user is purged'
+expect_equal "$(cd "$store/mail" && find . -type f | sort)" "$files" 'purge lost something'
+mailstore -q reconstruct >/dev/null
+run purge --age 0
+expect_status 0
+expect_equal "$(cd "$store/mail" && find . -type f | sort)" "$files" 'purge lost something'
 
 # The mount shows it within a second.
 mount_store

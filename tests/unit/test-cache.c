@@ -11,17 +11,17 @@ test_import_lock (Fixture *fixture, gconstpointer data)
   g_autoptr (GError) error = NULL;
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
   g_autoptr (StoreMailbox) other = open_named (fixture->store, "ann@example.com");
-  auto_fd first = lock_import (fixture->store, inbox->owner, &error);
+  auto_fd first = lock_task (fixture->store, inbox->owner, LOCK_IMPORT, &error);
   g_assert_no_error (error);
-  assert_fails (lock_import (fixture->store, inbox->owner, &error) >= 0, error, EBUSY);
-  auto_fd another = lock_import (fixture->store, other->owner, &error);
+  assert_fails (lock_task (fixture->store, inbox->owner, LOCK_IMPORT, &error) >= 0, error, EBUSY);
+  auto_fd another = lock_task (fixture->store, other->owner, LOCK_IMPORT, &error);
   g_assert_no_error (error);
   /* Opening a second store sweeps tmp/: a lock that is held survives it. */
   g_autoptr (Store) second = store_open (fixture->path, 0, &error);
   g_assert_cmpint (layout_tmp (second, &error), >=, 0);
-  assert_fails (lock_import (second, inbox->owner, &error) >= 0, error, EBUSY);
+  assert_fails (lock_task (second, inbox->owner, LOCK_IMPORT, &error) >= 0, error, EBUSY);
   store_close_fd (&first);
-  first = lock_import (second, inbox->owner, &error);
+  first = lock_task (second, inbox->owner, LOCK_IMPORT, &error);
   g_assert_no_error (error);
   g_assert_cmpint (first, >=, 0);
 }

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quarantine.c - mailstore quarantine: what was taken out of the store and is kept for some time.
+ *
+ *   mailstore quarantine
+ *   mailstore quarantine restore 20261122T073000Z-1a2b3c4d/example.com/user/joe/Old
+ *   mailstore quarantine remove --force 20261122T073000Z-1a2b3c4d
+ */
+#include "tools/tools.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static gboolean force;
+
+const GOptionEntry quarantine_options[] = {
+    {"force", 0, 0, G_OPTION_ARG_NONE, &force, "remove for good", NULL},
+    {NULL},
+};
+
+static void
+print_object (const Tool *tool, const StoreQuarantined *object)
+{
+  g_autofree char *path = store_text_printable (object->path);
+  if (tool->json) {
+    g_autofree char *since = text_rfc3339 (object->since_s);
+    GString *json = json_begin ("quarantined");
+    json_string (json, "path", object->path);
+    json_uint (json, "size", object->size);
+    json_string (json, "since", since);
+    json_bool (json, "directory", object->is_directory);
+    json_print (json);
+    return;
+  }
+  g_autofree char *size = text_size (object->size);
+  g_autofree char *since = text_local_time (object->since_s);
+  printf ("%s  %9s  %s%s\n", since, size, path, object->is_directory ? "/" : "");
+}
+
+static bool
+list (Tool *tool, char **paths, GError **error)
+{
+  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
+  g_autoptr (GPtrArray) objects = store != NULL ? store_quarantine_list (store, error) : NULL;
+  for (guint i = 0; objects != NULL && i < objects->len; i++)
+    print_object (tool, objects->pdata[i]);
+  return objects != NULL;
+}
+
+static bool
+restore (Tool *tool, char **paths, GError **error)
+{
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
+  for (char **path = paths; store != NULL && *path != NULL; path++) {
+    if (!store_quarantine_restore (store, *path, error))
+      return false;
+  }
+  return store != NULL;
+}
+
+static bool
+remove_for_good (Tool *tool, char **paths, GError **error)
+{
+  if (!force)
+    return fail (error, EINVAL, "what is removed cannot be brought back; --force removes it");
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
+  for (char **path = paths; store != NULL && *path != NULL; path++) {
+    if (!store_quarantine_remove (store, *path, error))
+      return false;
+  }
+  return store != NULL;
+}
+
+bool
+quarantine_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  static const struct {
+    const char *name;
+    bool takes_paths;
+    bool (*run) (Tool *tool, char **paths, GError **error);
+  } verbs[] = {
+      {"list", false, list}, {"restore", true, restore}, {"remove", true, remove_for_good}};
+  const char *name = argc > 0 ? argv[0] : "list";
+  for (size_t i = 0; i < G_N_ELEMENTS (verbs); i++) {
+    if (strcmp (name, verbs[i].name) != 0)
+      continue;
+    if (verbs[i].takes_paths != (argc > 1))
+      return fail (error, EINVAL, "quarantine %s takes %s", name,
+                   verbs[i].takes_paths ? "STAMP/PATH or STAMP" : "nothing");
+    return verbs[i].run (tool, argv + MIN (argc, 1), error);
+  }
+  return fail (error, EINVAL, "quarantine takes list, restore or remove, not '%s'", name);
+}

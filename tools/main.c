@@ -39,7 +39,7 @@ static const Command commands[] = {
     {NULL},
 };
 
-static Tool tool;
+static Tool tool = {.program = "mailstore"};
 
 static const GOptionEntry global_options[] = {
     {"store", 's', 0, G_OPTION_ARG_FILENAME, &tool.store,

@@ -116,5 +116,5 @@ tool_say (const Tool *tool, const char *format, ...)
   va_start (args, format);
   g_autofree char *message = g_strdup_vprintf (format, args);
   va_end (args);
-  fprintf (stderr, "mailstore: %s\n", message);
+  fprintf (stderr, "%s: %s\n", tool->program, message);
 }

@@ -16,6 +16,7 @@
 #define EXIT_FINDINGS 1
 
 typedef struct {
+  const char *program; /* for messages: "mailstore" */
   const char *command; /* the name it was called by */
   char *store;         /* -s: where the store is; NULL: nobody said */
   char *config;        /* -f: the store's mailfs.conf, instead of -s */

@@ -145,6 +145,19 @@ db_verify (Db *self, GError **error)
   return true;
 }
 
+bool
+db_sync (Db *self, GError **error)
+{
+  /* Through SQLite's own descriptor: closing another one would drop this process's locks. */
+  auto_connection reading = connection_acquire (self->reading);
+  sqlite3_file *file = NULL;
+  if (self->path == NULL)
+    return true;
+  sqlite3_file_control (reading->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  return file->pMethods->xSync (file, SQLITE_SYNC_FULL) == SQLITE_OK ||
+         fail (error, EIO, "%s: cannot be synced", reading->name);
+}
+
 static bool
 open_writing (Db *self, GError **error)
 {

@@ -37,6 +37,12 @@ index_compact (Index *self, const char *path, GError **error)
 }
 
 bool
+index_sync (Index *self, GError **error)
+{
+  return db_sync (&self->db, error);
+}
+
+bool
 index_verify (Index *self, GError **error)
 {
   return db_verify (&self->db, error);

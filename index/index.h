@@ -113,6 +113,9 @@ bool index_is_current (const Index *self);
 /* Grows with every commit of another process or connection; a cheap test for outside writers. */
 bool index_data_version (Index *self, uint32_t *out_version, GError **error);
 
+/* Makes sure that what was committed is on disk, whoever committed it. */
+bool index_sync (Index *self, GError **error);
+
 /* SQLite's own check of the whole database; EUCLEAN with the first finding. */
 bool index_verify (Index *self, GError **error);
 
@@ -256,6 +259,8 @@ void list_close (List *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (List, list_close)
 bool list_is_current (const List *self);
 bool list_data_version (List *self, uint32_t *out_version, GError **error);
+
+bool list_sync (List *self, GError **error);
 
 /* As index_verify(); also whether every node hangs below the root. */
 bool list_verify (List *self, GError **error);

@@ -119,6 +119,7 @@ void db_close (Db *self);
 bool db_is_current (const Db *self);
 bool db_data_version (Db *self, uint32_t *out_version, GError **error);
 bool db_verify (Db *self, GError **error);
+bool db_sync (Db *self, GError **error);
 bool db_compact (Db *self, const char *path, GError **error);
 
 /* A transaction: from begin to the commit that succeeds, or to the rollback, no other begins. One

@@ -58,6 +58,12 @@ list_data_version (List *self, uint32_t *out_version, GError **error)
 }
 
 bool
+list_sync (List *self, GError **error)
+{
+  return db_sync (&self->db, error);
+}
+
+bool
 list_verify (List *self, GError **error)
 {
   if (!db_verify (&self->db, error))

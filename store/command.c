@@ -29,9 +29,22 @@ const StoreCommand store_commands[] = {
      "[-r] [-n] [--uid SET] MAILBOX...", "bring expunged messages back", command_undelete},
     {"reset", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, 0, "[-r] [-n] [MAILBOX...]",
      "replace indexes by fresh empty ones; files stay untouched", command_reset},
-    {"recover", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE, 0,
-     "[-n] [--force] [MAILBOX...]", "make broken databases again, with what they still tell",
-     command_recover},
+    {"test", STORE_WORD_RECOVER | STORE_WORD_LOCKS | STORE_WORD_VERBOSE, STORE_COMMAND_READS,
+     "[-l] [-r] [MAILBOX...]", "open and test the databases", command_test},
+    {"recover",
+     STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_CATASTROPHIC |
+         STORE_WORD_DIRECTORY,
+     0, "[-n] [--force] [-c [--directory DIR]] [MAILBOX...]",
+     "make broken databases again, with what they still tell", command_recover},
+    {"checkpoint", 0, 0, "[MAILBOX...]", "finish or take back interrupted writes; sync databases",
+     command_checkpoint},
+    {"backup", STORE_WORD_DIRECTORY | STORE_WORD_RECURSIVE, STORE_COMMAND_DIRECTORY,
+     "DIR [MAILBOX...]", "copy the store, or some of it, as it is at one moment", command_backup},
+    {"restore",
+     STORE_WORD_DIRECTORY | STORE_WORD_OF | STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN |
+         STORE_WORD_FORCE,
+     STORE_COMMAND_DIRECTORY | STORE_COMMAND_FOREIGN, "[-r] [-n] [--force] DIR [MAILBOX...]",
+     "bring back from a backup what is missing", command_restore},
     {NULL},
 };
 
@@ -56,6 +69,12 @@ const StoreWord store_words[] = {
     {"age", STORE_WORD_AGE, 0, "TIME", "only what is older: 30m, 24h, 7d, 2w; 0 is everything"},
     {"permissions", STORE_WORD_MODES, 0, NULL, "put owners and modes right, too"},
     {"uid", STORE_WORD_UIDS, 0, "SET", "only these messages: 4 or 1:5,7,9:*"},
+    {"directory", STORE_WORD_DIRECTORY, 0, "DIR", "of the backup"},
+    {"of", STORE_WORD_OF, 0, "NAMES", "only these mailboxes of the backup, separated by commas"},
+    {"recover", STORE_WORD_RECOVER, 'r', NULL, "recover broken databases first"},
+    {"locks", STORE_WORD_LOCKS, 'l', NULL, "look for locks that are held too long"},
+    {"verbose", STORE_WORD_VERBOSE, 'v', NULL, "tell of what is in order, too"},
+    {"catastrophic", STORE_WORD_CATASTROPHIC, 'c', NULL, "use what the last backup tells, too"},
     {NULL},
 };
 
@@ -76,6 +95,24 @@ find_word (const char *text, const char **out_value)
   return NULL;
 }
 
+/* Values that may hold anything are percent-escaped: no word holds a space. */
+static char *
+unescape_value (const char *value)
+{
+  char *plain = g_uri_unescape_string (value, NULL);
+  return plain != NULL ? plain : g_strdup (value);
+}
+
+static void
+parse_names (StoreRequest *request, const char *value)
+{
+  g_auto (GStrv) parts = g_strsplit (value, ",", -1);
+  g_clear_pointer (&request->names, g_ptr_array_unref);
+  request->names = g_ptr_array_new_with_free_func (g_free);
+  for (char **part = parts; *part != NULL; part++)
+    g_ptr_array_add (request->names, unescape_value (*part));
+}
+
 static bool
 parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **error)
 {
@@ -84,6 +121,12 @@ parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **
   case STORE_WORD_UIDS:
     g_clear_pointer (&request->uids, g_array_unref);
     return store_uids_parse (value, &request->uids, error);
+  case STORE_WORD_DIRECTORY:
+    g_free (request->directory);
+    request->directory = unescape_value (value);
+    return g_path_is_absolute (request->directory) ||
+           fail (error, EINVAL, "'%s' is no absolute path", request->directory);
+  case STORE_WORD_OF: parse_names (request, value); return true;
   default: return true;
   }
 }
@@ -93,6 +136,9 @@ parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **
 static bool
 parse_target (Store *store, StoreRequest *request, const char *text, GError **error)
 {
+  if (request->command->traits & STORE_COMMAND_FOREIGN)
+    return fail (error, EINVAL, "'%s' wants 'of=%s': it is not this store's mailbox",
+                 request->command->name, text);
   g_auto (StoreNode) node = {0};
   if (!store_node_resolve (store, text, &node, error))
     return false;
@@ -121,6 +167,8 @@ parse_word (Store *store, StoreRequest *request, const char *text, GError **erro
 static bool
 check_named (const StoreRequest *request, GError **error)
 {
+  if ((request->command->traits & STORE_COMMAND_DIRECTORY) != 0 && request->directory == NULL)
+    return fail (error, EINVAL, "'%s' wants a directory", request->command->name);
   return (request->command->traits & STORE_COMMAND_NAMED) == 0 || request->targets->len > 0 ||
          fail (error, EINVAL, "'%s' wants a mailbox", request->command->name);
 }
@@ -159,6 +207,8 @@ store_request_free (StoreRequest *self)
     return;
   g_array_unref (self->targets);
   g_ptr_array_unref (self->spelled);
+  g_clear_pointer (&self->names, g_ptr_array_unref);
+  g_free (self->directory);
   g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
 }
@@ -166,7 +216,8 @@ store_request_free (StoreRequest *self)
 bool
 store_request_reads (const StoreRequest *self)
 {
-  return (self->command->traits & STORE_COMMAND_READS) != 0 ||
+  return ((self->command->traits & STORE_COMMAND_READS) != 0 &&
+          (self->words & STORE_WORD_RECOVER) == 0) ||
          (self->words & STORE_WORD_DRY_RUN) != 0;
 }
 

@@ -29,8 +29,8 @@ typedef struct {
 
 /* ---- which messages ------------------------------------------------------------------------ */
 
-static void
-move_clear (gpointer data)
+void
+expunge_move_clear (gpointer data)
 {
   ExpungeMove *move = data;
   index_message_clear (&move->row);
@@ -41,7 +41,7 @@ static GArray *
 moves_new (guint count)
 {
   GArray *moves = g_array_sized_new (FALSE, TRUE, sizeof (ExpungeMove), count);
-  g_array_set_clear_func (moves, move_clear);
+  g_array_set_clear_func (moves, expunge_move_clear);
   return moves;
 }
 

@@ -343,7 +343,7 @@ walk_tmp (const Inspection *self)
 static bool
 is_top_name (const char *name)
 {
-  static const char *const names[] = {"changes",         NODE_LOST_FOUND, "index",
+  static const char *const names[] = {"backup.conf", "changes",         NODE_LOST_FOUND, "index",
                                       "jobs.lock",       "mail",          "mailfs.conf",
                                       "mailfs.conf.new", "quarantine",    "tmp"};
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {

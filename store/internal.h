@@ -578,6 +578,7 @@ typedef struct {
   IndexMessage row; /* as it is, or became */
   GError *failure;  /* why it stays where it is */
 } ExpungeMove;
+void expunge_move_clear (gpointer move);
 
 /* Where messages go: into .expunged, or back. */
 typedef enum { EXPUNGE_OUT, EXPUNGE_BACK } ExpungeWay;
@@ -726,6 +727,13 @@ void job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t numbe
 void job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, uint64_t size,
                const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
 
+/* Says something that is neither wrong nor taken. */
+void job_noted (StoreJob *self, uint32_t number, const char *path, const char *detail, ...)
+    G_GNUC_PRINTF (4, 5);
+
+/* Runs "reconstruct" on `nodes` ("4 17"; "": everything) in a store, without telling of what it mends. */
+bool job_reconstruct_quietly (Store *store, const char *nodes, GError **error);
+
 /* Calls `each` for every user or shared node that the request is for, with those of its mailboxes
  * that are meant, parents first; `whole` is true when that is all of them. Stops at the first
  * failure. */
@@ -748,6 +756,10 @@ bool command_check (StoreJob *job, GError **error);
 bool command_repair (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
 bool command_recover (StoreJob *job, GError **error);
+bool command_test (StoreJob *job, GError **error);
+bool command_checkpoint (StoreJob *job, GError **error);
+bool command_backup (StoreJob *job, GError **error);
+bool command_restore (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
 
 /* ---- command.c ----------------------------------------------------------------------------- */
@@ -855,6 +867,34 @@ bool is_index_broken (const GError *failure);
 /* Rebuilds the whole index of an owner if it is missing or broken, or if an earlier rebuild of a
  * broken one was interrupted. */
 bool recover_owner (StoreJob *job, uint32_t owner, GError **error);
+
+/* ---- copy.c: files and directories with all that belongs to them ----------------------------- */
+
+/* Copies the regular file `from` to a new file `to`: bytes (shared where the filesystem can), user.*
+ * attributes, mode and mtime; it belongs to the store's owner. It is not synced. Returns a descriptor,
+ * or -1; ENOENT when there is none. */
+int copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to,
+               GError **error);
+
+/* Puts mode, owner and user.* attributes of the directory `from_fd` on `to_fd`. */
+bool copy_directory_facts (Store *store, int from_fd, int to_fd, GError **error);
+
+/* ---- backup.c: what a backup says of itself ------------------------------------------------- */
+
+/* backup.conf in a backup: which store it is of, and whether it is complete. In a store: where its last
+ * backup is. */
+#define BACKUP_CONF "backup.conf"
+
+typedef struct {
+  char *uuid;
+  bool complete;
+} BackupInfo;
+bool backup_info_read (const char *directory, BackupInfo *out, GError **error);
+void backup_info_clear (BackupInfo *info);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (BackupInfo, backup_info_clear)
+
+/* Where the store's last backup is; NULL: there is none that it knows of. */
+char *backup_last (const Store *store);
 
 /* ---- salvage.c: what a broken index still tells --------------------------------------------- */
 

@@ -57,6 +57,16 @@ job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, u
   va_end (args);
 }
 
+void
+job_noted (StoreJob *self, uint32_t number, const char *path, const char *detail, ...)
+{
+  va_list args;
+  va_start (args, detail);
+  StoreFinding finding = {.problem = STORE_PROBLEM_NOTE, .outcome = STORE_NOTED, .number = number};
+  add_finding (self, finding, path, g_strdup_vprintf (detail, args));
+  va_end (args);
+}
+
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
 StoreJob *
@@ -153,6 +163,14 @@ void
 store_job_result (const StoreJob *self, StoreResult *out)
 {
   *out = self->result;
+}
+
+bool
+job_reconstruct_quietly (Store *store, const char *nodes, GError **error)
+{
+  StoreRequest *request = request_from_action (store, "reconstruct", nodes, error);
+  g_autoptr (StoreJob) job = request != NULL ? store_job_new (store, request) : NULL;
+  return job != NULL && store_job_run (job, error);
 }
 
 /* ---- which mailboxes ----------------------------------------------------------------------- */

@@ -243,7 +243,7 @@ collect_finding (const QueueFinding *row, void *user_data)
 {
   StoreProblem problem;
   if (!problem_from_name (row->problem, &problem) || row->outcome < STORE_LEFT ||
-      row->outcome > STORE_TAKEN)
+      row->outcome > STORE_NOTED)
     return; /* of a later version */
   StoreFinding finding = {.problem = problem,
                           .outcome = (StoreOutcome)row->outcome,

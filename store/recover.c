@@ -12,8 +12,8 @@ needs_recovery (StoreJob *job, uint32_t owner, bool *out_needs, GError **error)
     return false;
   g_autofree char *file = layout_index_path (job->store, path);
   g_autofree char *broken = layout_broken_path (file, 0);
-  *out_needs =
-      broken != NULL || job_has (job, STORE_WORD_FORCE) || !index_probe (job, owner, true, NULL);
+  *out_needs = broken != NULL || job_has (job, STORE_WORD_FORCE | STORE_WORD_CATASTROPHIC) ||
+               !index_probe (job, owner, true, NULL);
   return true;
 }
 
@@ -40,6 +40,8 @@ recover_whole (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GEr
 bool
 command_recover (StoreJob *job, GError **error)
 {
+  if (job->request->directory != NULL && !job_has (job, STORE_WORD_CATASTROPHIC))
+    return fail (error, EINVAL, "a backup is used with -c alone");
   if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
   g_autoptr (Handle) list = cache_list (job->store, error);

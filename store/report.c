@@ -40,6 +40,8 @@ static const struct {
     [STORE_PROBLEM_EXPUNGED] = {"expunged", "undelete brings it back, cleanup removes it"},
     [STORE_PROBLEM_RECORDS] = {"records", "purge drops them"},
     [STORE_PROBLEM_QUARANTINED] = {"quarantined", "purge removes it"},
+    [STORE_PROBLEM_LOCKED] = {"locked", "look what that process is waiting for, or end it"},
+    [STORE_PROBLEM_NOTE] = {"note", ""},
 };
 
 const char *

@@ -39,6 +39,23 @@ add (Salvaged *self, const char *path, GError **error)
   return true;
 }
 
+/* After a catastrophe the last backup is a witness, too. */
+static bool
+add_backup (Salvaged *self, StoreJob *job, const char *node_path, GError **error)
+{
+  if (!job_has (job, STORE_WORD_CATASTROPHIC))
+    return true;
+  const char *directory = job->request->directory;
+  g_autofree char *last = directory == NULL ? backup_last (job->store) : NULL;
+  directory = directory != NULL ? directory : last;
+  if (directory == NULL)
+    return fail (error, ENOENT, "no backup of %s is known; name one with --directory",
+                 job->store->path);
+  g_autofree char *path = g_strdup_printf ("%s/index/%s.sqlite3", directory, node_path);
+  return (self->index != NULL || make_database (self, job->store, error)) &&
+         add (self, path, error);
+}
+
 Salvaged *
 salvaged_new (StoreJob *job, uint32_t owner, GError **error)
 {
@@ -55,7 +72,7 @@ salvaged_new (StoreJob *job, uint32_t owner, GError **error)
     if (!good)
       return NULL;
   }
-  return g_steal_pointer (&self);
+  return add_backup (self, job, node_path, error) ? g_steal_pointer (&self) : NULL;
 }
 
 void

@@ -496,6 +496,12 @@ typedef enum {
   STORE_WORD_AGE = 1u << 5,       /* "age=7d": only what is older */
   STORE_WORD_UIDS = 1u << 6,      /* "uid=1:5,7": only these messages */
   STORE_WORD_MODES = 1u << 7,     /* "permissions": put owners and modes right, too */
+  STORE_WORD_DIRECTORY = 1u << 8, /* "directory=DIR": of a backup; absolute, percent-escaped */
+  STORE_WORD_OF = 1u << 9,        /* "of=NAME,NAME": mailboxes by the names they have there */
+  STORE_WORD_RECOVER = 1u << 10,  /* "recover", -r: mend it first */
+  STORE_WORD_LOCKS = 1u << 11,    /* "locks", -l: whether somebody holds a lock too long */
+  STORE_WORD_VERBOSE = 1u << 12,  /* "verbose", -v: tell of what is in order, too */
+  STORE_WORD_CATASTROPHIC = 1u << 13, /* "catastrophic", -c: with what the last backup tells */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -515,6 +521,8 @@ typedef enum {
   STORE_COMMAND_READS = 1u << 0, /* changes nothing on disk */
   STORE_COMMAND_NAMED = 1u << 1, /* wants to be told what it is for: no mailbox is an error */
   STORE_COMMAND_REBUILDS = 1u << 2, /* brings rows in line with files: once is enough */
+  STORE_COMMAND_DIRECTORY = 1u << 8, /* its first operand is a directory */
+  STORE_COMMAND_FOREIGN = 1u << 9,   /* its mailboxes are those of that directory's store */
 } StoreCommandTraits;
 
 typedef struct {
@@ -537,6 +545,8 @@ typedef struct {
   int64_t age_s;   /* with STORE_WORD_AGE */
   GArray *uids;    /* of StoreUidRange, with STORE_WORD_UIDS; else NULL */
   GArray *targets; /* uint32_t node numbers; empty: the whole store */
+  char *directory;    /* with STORE_WORD_DIRECTORY: absolute */
+  GPtrArray *names;   /* with STORE_WORD_OF: of char *; NULL: everything there */
   GPtrArray *spelled; /* the words as they were given, for the queue: "uid=1:5" */
 } StoreRequest;
 
@@ -583,6 +593,8 @@ typedef enum {
   STORE_PROBLEM_LEFTOVER,      /* what a process left in tmp/ when it died */
   STORE_PROBLEM_DISK_SPACE,    /* a filesystem of the store is nearly full */
   STORE_PROBLEM_NUMBER,        /* two directories have one mailbox number */
+  STORE_PROBLEM_LOCKED,        /* somebody holds a lock longer than any change takes */
+  STORE_PROBLEM_NOTE,          /* nothing: what a command has to say */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
 const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */
@@ -591,6 +603,7 @@ typedef enum {
   STORE_LEFT,  /* wrong, and still so */
   STORE_FIXED, /* was wrong */
   STORE_TAKEN, /* nothing wrong: what the command is there to take, or would take in a dry run */
+  STORE_NOTED, /* nothing wrong: said because it is asked for */
 } StoreOutcome;
 
 typedef struct {

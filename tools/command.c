@@ -20,7 +20,8 @@ command_options (const StoreCommand *command)
   for (size_t i = 0; store_words[i].name != NULL; i++) {
     const StoreWord *word = &store_words[i];
     bool flag = word->value == NULL;
-    if ((command->words & word->bit) != 0)
+    /* -v is an option of all commands. */
+    if ((command->words & word->bit) != 0 && word->bit != STORE_WORD_VERBOSE)
       *next++ = (GOptionEntry){.long_name = word->name,
                                .short_name = word->letter,
                                .arg = flag ? G_OPTION_ARG_NONE : G_OPTION_ARG_FILENAME,
@@ -92,17 +93,55 @@ is_domain (Store *store, const char *spelling)
   return store_node_resolve (store, spelling, &node, NULL) && node.kind == STORE_NODE_DOMAIN;
 }
 
+/* A path as a word can hold it: absolute, and without spaces. */
+static char *
+escape_path (const char *path)
+{
+  g_autofree char *absolute = g_canonicalize_filename (path, NULL);
+  return g_uri_escape_string (absolute, "/", TRUE);
+}
+
+/* Mailboxes that this store may not have. */
+static void
+add_foreign (GPtrArray *request, const GPtrArray *names)
+{
+  g_autoptr (GString) text = g_string_new ("of=");
+  bool in_domain = user != NULL && names->len > 0;
+  for (guint i = in_domain && names->len > 1; i < names->len; i++) {
+    const char *name = g_ptr_array_index (names, i), *domain = g_ptr_array_index (names, 0);
+    g_autofree char *spelled = !in_domain ? g_strdup (name)
+                               : i == 0   ? g_strjoin ("@", user, domain, NULL)
+                                          : g_strdup_printf ("%s@%s/%s", user, domain, name);
+    g_autofree char *escaped = g_uri_escape_string (spelled, "/@", TRUE);
+    g_string_append_printf (text, "%s%s", text->len > 3 ? "," : "", escaped);
+  }
+  if (names->len > 0)
+    g_ptr_array_add (request, g_strdup (text->str));
+}
+
 /* From "-r -u joe example.com INBOX" to { "reconstruct", "recursive", "joe@example.com/INBOX" }. */
 static GPtrArray *
 make_request (const Tool *tool, Store *store, const GPtrArray *names)
 {
   GPtrArray *request = g_ptr_array_new_with_free_func (g_free);
+  const StoreCommand *command = store_command_find (tool->command);
   g_ptr_array_add (request, g_strdup (tool->command));
   for (size_t i = 0; store_words[i].name != NULL; i++) {
-    if (given[i])
+    bool verbose = store_words[i].bit == STORE_WORD_VERBOSE && tool->verbose &&
+                   (command->words & STORE_WORD_VERBOSE) != 0;
+    if (given[i] || verbose)
       g_ptr_array_add (request, g_strdup (store_words[i].name));
-    if (values[i] != NULL)
-      g_ptr_array_add (request, g_strdup_printf ("%s=%s", store_words[i].name, values[i]));
+    g_autofree char *path = store_words[i].bit == STORE_WORD_DIRECTORY && values[i] != NULL
+                                ? escape_path (values[i])
+                                : NULL;
+    const char *value = path != NULL ? path : values[i];
+    if (value != NULL)
+      g_ptr_array_add (request, g_strdup_printf ("%s=%s", store_words[i].name, value));
+  }
+  if (command->traits & STORE_COMMAND_FOREIGN) {
+    add_foreign (request, names);
+    g_ptr_array_add (request, NULL);
+    return request;
   }
   const char *first = names->len > 0 ? g_ptr_array_index (names, 0) : NULL;
   bool in_domain = user != NULL || (names->len > 1 && is_domain (store, first));
@@ -169,7 +208,23 @@ choose_flags (const Tool *tool)
 {
   const StoreCommand *command = store_command_find (tool->command);
   bool looks = (command->traits & STORE_COMMAND_READS) != 0 || is_given (STORE_WORD_DRY_RUN);
+  looks = looks && !is_given (STORE_WORD_RECOVER) && !is_given (STORE_WORD_LOCKS);
   return looks ? STORE_READ_ONLY : 0;
+}
+
+/* Where the first operand is a directory. */
+static void
+take_directory (const Tool *tool, GPtrArray *names)
+{
+  const StoreCommand *command = store_command_find (tool->command);
+  if ((command->traits & STORE_COMMAND_DIRECTORY) == 0 || names->len == 0 ||
+      is_given (STORE_WORD_DIRECTORY))
+    return;
+  for (size_t i = 0; store_words[i].name != NULL; i++) {
+    if (store_words[i].bit == STORE_WORD_DIRECTORY)
+      values[i] = g_strdup (g_ptr_array_index (names, 0));
+  }
+  g_ptr_array_remove_index (names, 0);
 }
 
 /* What the command is for, and its words: operands, and lines of --from-file. */
@@ -214,6 +269,7 @@ command_run (Tool *tool, int argc, char **argv, GError **error)
     if (!take_operand (argv[i], names, error))
       return false;
   }
+  take_directory (tool, names);
   if (from_file != NULL && !take_file (names, error))
     return false;
   g_autoptr (Store) store = tool_store_open (tool, choose_flags (tool), error);

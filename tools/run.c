@@ -24,8 +24,10 @@ run_go_on (StoreJob *job, void *progress)
 static void
 print_finding (const Tool *tool, const StoreFinding *finding)
 {
-  static const char *const outcomes[] = {
-      [STORE_LEFT] = "left", [STORE_FIXED] = "fixed", [STORE_TAKEN] = "taken"};
+  static const char *const outcomes[] = {[STORE_LEFT] = "left",
+                                         [STORE_FIXED] = "fixed",
+                                         [STORE_TAKEN] = "taken",
+                                         [STORE_NOTED] = "noted"};
   const char *problem = store_problem_name (finding->problem);
   if (tool->json) {
     GString *json = json_begin ("finding");
@@ -46,6 +48,7 @@ print_finding (const Tool *tool, const StoreFinding *finding)
   case STORE_LEFT: printf ("; %s\n", store_problem_remedy (finding->problem)); break;
   case STORE_FIXED: puts (" (fixed)"); break;
   case STORE_TAKEN: printf (" (%s)\n", size); break;
+  case STORE_NOTED: puts (""); break;
   }
 }
 

@@ -32,7 +32,8 @@ done < <("$MAILFS_BUILD/tools/mailstore" -h | sed -n '/^Commands:/,/^$/s/^  \([a
 while read -r option; do
   grep -q -- "Fl Fl ${option#--}" docs/man/mailstore.1 || complain "mailstore(1) lacks $option"
 done < <(
-  for command in init import deliver list cat flag queue jobs work check reconstruct reset; do
+  for command in init import deliver list cat flag queue jobs work check reconstruct reset \
+    recover test checkpoint backup restore; do
     "$MAILFS_BUILD/tools/mailstore" "$command" -h
   done | grep -oE '^ .*--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u
 )

@@ -107,7 +107,7 @@ spell_all (const StoreCommand *command)
 {
   static const struct {
     const char *name, *value;
-  } values[] = {{"age", "7d"}, {"uid", "1:5,7,9:*"}};
+  } values[] = {{"age", "7d"}, {"uid", "1:5,7,9:*"}, {"directory", "/a%20b"}, {"of", "joe,a%2cb"}};
   GPtrArray *words = g_ptr_array_new_with_free_func (g_free);
   g_ptr_array_add (words, g_strdup (command->name));
   for (const StoreWord *word = store_words; word->name != NULL; word++) {
@@ -121,8 +121,10 @@ spell_all (const StoreCommand *command)
                         word->value != NULL ? g_strdup_printf ("%s=%s", word->name, value)
                                             : g_strdup (word->name));
   }
-  g_ptr_array_add (words, g_strdup ("joe@example.com/INBOX"));
-  g_ptr_array_add (words, g_strdup ("ann@example.com/INBOX"));
+  if ((command->traits & STORE_COMMAND_FOREIGN) == 0) {
+    g_ptr_array_add (words, g_strdup ("joe@example.com/INBOX"));
+    g_ptr_array_add (words, g_strdup ("ann@example.com/INBOX"));
+  }
   g_ptr_array_add (words, NULL);
   return words;
 }
@@ -142,12 +144,15 @@ test_words (Fixture *fixture, gconstpointer data)
     g_assert_no_error (error);
     g_autofree char *action = request_action (request);
     g_autofree char *nodes = request_nodes (request);
-    g_assert_cmpstr (nodes, ==, expected);
+    g_assert_cmpstr (nodes, ==, command->traits & STORE_COMMAND_FOREIGN ? "" : expected);
     g_autoptr (StoreRequest) back = request_from_action (fixture->store, action, nodes, &error);
     g_assert_no_error (error);
     g_assert_true (back->command == command);
     g_assert_cmpuint (back->words, ==, command->words);
     g_assert_cmpint (back->age_s, ==, request->age_s);
+    g_assert_cmpstr (back->directory, ==, request->directory);
+    g_assert_cmpuint (back->names != NULL ? back->names->len : 0, ==,
+                      command->words & STORE_WORD_OF ? 2 : 0);
     g_autofree char *again = request_action (back);
     g_autofree char *again_nodes = request_nodes (back);
     g_assert_cmpstr (again, ==, action);

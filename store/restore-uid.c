@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bringing messages back into the mailbox that they were in. */
+#include "store/restore.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Messages a commit. */
+#define BATCH_MAX 256u
+
+void
+restore_pair_clear (RestorePair *pair)
+{
+  g_clear_pointer (&pair->from, store_mailbox_unref);
+  g_clear_pointer (&pair->to, store_mailbox_unref);
+  g_clear_pointer (&pair->missing, g_array_unref);
+  g_clear_pointer (&pair->damaged, g_array_unref);
+  g_clear_pointer (&pair->restated, g_array_unref);
+  g_clear_pointer (&pair->expunged, g_array_unref);
+  g_clear_pointer (&pair->newer, g_array_unref);
+  node_state_clear (&pair->was);
+}
+static bool
+has (const GArray *uids, uint32_t uid)
+{
+  return g_array_binary_search ((GArray *)uids, &uid, layout_compare_uids, NULL);
+}
+
+/* ---- what is to be done -------------------------------------------------------------------- */
+
+static bool
+read_state (const StoreMailbox *mailbox, uint32_t uid, MessageState *out)
+{
+  char name[STORE_NAME_SIZE];
+  bool found = false;
+  store_message_name (uid, name);
+  auto_fd fd = layout_open_message (mailbox->fd, name);
+  return fd >= 0 && message_state_read (mailbox->fd, fd, uid, out, &found, NULL) && found;
+}
+
+/* Whether the message here is to get the state that it has there. */
+static bool
+is_outdated (const RestorePair *pair, uint32_t uid)
+{
+  g_auto (MessageState) there = {0}, here = {0};
+  if (!read_state (pair->from, uid, &there))
+    return false;
+  if (!read_state (pair->to, uid, &here))
+    return true;
+  bool same = there.flags == here.flags && g_strcmp0 (there.keywords, here.keywords) == 0;
+  return !same && (there.modseq > here.modseq || job_has (pair->restore->job, STORE_WORD_FORCE));
+}
+
+/* Whether the message is not what was delivered, here, but is so in the backup. */
+static bool
+is_mendable (const RestorePair *pair, uint32_t uid)
+{
+  g_auto (StoreMessage) here = {0};
+  bool found = false, known = false;
+  size_t size;
+  if (!store_message_find (pair->to, uid, &here, &found, NULL) || !found ||
+      (here.damage & STORE_DAMAGE_GRAVE) == 0)
+    return false;
+  auto_fd fd = store_message_open (pair->from, uid, NULL);
+  return fd >= 0 && store_message_verify (pair->from, uid, fd, NULL, 0, &size, &known, NULL) &&
+         known;
+}
+
+static GArray *
+moves_new (void)
+{
+  GArray *moves = g_array_new (FALSE, TRUE, sizeof (ExpungeMove));
+  g_array_set_clear_func (moves, expunge_move_clear);
+  return moves;
+}
+
+static void
+add_move (GArray *moves, uint32_t uid)
+{
+  ExpungeMove move = {.uid = uid};
+  g_array_append_val (moves, move);
+}
+
+static GArray *
+list_uids (const StoreMailbox *mailbox, const char *path, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  GArray *uids = mailbox != NULL ? layout_uids (mailbox->fd, path, NULL, &failure) : NULL;
+  if (uids == NULL && failure != NULL && failure->code != ENOENT) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return NULL;
+  }
+  return uids != NULL ? uids : g_array_new (FALSE, FALSE, sizeof (uint32_t));
+}
+
+static bool
+compare (RestorePair *pair, GError **error)
+{
+  g_autoptr (GArray) there = list_uids (pair->from, "", error);
+  g_autoptr (GArray) here = there != NULL ? list_uids (pair->to, "", error) : NULL;
+  g_autoptr (GArray) gone = here != NULL ? list_uids (pair->to, LAYOUT_EXPUNGED, error) : NULL;
+  pair->missing = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  pair->damaged = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  pair->restated = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  pair->expunged = moves_new ();
+  pair->newer = moves_new ();
+  for (guint i = 0; gone != NULL && i < there->len; i++) {
+    uint32_t uid = g_array_index (there, uint32_t, i);
+    if (has (here, uid) && is_mendable (pair, uid)) {
+      g_array_append_val (pair->damaged, uid);
+      g_array_append_val (pair->missing, uid);
+    } else if (has (here, uid)) {
+      if (is_outdated (pair, uid))
+        g_array_append_val (pair->restated, uid);
+    } else if (has (gone, uid)) {
+      add_move (pair->expunged, uid);
+    } else {
+      g_array_append_val (pair->missing, uid);
+    }
+  }
+  bool force = job_has (pair->restore->job, STORE_WORD_FORCE);
+  for (guint i = 0; gone != NULL && force && i < here->len; i++) {
+    uint32_t uid = g_array_index (here, uint32_t, i);
+    if (!has (there, uid))
+      add_move (pair->newer, uid);
+  }
+  return gone != NULL;
+}
+
+/* ---- doing it ------------------------------------------------------------------------------ */
+
+void
+restore_tell (const RestorePair *pair, StoreProblem problem, uint32_t uid, uint64_t size,
+              const char *what)
+{
+  const StoreMailbox *mailbox = pair->to != NULL ? pair->to : pair->from;
+  job_took (pair->restore->job, problem, pair->to != NULL ? pair->to->number : 0, uid, size,
+            mailbox->path, "%s", what);
+}
+
+static uint64_t
+size_there (const RestorePair *pair, uint32_t uid)
+{
+  char name[STORE_NAME_SIZE];
+  struct stat st = {0};
+  store_message_name (uid, name);
+  return fstatat (pair->from->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* Takes the next modseq, and makes sure that it is never given out again. */
+static bool
+take_modseq (const RestorePair *pair, uint32_t uidnext, uint64_t *out, GError **error)
+{
+  g_autoptr (Handle) handle = NULL;
+  g_autoptr (IndexWrite) write = mailbox_write_begin (pair->to, &handle, NULL);
+  IndexMailbox facts;
+  if (!(write != NULL && mailbox_facts (pair->to, write, &facts, NULL)) &&
+      !mailbox_facts (pair->to, NULL, &facts, error))
+    return false;
+  facts.highestmodseq = MAX (facts.highestmodseq, pair->was.modseq) + 1;
+  facts.uidnext = MAX (MAX (facts.uidnext, pair->was.uidnext), uidnext);
+  *out = facts.highestmodseq;
+  return mailbox_write_state (pair->to, &facts, error) &&
+         (fsync (pair->to->fd) == 0 || fail_errno (error, "sync '%s'", pair->to->path));
+}
+
+/* Puts the state that the message has there on the file here, with a new modseq. */
+static bool
+write_state (const RestorePair *pair, int fd, uint32_t uid, uint64_t modseq, GError **error)
+{
+  g_auto (MessageState) state = {0};
+  if (!read_state (pair->from, uid, &state))
+    return true;
+  state.modseq = modseq;
+  state.birth = store_epoch (pair->restore->live);
+  state.expunged = 0;
+  return message_state_write (pair->restore->live, pair->to->fd, fd, uid, &state, error);
+}
+
+/* Copies come into tmp/ without a lock; with it they get their states and places. */
+static bool
+place_batch (const RestorePair *pair, const uint32_t *uids, char (*names)[32], guint count,
+             GError **error)
+{
+  Store *live = pair->restore->live;
+  uint64_t modseq;
+  if (syncfs (live->tmp_fd) < 0)
+    return fail_errno (error, "sync %s/tmp", live->path);
+  auto_fd lock = lock_user (live, pair->to->owner, error);
+  if (lock < 0 || !take_modseq (pair, uids[count - 1] + 1, &modseq, error))
+    return false;
+  for (guint i = 0; i < count; i++) {
+    auto_fd fd = layout_open_message (live->tmp_fd, names[i]);
+    if (fd < 0)
+      return fail_errno (error, "open a message in %s/tmp", live->path);
+    if (!write_state (pair, fd, uids[i], modseq, error))
+      return false;
+  }
+  if (syncfs (live->tmp_fd) < 0)
+    return fail_errno (error, "sync %s/tmp", live->path);
+  for (guint i = 0; i < count; i++) {
+    char name[STORE_NAME_SIZE];
+    store_message_name (uids[i], name);
+    if (layout_move (live->tmp_fd, names[i], pair->to->fd, name) < 0 && errno != EEXIST)
+      return fail_errno (error, "put '%s/%s' into place", pair->to->path, name);
+  }
+  return fsync (pair->to->fd) == 0 || fail_errno (error, "sync '%s'", pair->to->path);
+}
+
+static bool
+bring_batch (const RestorePair *pair, const uint32_t *uids, guint count, GError **error)
+{
+  Store *live = pair->restore->live;
+  int tmp = layout_tmp (live, error);
+  char names[BATCH_MAX][32];
+  bool done = tmp >= 0;
+  guint copied = 0;
+  for (; done && copied < count; copied++) {
+    char name[STORE_NAME_SIZE];
+    store_message_name (uids[copied], name);
+    layout_tmp_name (live, names[copied]);
+    auto_fd copy = copy_file (live, pair->from->fd, name, tmp, names[copied], error);
+    done = copy >= 0 && job_go_on (pair->restore->job, error);
+  }
+  done = done && place_batch (pair, uids, names, count, error);
+  for (guint i = 0; i < copied && tmp >= 0; i++)
+    unlinkat (tmp, names[i], 0);
+  return done;
+}
+
+/* Damaged files make room; they are evidence. */
+static bool
+remove_damaged (const RestorePair *pair, GError **error)
+{
+  if (pair->damaged->len == 0)
+    return true;
+  auto_fd lock = lock_user (pair->restore->live, pair->to->owner, error);
+  g_autofree char *stamp = quarantine_stamp ();
+  for (guint i = 0; lock >= 0 && i < pair->damaged->len; i++) {
+    char name[STORE_NAME_SIZE];
+    store_message_name (g_array_index (pair->damaged, uint32_t, i), name);
+    g_autofree char *path = g_strdup_printf ("%s/%s", pair->to->path, name);
+    if (!quarantine_take (pair->restore->live, stamp, path, error))
+      return false;
+  }
+  return lock >= 0;
+}
+
+static bool
+bring_missing (const RestorePair *pair, GError **error)
+{
+  if (!remove_damaged (pair, error))
+    return false;
+  const uint32_t *uids = (const uint32_t *)pair->missing->data;
+  for (guint i = 0; i < pair->missing->len; i += BATCH_MAX) {
+    guint count = MIN (pair->missing->len - i, BATCH_MAX);
+    if (!bring_batch (pair, uids + i, count, error))
+      return false;
+  }
+  return true;
+}
+
+static bool
+restate (const RestorePair *pair, GError **error)
+{
+  if (pair->restated->len == 0)
+    return true;
+  uint64_t modseq;
+  auto_fd lock = lock_user (pair->restore->live, pair->to->owner, error);
+  if (lock < 0 || !take_modseq (pair, 0, &modseq, error))
+    return false;
+  for (guint i = 0; i < pair->restated->len; i++) {
+    char name[STORE_NAME_SIZE];
+    uint32_t uid = g_array_index (pair->restated, uint32_t, i);
+    store_message_name (uid, name);
+    auto_fd fd = layout_open_message (pair->to->fd, name);
+    if (fd >= 0 && !write_state (pair, fd, uid, modseq, error))
+      return false;
+  }
+  return syncfs (pair->to->fd) == 0 || fail_errno (error, "sync '%s'", pair->to->path);
+}
+
+static bool
+move (const RestorePair *pair, ExpungeWay way, GArray *moves, GError **error)
+{
+  if (moves->len == 0)
+    return true;
+  auto_fd lock = lock_user (pair->restore->live, pair->to->owner, error);
+  return lock >= 0 && expunge_move (pair->to, way, moves, error);
+}
+
+static void
+tell_all (const RestorePair *pair)
+{
+  for (guint i = 0; i < pair->missing->len; i++) {
+    uint32_t uid = g_array_index (pair->missing, uint32_t, i);
+    restore_tell (pair, STORE_PROBLEM_NO_FILE, uid, size_there (pair, uid), "comes back");
+  }
+  for (guint i = 0; i < pair->expunged->len; i++) {
+    uint32_t uid = g_array_index (pair->expunged, ExpungeMove, i).uid;
+    restore_tell (pair, STORE_PROBLEM_EXPUNGED, uid, size_there (pair, uid), "comes back");
+  }
+  for (guint i = 0; i < pair->restated->len; i++)
+    restore_tell (pair, STORE_PROBLEM_CHANGED, g_array_index (pair->restated, uint32_t, i), 0,
+                  "gets its flags back");
+  for (guint i = 0; i < pair->newer->len; i++)
+    restore_tell (pair, STORE_PROBLEM_DELETED, g_array_index (pair->newer, ExpungeMove, i).uid, 0,
+                  "is not in the backup and leaves the mailbox");
+  for (guint i = 0; i < pair->damaged->len; i++)
+    restore_tell (pair, STORE_PROBLEM_DIGEST, g_array_index (pair->damaged, uint32_t, i), 0,
+                  "the damaged file goes to quarantine");
+}
+
+bool
+restore_by_uid (RestorePair *pair, GError **error)
+{
+  if (!compare (pair, error))
+    return false;
+  bool done = job_has (pair->restore->job, STORE_WORD_DRY_RUN) ||
+              (bring_missing (pair, error) && move (pair, EXPUNGE_BACK, pair->expunged, error) &&
+               restate (pair, error) && move (pair, EXPUNGE_OUT, pair->newer, error));
+  if (done)
+    tell_all (pair);
+  return done;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* restore.h - what the files of restore share. */
+#pragma once
+
+#include "store/internal.h"
+
+typedef struct {
+  StoreJob walk; /* over the backup's nodes; its data is this */
+  StoreJob *job;
+  Store *live, *backup;
+  bool same_store;
+  GHashTable *touched; /* owners in the store whose rows are behind */
+} Restore;
+
+/* One mailbox, there and here. */
+typedef struct {
+  Restore *restore;
+  StoreMailbox *from, *to; /* `to` is NULL in a dry run of what has to be made */
+  NodeState was;
+  GArray *missing;  /* UIDs */
+  GArray *damaged;  /* UIDs, also among the missing: their files here go first */
+  GArray *restated; /* UIDs whose state is to be the backup's */
+  GArray *expunged; /* ExpungeMove of what lies in .expunged */
+  GArray *newer;    /* ExpungeMove of what the backup does not have */
+} RestorePair;
+void restore_pair_clear (RestorePair *pair);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestorePair, restore_pair_clear)
+
+/* Tells what became of a message, or would in a dry run. */
+void restore_tell (const RestorePair *pair, StoreProblem problem, uint32_t uid, uint64_t size,
+                   const char *what);
+
+/* Brings back what is missing in the same mailbox, UID by UID. */
+bool restore_by_uid (RestorePair *pair, GError **error);

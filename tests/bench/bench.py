@@ -140,6 +140,38 @@ def part_deliver(bench):
         bench.table.ratio(f"deliver, {what}, to bare", results[name], results["bare"], target)
 
 
+def part_life(bench):
+    """Expunge, undelete and cleanup of 10,000 messages, against bare renames and unlinks with one commit."""
+    program, source = os.path.join(BUILD, "tests", "bench-life"), os.path.join(WORK, "tiny-life")
+    corpus.make_tiny(source, mailboxes=1, messages=10000)
+    fresh, ours, bare = iter(range(1000)), bench.path("life"), bench.path("life-bare")
+    inbox = "joe@example.com/m000"
+
+    def prepare():
+        number = next(fresh)
+        store, files = bench.new_store(f"life{number}"), bench.path(f"life-bare{number}")
+        sh(f"{MAILSTORE} -q -s {store} import --format eml {source} joe@example.com; mkdir {files};"
+           f" cp -a {store}/mail/example.com/user/joe/m000 {files}/in;"
+           f" ln -sfn {store} {ours}; ln -sfn {files} {bare}")
+
+    def command(*words):
+        return f"{MAILSTORE} -q -s $(readlink {ours}) {' '.join(words)} {inbox} >{bench.path('told')}"
+
+    def expunge_again():
+        sh(f"{command('expunge', '--uid', '1:*')}; {program} move {bare}/in {bare}/out")
+
+    results = interleave({
+        "expunge": Case(command("expunge", "--uid", "1:*"), prepare),
+        "bare expunge": Case(f"{program} move {bare}/in {bare}/out"),
+        "undelete": Case(command("undelete")),
+        "bare undelete": Case(f"{program} move {bare}/out {bare}/in"),
+        "cleanup": Case(command("cleanup", "--age", "0"), expunge_again),
+        "bare cleanup": Case(f"{program} remove {bare}/out"),
+    }, ROUNDS, bench.directory)
+    for name in ("expunge", "undelete", "cleanup"):
+        bench.table.ratio(f"{name} of 10,000 messages, to bare", results[name], results[f"bare {name}"], 3)
+
+
 # ---- the mount -----------------------------------------------------------------------------------
 
 def part_mount(bench):

@@ -614,6 +614,11 @@ bool command_cleanup (StoreJob *job, GError **error);
 /* EROFS when the job changes something, and the store is open read only. */
 bool life_require_writable (const StoreJob *job, GError **error);
 
+/* ---- duplicate.c --------------------------------------------------------------------------- */
+
+/* Of a message and an expunged one with the same UID, puts the older one into quarantine. */
+bool duplicate_settle (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error);
+
 /* ---- purge.c ------------------------------------------------------------------------------- */
 
 bool command_purge (StoreJob *job, GError **error);

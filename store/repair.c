@@ -59,7 +59,8 @@ repair_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErr
     return false;
   undo_write (job, owner, path);
   g_autoptr (GError) failure = NULL;
-  if (rebuild_mailboxes (job, owner, mailboxes, whole, job_has (job, STORE_WORD_FULL), &failure))
+  if (duplicate_settle (job, owner, mailboxes, &failure) &&
+      rebuild_mailboxes (job, owner, mailboxes, whole, job_has (job, STORE_WORD_FULL), &failure))
     return true;
   if (error_code (failure) != EACCES && error_code (failure) != EPERM) {
     g_propagate_error (error, g_steal_pointer (&failure));

@@ -204,7 +204,24 @@ test_doubled (Fixture *fixture, gconstpointer data)
   g_assert_true (finds (fixture->store, "reconstruct", STORE_PROBLEM_BACK, STORE_FIXED, 3));
   g_assert_false (is_live (inbox, 3));
   assert_place (fixture, 3, false, true);
-  run_in (fixture, "rm -r $PWD.backup", "");
+
+  /* A repair keeps the newer of the two: here the expunged one, then the one in the mailbox. */
+  g_assert_true (finds (fixture->store, "repair", STORE_PROBLEM_DUPLICATE, STORE_FIXED, 2));
+  assert_place (fixture, 2, false, true);
+  g_assert_false (is_live (inbox, 2));
+  assert_clean (fixture->store);
+  run_in (fixture, "cmp quarantine/2*/example.com/user/joe/INBOX/0000000002.eml $PWD.backup/",
+          "0000000002.eml && rm -r quarantine/2*");
+  run_in (fixture,
+          "cp -a $PWD.backup/0000000002.eml " DIRECTORY " && setfattr -n user.mailfs.state "
+          "-v '1 900 1 0 -' " DIRECTORY,
+          "/0000000002.eml");
+  g_assert_true (finds (fixture->store, "repair", STORE_PROBLEM_DUPLICATE, STORE_FIXED, 2));
+  assert_place (fixture, 2, true, false);
+  g_assert_true (is_live (inbox, 2));
+  assert_clean (fixture->store);
+  run_in (fixture, "test -e quarantine/2*/example.com/user/joe/INBOX/.expunged/0000000002.eml && ",
+          "rm -r $PWD.backup");
 }
 
 /* As soon as a mailbox has more expunged messages than the setting, a cleanup is queued, once. */

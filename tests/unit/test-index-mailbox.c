@@ -276,7 +276,8 @@ test_records (Fixture *fixture, const void *data)
   g_assert_true (index_write_get_removed (write, 1, 6, &modseq, &found, &error));
   g_assert_true (found);
   g_assert_cmpuint (modseq, ==, 6);
-  commit (g_steal_pointer (&write));
+  commit (write);
+  g_clear_pointer (&write, index_write_free);
 
   IndexMailbox row = get_mailbox (index, 1), totals;
   g_assert_cmpuint (row.removed, ==, 2);
@@ -291,14 +292,16 @@ test_records (Fixture *fixture, const void *data)
 
   write = begin (index);
   g_assert_true (index_write_forget_removed (write, 1, &error));
-  commit (g_steal_pointer (&write));
+  commit (write);
+  g_clear_pointer (&write, index_write_free);
   g_assert_cmpuint (get_mailbox (index, 1).removed, ==, 0);
   g_assert_false (is_recorded (index, 1, 6, 0));
   g_assert_true (is_recorded (index, 2, 10, 10));
 
   write = begin (index);
   g_assert_true (index_write_remove_mailbox (write, 2, &error));
-  commit (g_steal_pointer (&write));
+  commit (write);
+  g_clear_pointer (&write, index_write_free);
   g_assert_false (is_recorded (index, 2, 10, 0));
 }
 
@@ -313,7 +316,8 @@ test_compact (Fixture *fixture, const void *data)
   g_autoptr (IndexWrite) write = begin (index);
   for (uint32_t uid = 1; uid <= 36000; uid++)
     g_assert_true (index_write_remove_message (write, 1, uid, false, &error));
-  commit (g_steal_pointer (&write));
+  commit (write);
+  g_clear_pointer (&write, index_write_free);
   g_autofree char *path = g_strconcat (fixture->path, "-copy", NULL);
   g_assert_true (index_compact (index, path, &error));
   g_assert_no_error (error);

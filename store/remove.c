@@ -24,6 +24,15 @@ remove_row (List *list, uint32_t number, const Doubt *doubt, GError **error)
          list_write_remove (write, number, error) && list_write_commit (write, error);
 }
 
+/* A user's index, which nobody would find any more after a crash, goes first: it is a cache. */
+static bool
+forget_index (StoreMailbox *owner, GError **error)
+{
+  g_autofree char *path = layout_index_path (owner->store, owner->path);
+  cache_drop_index (owner->store, owner->number);
+  return layout_remove_database (path, error);
+}
+
 /* With the user locked: takes the directory away, then its row. A list that cannot follow is
  * marked, and follows at the next look. */
 static bool
@@ -42,7 +51,8 @@ remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, GError **
     return false;
   if (numbers->len > 1 && !recursive)
     return fail (error, ENOTEMPTY, "'%s' holds mailboxes; -r removes them, too", mailbox->path);
-  if (!doubt_begin (&doubt, store, list->list, mailbox->owner, error))
+  if ((mailbox->number == mailbox->owner && !forget_index (mailbox, error)) ||
+      !doubt_begin (&doubt, store, list->list, mailbox->owner, error))
     return false;
   g_autofree char *stamp = quarantine_stamp ();
   if (!quarantine_take (store, stamp, mailbox->path, error)) {
@@ -66,15 +76,6 @@ forget_rows (StoreMailbox *parent, const GArray *numbers)
     good = index_write_remove_mailbox (write, g_array_index (numbers, uint32_t, i), NULL);
   if (good && (parent->kind != STORE_NODE_MAILBOX || mailbox_catch_up (parent, write, NULL)))
     index_write_commit (write, NULL);
-}
-
-/* The index of a user who is gone. */
-static void
-forget_index (StoreMailbox *owner)
-{
-  g_autofree char *path = layout_index_path (owner->store, owner->path);
-  cache_drop_index (owner->store, owner->number);
-  layout_remove_database (path, NULL);
 }
 
 static bool
@@ -102,9 +103,7 @@ store_mailbox_remove (Store *self, uint32_t number, bool recursive, GError **err
   auto_fd lock = parent != NULL ? lock_user (self, node.owner, error) : -1;
   if (lock < 0 || !remove_listed (mailbox, recursive, numbers, error))
     return false;
-  if (number == node.owner)
-    forget_index (mailbox);
-  else
+  if (number != node.owner)
     forget_rows (parent, numbers);
   change_note (self, node.parent, 0);
   change_note (self, number, 0);

@@ -420,6 +420,18 @@ typedef enum {
 bool store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t count,
                            StoreAppendFlags flags, GError **error);
 
+/* Puts copies of `count` messages into `target`, in one commit: new messages with the same bytes, flags,
+ * keywords, internal date and foreign attributes. Their UIDs go to `out_uids`, which may be NULL. EIO: a
+ * message is not what was delivered; ENOENT: it is not there; then nothing is copied. On disk when it
+ * returns true. Some thousand are enough for one call. */
+bool store_mailbox_copy (StoreMailbox *self, const uint32_t *uids, size_t count, StoreMailbox *target,
+                         uint32_t *out_uids, GError **error);
+
+/* Copies, and when that is on disk expunges the originals. After a failure or a crash in between they
+ * are in both mailboxes. */
+bool store_mailbox_move (StoreMailbox *self, const uint32_t *uids, size_t count, StoreMailbox *target,
+                         uint32_t *out_uids, GError **error);
+
 /* Takes over another store's UIDVALIDITY and next UID; only while the mailbox never held a message,
  * else EBUSY. With the UIDVALIDITY that it has already the next UID is raised, never lowered. */
 bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_t uidnext,

@@ -37,6 +37,7 @@ typedef struct {
 /* One file each. */
 bool cat_run (Tool *tool, int argc, char **argv, GError **error);
 bool command_run (Tool *tool, int argc, char **argv, GError **error);
+bool copy_run (Tool *tool, int argc, char **argv, GError **error);
 bool deliver_run (Tool *tool, int argc, char **argv, GError **error);
 bool flag_run (Tool *tool, int argc, char **argv, GError **error);
 bool import_run (Tool *tool, int argc, char **argv, GError **error);
@@ -44,6 +45,7 @@ bool init_run (Tool *tool, int argc, char **argv, GError **error);
 bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
 bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
+bool move_run (Tool *tool, int argc, char **argv, GError **error);
 bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);

@@ -35,6 +35,17 @@ class Mailbox(NamedTuple):
 class FlatStore(NamedTuple):
     mailboxes: dict  # path below mail/: Mailbox
     faults: list     # what no store may look like, ever
+    removed: dict    # mailboxes in quarantine, by the path below mail/ that they came from
+
+    def whole(self):
+        """All mailboxes: those that were removed where they were."""
+        return self.removed | self.mailboxes
+
+    def named_as(self, other):
+        """The same with the names that the mailboxes, told by their numbers, have in `other`."""
+        names = {mailbox.number: path for path, mailbox in other.mailboxes.items()}
+        return self._replace(mailboxes={names.get(mailbox.number, path): mailbox
+                                        for path, mailbox in self.mailboxes.items()})
 
     def contents(self):
         """What a user has, and could have back: everything but the numbers."""
@@ -103,6 +114,7 @@ def read_message(path):
 class Reader:
     def __init__(self, store):
         self.mail = os.path.join(store, "mail")
+        self.quarantine = os.path.join(store, "quarantine")
         self.faults = []
         self.mailboxes = {}
         self.numbers = {}
@@ -165,7 +177,14 @@ class Reader:
                 for user in users:
                     for mailbox in self.top(user, "user.mailfs.user", 2):
                         self.mailbox(mailbox)
-        return FlatStore(self.mailboxes, self.faults)
+        mailboxes, self.mailboxes = self.mailboxes, {}
+        for stamp in os.listdir(self.quarantine):
+            self.mail = os.path.join(self.quarantine, stamp)
+            for path, names, _ in os.walk(self.mail):
+                if "user.mailfs.mailbox" in os.listxattr(path):
+                    self.mailbox(path)
+                    names.clear()
+        return FlatStore(mailboxes, self.faults, self.mailboxes)
 
 
 def read(store):

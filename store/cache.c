@@ -377,6 +377,10 @@ is_lasting (const Handle *handle)
 static Handle *
 reopen_index (Store *store, uint32_t owner, bool create, GError **error)
 {
+  if (!node_has_index (store, owner)) {
+    fail (error, EOPNOTSUPP, "user %u has no index", owner);
+    return NULL;
+  }
   g_autofree char *node_path = store_node_path (store, owner, error);
   if (node_path == NULL || (create && !prepare_directories (store, node_path, error)))
     return NULL;

@@ -103,7 +103,7 @@ check_index (StoreJob *job, uint32_t owner, const char *path)
   bool good = handle != NULL &&
               (job_has (job, STORE_WORD_FULL) ? index_verify (handle->index, &failure)
                                               : index_totals (handle->index, &totals, &failure));
-  if (!good)
+  if (!good && error_code (failure) != EOPNOTSUPP)
     report_database (job, owner, path, false, failure);
 }
 

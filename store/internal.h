@@ -315,6 +315,9 @@ StoreNodeKind node_child_kind (StoreNodeKind parent, const char *name);
 /* Whether it is a user's INBOX, which is always there (RFC 3501, 5.1). */
 bool node_is_inbox (Store *store, const StoreNode *node);
 
+/* Whether a user or shared node has an index, or may have one: it is the user's choice. */
+bool node_has_index (Store *store, uint32_t owner);
+
 /* Calls `each` for every child, in the order of their names; it may take what it needs out of the
  * row. Stops at the first failure. */
 typedef bool (*ListChildFunc) (List *list, ListNode *child, void *data, GError **error);
@@ -495,7 +498,7 @@ bool cache_outdate_list (Store *store);
 Handle *cache_renew_list (Store *store, Handle *damaged, GError **error);
 
 /* The index of a user or shared node. ENOENT or EUCLEAN when it is missing or damaged and `create`
- * does not help; readers then look at the files. */
+ * does not help, EOPNOTSUPP when there is to be none; readers then look at the files. */
 Handle *cache_index (Store *store, uint32_t owner, bool create, GError **error);
 
 /* Closes an index or the list, so that its file can be replaced. Users who hold it go on with the
@@ -537,8 +540,8 @@ bool view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found,
  * directory_ns is the directory's mtime when row and files agree, else 0. `write` may be NULL. */
 bool mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError **error);
 
-/* Opens the user's index for writing; NULL without an error when it is damaged: then the files are
- * changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
+/* Opens the user's index for writing; NULL without an error when it is damaged, or there is to be
+ * none: then the files are changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
 IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error);
 
 /* What the mailbox is like, after row and files have been brought together. An index that fails,

@@ -42,7 +42,8 @@ directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
   return uids;
 }
 
-/* What the index has of a mailbox. `*out_agrees` is true when that is what lies in the directory. */
+/* What the index has of a mailbox. `*out_agrees` is true when that is what lies in the directory.
+ */
 static bool
 find_row (StoreMailbox *mailbox, View *view, int64_t *out_mtime_ns, bool *out_agrees,
           GError **error)
@@ -310,7 +311,8 @@ store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **error)
                            .expunged = view.row.expunged,
                            .last_repair_s = view.row.last_repair_s};
   if (view.uids != NULL) {
-    info.health = STORE_HEALTH_DEGRADED;
+    bool wanted = node_has_index (self->store, self->owner);
+    info.health = wanted ? STORE_HEALTH_DEGRADED : STORE_HEALTH_OK;
     if (!count_files (&view, &info, error))
       return false;
   } else {
@@ -395,10 +397,11 @@ mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
     if (error_code (failure) != ESTALE && error_code (failure) != ENOENT)
       break;
   }
-  if (error_code (failure) != EUCLEAN)
-    g_propagate_error (error, g_steal_pointer (&failure));
-  else
+  int code = error_code (failure);
+  if (code == EUCLEAN)
     heal_note (self->store, self->number, HEAL_ROWS);
+  else if (code != EOPNOTSUPP)
+    g_propagate_error (error, g_steal_pointer (&failure));
   return NULL;
 }
 

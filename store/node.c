@@ -189,6 +189,13 @@ node_is_inbox (Store *store, const StoreNode *node)
 }
 
 bool
+node_has_index (Store *store, uint32_t owner)
+{
+  g_auto (StoreNode) node = {0};
+  return !store_node_get (store, owner, &node, NULL) || !node.no_index;
+}
+
+bool
 list_each_child (List *list, uint32_t parent, ListChildFunc each, void *data, GError **error)
 {
   ListNode page[64];

@@ -122,3 +122,36 @@ store_mailbox_set_special_use (Store *self, uint32_t number, const char *special
   return (special_use == NULL || known != NULL) &&
          apply (self, number, STORE_NODE_MAILBOX, &settings, error);
 }
+
+/* ---- the index of a user ------------------------------------------------------------------- */
+
+static bool
+remove_index (Store *self, uint32_t number, GError **error)
+{
+  auto_fd lock = lock_user (self, number, error);
+  g_autofree char *path = lock >= 0 ? store_node_path (self, number, error) : NULL;
+  if (path == NULL)
+    return false;
+  g_autofree char *file = layout_index_path (self, path);
+  cache_drop_index (self, number);
+  return layout_remove_database (file, error);
+}
+
+static bool
+build_index (Store *self, uint32_t number, GError **error)
+{
+  g_autofree char *path = store_node_path (self, number, error);
+  const char *const words[] = {"reconstruct", path, NULL};
+  StoreRequest *request = path != NULL ? store_request_parse (self, words, error) : NULL;
+  g_autoptr (StoreJob) job = request != NULL ? store_job_new (self, request) : NULL;
+  return job != NULL && store_job_run (job, error);
+}
+
+bool
+store_user_set_index (Store *self, uint32_t number, bool on, GError **error)
+{
+  bool no_index = !on;
+  Settings settings = {.no_index = &no_index};
+  return apply (self, number, STORE_NODE_USER, &settings, error) &&
+         (on ? build_index (self, number, error) : remove_index (self, number, error));
+}

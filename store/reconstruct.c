@@ -248,7 +248,7 @@ rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool 
 {
   g_autoptr (GError) failure = NULL;
   g_autoptr (GArray) all = NULL;
-  if (mailboxes->len == 0)
+  if (mailboxes->len == 0 || !node_has_index (job->store, owner))
     return true;
   /* Nobody purges meanwhile. */
   auto_fd task = -1;
@@ -344,7 +344,7 @@ static bool
 reset_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
 {
   job_looked_at (job, mailboxes->len, 0, 0);
-  if (job_has (job, STORE_WORD_DRY_RUN))
+  if (job_has (job, STORE_WORD_DRY_RUN) || !node_has_index (job->store, owner))
     return true;
   auto_fd task = lock_task (job->store, owner, LOCK_REBUILD, error);
   auto_fd lock = task >= 0 ? lock_user (job->store, owner, error) : -1;

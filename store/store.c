@@ -240,7 +240,7 @@ count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status,
     found = false;
   if (!found || mailbox == NULL || fstat (mailbox->fd, &st) < 0 ||
       row.directory_ns != stat_mtime_ns (&st)) {
-    status->behind++;
+    status->behind += mailbox == NULL || node_has_index (self, mailbox->owner);
     if (mailbox == NULL || !store_mailbox_info (mailbox, &info, &failure))
       return error_code (failure) == ESTALE ||
              (g_propagate_error (error, g_steal_pointer (&failure)), false);
@@ -269,7 +269,7 @@ count_node (Store *self, const StoreNode *node, Handle *index, StoreStatus *stat
   status->users += node->kind == STORE_NODE_USER;
   if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED) {
     index = own = cache_index (self, node->number, false, NULL);
-    status->users_without_index += own == NULL;
+    status->users_without_index += own == NULL && !node->no_index;
   }
   if (node->kind == STORE_NODE_MAILBOX && !count_mailbox (self, node->number, index, status, error))
     return false;

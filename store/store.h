@@ -194,6 +194,10 @@ const char *store_special_use (const char *text, GError **error);
 bool store_mailbox_set_special_use (Store *self, uint32_t number, const char *special_use,
                                     GError **error);
 
+/* Whether a user, or the shared folders of a domain, have an index: it is built, or removed. Without one
+ * they take less room, and are shown from the files. EINVAL: `number` is neither. */
+bool store_user_set_index (Store *self, uint32_t number, bool on, GError **error);
+
 /* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not fit
  * into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
 char *store_name_escape (const char *name, bool *out_lossy);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static gboolean recursive, subscribed_only;
-static char *special_use;
+static char *special_use, *index_state;
 
 const GOptionEntry mailbox_options[] = {
     {"recursive", 'r', 0, G_OPTION_ARG_NONE, &recursive, "with everything below (list, remove)",
@@ -19,6 +19,8 @@ const GOptionEntry mailbox_options[] = {
     {"subscribed", 0, 0, G_OPTION_ARG_NONE, &subscribed_only, "subscribed ones only (list)", NULL},
     {"special-use", 0, 0, G_OPTION_ARG_STRING, &special_use,
      "what it is for, like '\\Sent', or none (create, set)", "USE"},
+    {"index", 0, 0, G_OPTION_ARG_STRING, &index_state, "whether a user has an index (set)",
+     "on|off"},
     {NULL},
 };
 
@@ -126,14 +128,18 @@ unsubscribe (const Tool *tool, Store *store, char **operands, GError **error)
 static bool
 set_node (Store *store, const StoreNode *node, GError **error)
 {
-  return set_special_use (store, node->number, error);
+  bool on = g_strcmp0 (index_state, "on") == 0;
+  return set_special_use (store, node->number, error) &&
+         (index_state == NULL || store_user_set_index (store, node->number, on, error));
 }
 
 static bool
 set (const Tool *tool, Store *store, char **operands, GError **error)
 {
-  if (special_use == NULL)
-    return fail (error, EINVAL, "set takes --special-use");
+  if (special_use == NULL && index_state == NULL)
+    return fail (error, EINVAL, "set takes --special-use or --index");
+  if (index_state != NULL && strcmp (index_state, "on") != 0 && strcmp (index_state, "off") != 0)
+    return fail (error, EINVAL, "--index is on or off, not '%s'", index_state);
   return each_node (tool, store, operands, set_node, error);
 }
 

@@ -181,3 +181,39 @@ mailstore mailbox remove -r joe@example.com
 mailstore mailbox create joe@example.com
 [ "$(number INBOX)" -gt "$first" ] || complain 'the number was used again'
 clean
+
+# ---- a user without an index
+mailstore deliver joe@example.com <"$sample/01-welcome.eml" >/dev/null
+shown=$(mailstore list --json joe@example.com/INBOX)
+run mailbox set --index off joe@example.com
+expect_status 0
+gone() {
+  expect_equal "$(find "$store/index" -name 'joe.*')" '' "$1"
+}
+gone 'turned off'
+mailstore deliver joe@example.com <"$sample/02-unicode.eml" >/dev/null
+mailstore flag joe@example.com 2 +Seen
+gone 'delivered and flagged'
+expect_equal "$(mailstore list --json joe@example.com/INBOX | head -n 1)" "$shown"
+run list --json joe@example.com
+expect_json 'all(row["health"] == "ok" for row in rows)' 'sum(row["messages"] for row in rows) == 2'
+for verb in reconstruct reset; do
+  run "$verb" joe@example.com
+  expect_status 0
+  gone "$verb"
+done
+clean
+# The list learns it from the directory.
+rm "$store/mailboxes.sqlite3"
+mailstore deliver joe@example.com <"$sample/02-unicode.eml" >/dev/null
+gone 'the list was made again'
+run mailbox set --index on joe@example.com
+expect_status 0
+[ -e "$store/index/example.com/user/joe.sqlite3" ] || complain 'there is no index'
+clean
+for wrong in joe@example.com/INBOX example.com; do
+  run mailbox set --index off "$wrong"
+  expect_status 64
+done
+run mailbox set --index maybe joe@example.com
+expect_status 64

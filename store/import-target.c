@@ -222,6 +222,9 @@ targets_begin (Targets *self, const SourceMessage *folder, GError **error)
   if (target->mailbox == NULL || (!self->dry_run && !adopt_uidvalidity (target, folder, error)) ||
       !load_known (target, error))
     return NULL;
+  if (folder->subscribed && !node.subscribed && !self->dry_run &&
+      !store_mailbox_subscribe (self->store, node.number, true, error))
+    return NULL;
   return target;
 }
 

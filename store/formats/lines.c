@@ -91,3 +91,27 @@ lines_next (Lines *self, Line *out, bool *out_end, GError **error)
   self->offset += size;
   return true;
 }
+
+bool
+lines_each (int directory_fd, const char *name, LinesFunc each, void *user_data, GError **error)
+{
+  struct stat st;
+  auto_fd fd = source_open_file (directory_fd, name, &st, error);
+  if (fd < 0)
+    return false;
+  g_autofree Lines *lines = g_new (Lines, 1);
+  lines_init (lines, fd, (uint64_t)st.st_size);
+  for (;;) {
+    Line line;
+    bool end;
+    if (!lines_next (lines, &line, &end, error))
+      return fail_prefix (error, "%s", name);
+    if (end)
+      return true;
+    if (!line.starts || !line.ends)
+      continue;
+    g_autofree char *text = g_strndup (line.text, line.length);
+    if (!each (text, user_data))
+      return fail (error, EINVAL, "%s: not in a format that is known", name);
+  }
+}

@@ -31,7 +31,8 @@ typedef struct {
   GStringChunk *names; /* of the files */
   unsigned refreshes;
   char *keyword_names[MAILDIR_KEYWORDS];
-  uint32_t unnamed; /* letters without a name that were warned about */
+  uint32_t unnamed;       /* letters without a name that were warned about */
+  GHashTable *subscribed; /* names of folders */
   Keywords keywords;
   char *where;
 } Maildir;
@@ -133,8 +134,10 @@ maildir_open (const char *path, GPtrArray *warnings, GError **error)
             (file != NULL || source_walk (&self->base, visit_directory, error));
   if (ok && self->base.folders->len == 0)
     ok = fail (error, EINVAL, "%s is no Maildir: nothing in it has a cur or new directory", path);
-  if (ok)
+  if (ok) {
+    self->subscribed = subscriptions_read (self->base.fd, warnings, path);
     return &self->base;
+  }
   source_maildir.close (&self->base);
   return NULL;
 }
@@ -158,6 +161,7 @@ maildir_close (Source *base)
   end_folder (self);
   source_clear (base);
   keywords_clear (&self->keywords);
+  g_clear_pointer (&self->subscribed, g_hash_table_unref);
   g_free (self->where);
   g_free (self);
 }
@@ -311,7 +315,8 @@ begin_folder (Maildir *self, SourceMessage *out)
   *out = (SourceMessage){.kind = SOURCE_FOLDER,
                          .folder = (const char *const *)folder->levels,
                          .uidvalidity = list.uidvalidity,
-                         .uidnext = list.uidnext};
+                         .uidnext = list.uidnext,
+                         .subscribed = subscriptions_has (self->subscribed, folder->levels)};
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */

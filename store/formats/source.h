@@ -21,7 +21,7 @@ typedef struct Source Source;
 
 /* A folder announces itself first, then come its messages. */
 typedef enum {
-  SOURCE_FOLDER,     /* folder, uidvalidity and uidnext are set */
+  SOURCE_FOLDER,     /* folder, uidvalidity, uidnext and subscribed are set */
   SOURCE_FILE,       /* a message: the whole file `name` in `directory_fd` */
   SOURCE_BYTES,      /* a message: `content` */
   SOURCE_UNREADABLE, /* a message that is there but cannot be had; the warnings say why */
@@ -35,6 +35,7 @@ typedef struct {
       *folder;          /* mailbox name level by level, UTF-8, NULL-terminated; { "INBOX", NULL } */
   uint32_t uidvalidity; /* of the folder; 0: unknown */
   uint32_t uidnext;     /* likewise */
+  bool subscribed;      /* the folder is; false: not, or unknown */
   StoreFacts facts;     /* flags, keywords, internal date, UID (0: unknown) */
   int directory_fd;
   const char *name;

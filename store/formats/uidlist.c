@@ -93,33 +93,6 @@ parse_entry (const char *line, bool keyed, uint32_t *out_uid)
   return name != NULL ? name + 2 : NULL;
 }
 
-/* Calls `each` for every whole line of the file `name`. No such file is no error. */
-typedef bool (*LineFunc) (const char *line, void *user_data);
-
-static bool
-read_lines (int directory_fd, const char *name, LineFunc each, void *user_data, GError **error)
-{
-  struct stat st;
-  auto_fd fd = source_open_file (directory_fd, name, &st, error);
-  if (fd < 0)
-    return false;
-  g_autofree Lines *lines = g_new (Lines, 1);
-  lines_init (lines, fd, (uint64_t)st.st_size);
-  for (;;) {
-    Line line;
-    bool end;
-    if (!lines_next (lines, &line, &end, error))
-      return fail_prefix (error, "%s", name);
-    if (end)
-      return true;
-    if (!line.starts || !line.ends)
-      continue;
-    g_autofree char *text = g_strndup (line.text, line.length);
-    if (!each (text, user_data))
-      return fail (error, EINVAL, "%s: not in a format that is known", name);
-  }
-}
-
 typedef struct {
   GArray *files;
   Uidlist *list;
@@ -159,7 +132,7 @@ uidlist_read (int directory_fd, GArray *files, Uidlist *out, GPtrArray *warnings
   bool ok = false;
   for (size_t i = 0; i < G_N_ELEMENTS (names) && !ok; i++) {
     g_clear_error (&reason);
-    ok = read_lines (directory_fd, names[i], take_uidlist_line, &reading, &reason);
+    ok = lines_each (directory_fd, names[i], take_uidlist_line, &reading, &reason);
     if (!ok && error_code (reason) != ENOENT)
       break;
   }
@@ -209,7 +182,7 @@ uidlist_read_keywords (int directory_fd, char *names[MAILDIR_KEYWORDS], GPtrArra
 {
   g_autoptr (GError) reason = NULL;
   KeywordReading reading = {.names = names, .warnings = warnings, .where = where};
-  if (!read_lines (directory_fd, "dovecot-keywords", take_keyword_line, &reading, &reason) &&
+  if (!lines_each (directory_fd, "dovecot-keywords", take_keyword_line, &reading, &reason) &&
       error_code (reason) != ENOENT)
     source_warn (warnings, "%s: %s", where, reason->message);
 }

@@ -48,6 +48,25 @@ run import --format maildir "$maildir" jane@example.com
 expect_status 0
 expect_out '1 imported, 3 known'
 
+# Which folders are subscribed, in both forms of the list, and for folders that came before it.
+mkdir -p "$maildir"/{.Entw\&APw-rfe/cur,.Plain/cur}
+subscribed() {
+  mailstore mailbox list --subscribed jane@example.com -r | sed 's/.*@example.com.//'
+}
+printf 'INBOX\nWork.Old\nNowhere\n' >"$maildir/subscriptions"
+mailstore -q import --format maildir -n "$maildir" jane@example.com
+expect_equal "$(subscribed)" ''
+mailstore -q import --format maildir "$maildir" jane@example.com
+expect_equal "$(subscribed)" $'INBOX\nWork/Old'
+printf 'V\t2\n\nEntw&APw-rfe\nWork\tOld\n' >"$maildir/subscriptions"
+mailstore -q import --format maildir "$maildir" jane@example.com
+expect_equal "$(subscribed)" $'Entwürfe\nINBOX\nWork/Old' 'what is subscribed stays so'
+printf 'V\t3\n\nPlain\n' >"$maildir/subscriptions"
+run import --format maildir "$maildir" jane@example.com
+expect_status 0
+expect_err subscriptions
+expect_equal "$(subscribed)" $'Entwürfe\nINBOX\nWork/Old'
+
 # mbox.
 {
   printf 'From joe Mon Jun  3 08:15:00 2024\n'

@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 import corpus
+import latency
 import measure
 import mount
 from measure import Case, Table, interleave, sh
@@ -245,6 +246,23 @@ def part_users(bench):
         cases[str(users)] = Case(f"for i in {{0..9}}; do {MAILSTORE} -s {store} list u$i@example.com; done")
     results = interleave(cases, ROUNDS, bench.directory)
     bench.table.ratio(f"opening a store: {count} users to 10", results[str(count)], results["10"], 1.3)
+
+
+# ---- who waits -----------------------------------------------------------------------------------
+
+def part_latency(bench):
+    """A reader of another mailbox, and of the same one, while jobs run."""
+    store, point = bench.store, bench.path("latency")
+    sh(f"{MAILSTORE} -q -s {store} import --format maildir {bench.corpus} jane@example.com")
+    jobs = {"reconstruct": ["reconstruct", "--force", "-r"], "repair": ["repair", "--full"], "purge": ["purge"]}
+    idle = latency.percentile([wait for _ in range(ROUNDS)
+                               for wait in latency.while_running(MAILFS, store, point, "jane", None)], 0.99)
+    for name, words in jobs.items():
+        command = [MAILSTORE, "-q", "-s", store, *words, "joe@example.com"]
+        busy = latency.percentile(latency.while_running(MAILFS, store, point, "jane", command), 0.99)
+        bench.table.line(f"p99 of a reader beside {name} ({busy:.2f} ms / {idle:.2f} ms)", busy / idle, 2)
+        worst = max(latency.while_running(MAILFS, store, point, "joe", command))
+        bench.table.line(f"longest wait of a reader of what {name} works on", worst, 50, "ms")
 
 
 def main(names):

@@ -43,12 +43,15 @@ for _ in 1 2 3; do
   cat "$mnt"/example.com/user/joe/*/*.eml >/dev/null
   look >/dev/null
 done
-within 20000 jobs_are 'row["state"] == "done" and row["fixed"] > 0' 3
+within 20000 jobs_are 'row["mailbox"] == "joe@example.com/INBOX" and row["state"] == "done" and row["fixed"] > 0' 1
 within 20000 nothing_open
 look | diff "$work/before" - >"$work/diff" || complain_here "another tree afterwards: $(<"$work/diff")"
 expect logged 'job [0-9]+: (repair|reconstruct) joe@example.com/INBOX queued: a reader was served from the files' 1
 expect logged 'job [0-9]+: .* joe@example.com/INBOX begun' 1
-expect logged 'job [0-9]+: .* joe@example.com/INBOX done: 5 messages looked at, [0-9]+ fixed, 0 left' 1
+expect logged 'job [0-9]+: .* joe@example.com/INBOX done: [0-9]+ messages looked at, [1-9][0-9]* fixed, 0 left' 1
+for mailbox in Lists Receipts; do # which may have been repaired with it
+  expect [ "$(grep -c "joe@example.com/$mailbox queued" "$work/log")" -le 1 ]
+done
 within 5000 health_is ok
 run check
 expect_status 0
@@ -80,7 +83,7 @@ PYTHON
 start -f
 before=$(jobs True)
 expect_error EIO cat "$inbox/0000000002.eml"
-within 20000 logged 'joe@example.com/INBOX done: 5 messages looked at, 0 fixed, 1 left' 1
+within 20000 logged 'joe@example.com/INBOX done: [0-9]+ messages looked at, [01] fixed, 1 left' 1
 for _ in 1 2 3 4 5 6; do
   expect_error EIO cat "$inbox/0000000002.eml"
   expect cat "$inbox/0000000003.eml" >/dev/null

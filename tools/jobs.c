@@ -300,7 +300,7 @@ jobs_run (Tool *tool, int argc, char **argv, GError **error)
     return fail (error, EINVAL, "jobs takes the number of one job");
   if (argc == 1 && !job_id_parse (argv[0], &id, error))
     return false;
-  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
+  g_autoptr (Store) store = tool_store_open_queue (tool, error);
   if (store == NULL)
     return false;
   return id != 0 ? show_job (tool, store, id, error) : list_jobs (tool, store, error);

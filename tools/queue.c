@@ -151,7 +151,8 @@ queue_run (Tool *tool, int argc, char **argv, GError **error)
   bool adds = strcmp (what, "add") == 0, removes = strcmp (what, "remove") == 0;
   if (argc > 0 && !adds && !removes)
     return fail (error, EINVAL, "queue takes add or remove, not '%s'", what);
-  g_autoptr (Store) store = tool_store_open (tool, adds || removes ? 0 : STORE_READ_ONLY, error);
+  g_autoptr (Store) store =
+      adds || removes ? tool_store_open (tool, 0, error) : tool_store_open_queue (tool, error);
   if (store == NULL)
     return false;
   if (adds)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STORE_DEFAULT "/var/lib/mailfs"
 
@@ -33,6 +34,13 @@ tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
   if (store != NULL && tool->verbose)
     tool_say (tool, "store %s, %s", store_path (store), store_uuid (store));
   return store;
+}
+
+Store *
+tool_store_open_queue (const Tool *tool, GError **error)
+{
+  g_autofree char *path = tool_store_path (tool);
+  return tool_store_open (tool, euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY, error);
 }
 
 StoreMailbox *

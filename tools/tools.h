@@ -62,6 +62,10 @@ const GOptionEntry *command_options (const StoreCommand *command);
 char *tool_store_path (const Tool *tool);
 Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
 
+/* For a look at the queue: for writing, where that is allowed, because only a writer can take back what a
+ * process began that died while it wrote there. */
+Store *tool_store_open_queue (const Tool *tool, GError **error);
+
 /* Opens the mailbox that `spelling` names; a user stands for that user's INBOX. EISDIR: it is a
  * directory that holds no messages. */
 StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **error);

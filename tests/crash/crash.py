@@ -85,8 +85,9 @@ def succeed(store, *words, stdin=b""):
 class Operation:
     """A command line, and what the store is like before it."""
 
-    def __init__(self, *words, stdin=b"", prepare=None, finish=None):
+    def __init__(self, *words, stdin=b"", prepare=None, finish=None, promise=None):
         self.words = words
+        self.promise = promise  # what must hold afterwards, beside what holds for all
         self.finish = finish  # what check wants to have run before it is content
         self.stdin = stdin
         self.prepare = prepare
@@ -148,6 +149,35 @@ def leave_strays(store):
     mailstore(store, "reconstruct", "-r")
 
 
+def jobs(store, command="jobs"):
+    return [json.loads(line) for line in succeed(store, "--json", command).stdout.splitlines()]
+
+
+def queue_rebuild(store):
+    remove_indexes(store)
+    succeed(store, "queue", "add", "reconstruct", INBOX)
+
+
+def require_queued(store, result, effect):
+    """An entry that was acknowledged is there, once."""
+    count = len(jobs(store, "queue"))
+    require(count == 1 or count == 0 and not result.stdout, f"{count} entries")
+
+
+def require_worked(store, result, effect):
+    """A job that was cut short waits for the next worker; none is done that is not."""
+    state = jobs(store)[0]["state"]
+    # One whose end could not be written is not needed any more when it is taken up again.
+    allowed = {"waiting", "interrupted", "done"}
+    if effect != "kill":
+        allowed |= {"failed", "cancelled"}
+    require(state in allowed, f"the job is {state}")
+    if state == "done":
+        succeed(store, "check", INBOX)
+    elif effect == "kill":
+        require(len(jobs(store, "queue")) == 1, "no worker will take it up again")
+
+
 INBOX = "joe@example.com/INBOX"
 OPERATIONS = {
     "deliver": [Operation("deliver", "--date", "@1700000500", "--flags", "\\Seen Work", INBOX,
@@ -162,6 +192,8 @@ OPERATIONS = {
     "reconstruct": [Operation("reconstruct", "-r", prepare=remove_indexes),
                     Operation("reconstruct", "-m", prepare=remove_list),
                     Operation("reconstruct", "-r", prepare=change_files)],
+    "queue": [Operation("queue", "add", "check", INBOX, promise=require_queued),
+              Operation("work", "--until-empty", prepare=queue_rebuild, promise=require_worked)],
     "reset": [Operation("reset", "joe@example.com")],
     "expunge": [Operation("expunge", INBOX, prepare=mark_deleted),
                 Operation("expunge", "--uid", "2:4", INBOX, prepare=remove_indexes)],
@@ -339,6 +371,8 @@ class Trial:
             name, path = calls[at - 1] if len(calls) >= at else ("", "")
             what = f"call {at}, {name} {path}"
             self.require_told(result, name, path, effect)
+            if self.operation.promise is not None:
+                self.operation.promise(store, result, effect)
             self.require_recovers(store, result)
             shutil.rmtree(store)
             return len(calls) >= at, None

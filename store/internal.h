@@ -11,7 +11,8 @@
  *  3. No fact lives only in the index.
  *  4. A message's bytes never change once committed.
  *  5. check and reconstruct never modify or remove a message file. (An old file of a message that
- *     was expunged is put back among the expunged, as it is.)
+ *     was expunged is put back among the expunged, as it is.) Only cleanup removes any, of messages
+ *     that were expunged; purge takes none.
  *
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *

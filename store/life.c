@@ -15,14 +15,24 @@ each_mailbox (StoreJob *job, uint32_t owner, const GArray *mailboxes, MailboxFun
               GError **error)
 {
   for (guint i = 0; i < mailboxes->len; i++) {
+    uint32_t number = g_array_index (mailboxes, uint32_t, i);
     auto_fd lock = -1;
-    g_autoptr (StoreMailbox) mailbox = NULL;
-    bool locked =
-        store_is_read_only (job->store) || (lock = lock_user (job->store, owner, error)) >= 0;
-    if (!locked || !job_go_on (job, error) ||
-        (mailbox = store_mailbox_open (job->store, g_array_index (mailboxes, uint32_t, i),
-                                       error)) == NULL ||
-        !each (job, mailbox, error))
+    g_autoptr (GError) failure = NULL;
+    if (!job_go_on (job, error) ||
+        (!store_is_read_only (job->store) && (lock = lock_user (job->store, owner, error)) < 0))
+      return false;
+    g_autoptr (StoreMailbox) mailbox = store_mailbox_open (job->store, number, &failure);
+    if (mailbox == NULL && failure->code == ESTALE) {
+      g_autofree char *path = store_node_path (job->store, number, NULL);
+      job_found (job, STORE_PROBLEM_NO_DIRECTORY, false, number, 0, path ? path : "",
+                 "the directory is gone");
+      continue;
+    }
+    if (mailbox == NULL) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+    if (!each (job, mailbox, error))
       return false;
   }
   return true;
@@ -134,7 +144,7 @@ typedef struct {
   GArray *left; /* UIDs of the files that stay, ascending */
 } Cleanup;
 
-/* Removes one file, if it is old enough. What cannot be removed is told and stays. */
+/* Removes one file, if it is old enough. What must stay is told. */
 static bool
 clean_file (Cleanup *self, uint32_t uid, int64_t before_ns, GError **error)
 {
@@ -144,20 +154,25 @@ clean_file (Cleanup *self, uint32_t uid, int64_t before_ns, GError **error)
   store_message_name (uid, name);
   if (fstatat (self->place, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     return fail_errno (error, "stat '%s/" LAYOUT_EXPUNGED "/%s'", mailbox->path, name);
+  job_looked_at (self->job, 0, 1, (uint64_t)st.st_size);
   bool old = S_ISREG (st.st_mode) && stat_ctime_ns (&st) <= before_ns;
   bool doubled = old && faccessat (mailbox->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-  job_looked_at (self->job, 0, 1, (uint64_t)st.st_size);
+  bool goes = old && !doubled;
+  if (goes && !job_has (self->job, STORE_WORD_DRY_RUN) && unlinkat (self->place, name, 0) < 0) {
+    if (errno != EACCES && errno != EPERM)
+      return fail_errno (error, "remove '%s/" LAYOUT_EXPUNGED "/%s'", mailbox->path, name);
+    job_found (self->job, STORE_PROBLEM_PERMISSION, false, mailbox->number, uid, mailbox->path,
+               "its expunged file cannot be removed: %s", g_strerror (errno));
+    goes = false;
+  }
   if (doubled)
     job_found (self->job, STORE_PROBLEM_DUPLICATE, false, mailbox->number, uid, mailbox->path,
                "an expunged message has this UID, too");
-  if (old && !doubled) {
-    if (!job_has (self->job, STORE_WORD_DRY_RUN) && unlinkat (self->place, name, 0) < 0)
-      return fail_errno (error, "remove '%s/" LAYOUT_EXPUNGED "/%s'", mailbox->path, name);
+  if (goes)
     job_took (self->job, STORE_PROBLEM_EXPUNGED, mailbox->number, uid, (uint64_t)st.st_size,
               mailbox->path, "is removed for good");
-    return true;
-  }
-  g_array_append_val (self->left, uid);
+  else
+    g_array_append_val (self->left, uid);
   return true;
 }
 

@@ -11,7 +11,7 @@
  *
  * The index is copied beside the old one and renamed into its place (VACUUM INTO), not compacted in
  * place: that would hold all of it in memory and lock readers out while it is written. Readers go
- * on with the old one; the user's writers wait, about a second for each 100 MB.
+ * on with the old one; the user's writers wait, half a second or so for each 100 MB.
  */
 #include "store/internal.h"
 

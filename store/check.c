@@ -131,6 +131,7 @@ scan_owner (StoreJob *job, const GArray *mailboxes, GPtrArray *items, GPtrArray 
 {
   bool full = job_has (job, STORE_WORD_FULL);
   g_autoptr (Scan) scan = scan_new (job, full ? SCAN_READ_ALL : SCAN_SKIP_NEW, collect, items);
+  scan_inspect (scan, job->inspection);
   for (guint i = 0; i < mailboxes->len; i++) {
     if (!check_mailbox (job, scan, g_array_index (mailboxes, uint32_t, i), scanned, error))
       return false;
@@ -207,8 +208,10 @@ check_list (StoreJob *job, GError **error)
 static bool
 check_store (StoreJob *job, GError **error)
 {
-  return check_list (job, error) && inspect (job, 0, error) &&
-         job_each_owner (job, check_owner, error);
+  g_autoptr (Inspection) inspection = inspection_new (job, 0);
+  job->inspection = inspection;
+  return check_list (job, error) && inspection_top (inspection, error) &&
+         job_each_owner (job, check_owner, error) && inspection_walk (inspection, error);
 }
 
 bool

@@ -24,19 +24,13 @@ recall_digest (ScanItem *item)
 
 /* What the row, else the file's state, says about the bytes that were delivered. */
 static void
-learn_digest (ScanItem *item, const Handle *handle)
+learn_digest (ScanItem *item, const IndexSummary *row)
 {
-  uint64_t size;
-  bool found = false;
-  uint8_t sha256[32];
   digest_from_prefix (item->state.digest, item->known);
   if (item->salvaged != NULL && (item->recalled || item->verdict == SCAN_NEW))
     recall_digest (item);
-  if (handle != NULL &&
-      index_digest_get (handle->index, item->mailbox->number, item->uid, &size, sha256, &found,
-                        NULL) &&
-      found && digest_prefix (sha256) != 0)
-    memcpy (item->known, sha256, sizeof sha256);
+  if (row != NULL && digest_prefix (row->sha256) != 0)
+    memcpy (item->known, row->sha256, sizeof row->sha256);
 }
 
 /* Holds what was read against what was delivered. */
@@ -70,30 +64,30 @@ find_zeros (ScanItem *item, int fd)
   }
 }
 
-/* Whether the index tells something else about the bytes than they do. */
+/* Whether the row tells something else about the bytes than they do. */
 static bool
-is_stale (const ScanItem *item, const Handle *handle)
+is_stale (const ScanItem *item, const IndexSummary *row)
 {
-  g_auto (IndexSummary) summary = {0};
-  bool found = false;
-  if (handle == NULL || (item->damage & STORE_DAMAGE_GRAVE) ||
-      !index_summary_get (handle->index, item->mailbox->number, item->uid, &summary, &found, NULL))
-    return false;
-  return !found || summary.sent_s != item->summary.sent_s ||
-         strcmp (summary.envelope, item->summary.envelope) != 0 ||
-         strcmp (summary.bodystructure, item->summary.bodystructure) != 0;
+  return (item->damage & STORE_DAMAGE_GRAVE) == 0 &&
+         (row == NULL || row->sent_s != item->summary.sent_s ||
+          strcmp (row->envelope, item->summary.envelope) != 0 ||
+          strcmp (row->bodystructure, item->summary.bodystructure) != 0);
 }
 
 void
 damage_find (ScanItem *item, int fd)
 {
   const StoreMailbox *mailbox = item->mailbox;
+  g_auto (IndexSummary) row = {0};
+  bool has_row = false;
   g_autoptr (Handle) handle = item->verdict == SCAN_CHANGED && !item->recalled
                                   ? cache_index (mailbox->store, mailbox->owner, false, NULL)
                                   : NULL;
-  learn_digest (item, handle);
+  bool asked = handle != NULL &&
+               index_summary_get (handle->index, mailbox->number, item->uid, &row, &has_row, NULL);
+  learn_digest (item, has_row ? &row : NULL);
   item->damage = item->summary.damage | compare_digest (item);
-  item->stale = is_stale (item, handle);
+  item->stale = asked && is_stale (item, has_row ? &row : NULL);
   item->zeros = 0;
   if (item->damage & INDEX_DAMAGE_NUL)
     find_zeros (item, fd);

@@ -22,12 +22,15 @@
 
 #define SPACE_MIN ((uint64_t)64 << 20)
 
-typedef struct {
+struct Inspection {
   StoreJob *job;
-  uint32_t flags;      /* InspectFlags */
-  GHashTable *linked;  /* of Name: message files that have other names, too */
-  GStringChunk *paths; /* for those */
-} Inspection;
+  uint32_t flags;                 /* InspectFlags */
+  GHashTable *linked;             /* of Name: message files that have other names, too */
+  GStringChunk *paths;            /* for those */
+  GHashTable *scanned;            /* of Name: mailboxes whose messages have been looked at */
+  uint32_t mailbox;               /* number of the last of them */
+  bool exposed, expunged_exposed; /* others can come to its messages, and to the expunged ones */
+};
 
 /* A message file, by what makes it one with others. */
 typedef struct {
@@ -46,6 +49,7 @@ typedef struct {
   unsigned depth;
   bool recursive;
   bool exposed; /* others can come to what lies in it */
+  bool scanned; /* its messages have been looked at */
 } Visit;
 
 /* ---- owner and mode ------------------------------------------------------------------------ */
@@ -138,17 +142,25 @@ close_stream (DIR *stream)
     closedir (stream);
 }
 
-/* The next name in a directory, and what it is; NULL at the end, and for no directory. */
+/* The next name in a directory, and what it is; NULL at the end, and for no directory. `scanned`
+ * leaves out messages. */
 static const char *
-next_name (DIR *stream, struct stat *out)
+next_entry (DIR *stream, bool scanned, struct stat *out)
 {
   struct dirent *entry;
   while (stream != NULL && (entry = readdir (stream)) != NULL) {
-    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 &&
+    bool told = scanned && entry->d_type == DT_REG && store_message_uid (entry->d_name) > 0;
+    if (!told && strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 &&
         fstatat (dirfd (stream), entry->d_name, out, AT_SYMLINK_NOFOLLOW) == 0)
       return entry->d_name;
   }
   return NULL;
+}
+
+static const char *
+next_name (DIR *stream, struct stat *out)
+{
+  return next_entry (stream, false, out);
 }
 
 static guint
@@ -211,6 +223,8 @@ visit_directory (const Visit *here, const char *name, const struct stat *st, GEr
   Visit child = {.in = here->in, .kind = kind, .depth = here->depth + 1};
   child.exposed = look_at (here->in, dirfd (here->stream), name, st, here->path, here->exposed);
   child.recursive = here->recursive;
+  Name self = {.device = st->st_dev, .inode = st->st_ino};
+  child.scanned = expunged ? here->scanned : g_hash_table_contains (here->in->scanned, &self);
   g_autofree char *path = g_strconcat (here->path, here->depth > 0 ? "/" : "", name, NULL);
   child.path = path;
   return visit (&child, error);
@@ -242,7 +256,7 @@ visit (Visit *here, GError **error)
   here->stream = open_stream (job->store->mail_fd, here->path);
   bool good = job_go_on (job, error);
   struct stat st;
-  for (const char *name; good && (name = next_name (here->stream, &st)) != NULL;) {
+  for (const char *name; good && (name = next_entry (here->stream, here->scanned, &st)) != NULL;) {
     if (S_ISDIR (st.st_mode))
       good = visit_directory (here, name, &st, error);
     else
@@ -413,27 +427,79 @@ inspect_target (Inspection *self, uint32_t number, GError **error)
   if (fd < 0 || fstatat (fd, node.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     return true;
   here.exposed = look_at (self, fd, node.name, &st, parent, is_exposed (store, parent));
+  here.scanned =
+      g_hash_table_contains (self->scanned, &(Name){.device = st.st_dev, .inode = st.st_ino});
   return visit (&here, error);
 }
 
-static bool
-inspect_store (Inspection *self, GError **error)
+Inspection *
+inspection_new (StoreJob *job, uint32_t flags)
 {
-  walk_top (self);
-  walk_tmp (self);
-  return check_space (self, "mail", error) && check_space (self, "index", error) &&
-         inspect_target (self, STORE_ROOT, error);
+  Inspection *self = g_new0 (Inspection, 1);
+  self->job = job;
+  self->flags = flags;
+  self->linked = g_hash_table_new_full (hash_name, same_inode, g_free, NULL);
+  self->scanned = g_hash_table_new_full (hash_name, same_inode, g_free, NULL);
+  self->paths = g_string_chunk_new (4096);
+  return self;
+}
+
+void
+inspection_free (Inspection *self)
+{
+  if (self == NULL)
+    return;
+  g_hash_table_unref (self->linked);
+  g_hash_table_unref (self->scanned);
+  g_string_chunk_free (self->paths);
+  g_free (self);
+}
+
+/* Takes up a mailbox: how others can come to what is in it is the same for all its messages. */
+static void
+begin_mailbox (Inspection *self, const StoreMailbox *mailbox)
+{
+  Name name = {.device = mailbox->device, .inode = mailbox->inode};
+  g_hash_table_add (self->scanned, g_memdup2 (&name, sizeof name));
+  self->mailbox = mailbox->number;
+  self->exposed = is_exposed (mailbox->store, mailbox->path);
+  self->expunged_exposed = self->exposed && others_enter (mailbox->fd, LAYOUT_EXPUNGED);
+}
+
+void
+inspection_message (Inspection *self, const StoreMailbox *mailbox, uint32_t uid, bool expunged,
+                    const struct stat *st)
+{
+  if (self->mailbox != mailbox->number)
+    begin_mailbox (self, mailbox);
+  bool exposed = expunged ? self->expunged_exposed : self->exposed;
+  if (st->st_nlink == 1 && is_usable (mailbox->store, st, exposed))
+    return;
+  g_autofree char *directory =
+      expunged ? g_strconcat (mailbox->path, "/" LAYOUT_EXPUNGED, NULL) : g_strdup (mailbox->path);
+  char name[STORE_NAME_SIZE];
+  store_message_name (uid, name);
+  auto_fd fd = layout_open (mailbox->store->mail_fd, directory, O_RDONLY | O_DIRECTORY, 0);
+  look_at (self, fd, name, st, directory, exposed);
+  check_links (self, st, directory, uid);
 }
 
 bool
-inspect (StoreJob *job, uint32_t flags, GError **error)
+inspection_top (Inspection *self, GError **error)
 {
-  g_autoptr (GHashTable) linked = g_hash_table_new_full (hash_name, same_inode, g_free, NULL);
-  Inspection self = {job, flags, linked, g_string_chunk_new (4096)};
-  const GArray *targets = job->request->targets;
-  bool good = targets->len > 0 || inspect_store (&self, error);
+  if (self->job->request->targets->len > 0)
+    return true;
+  walk_top (self);
+  walk_tmp (self);
+  return check_space (self, "mail", error) && check_space (self, "index", error);
+}
+
+bool
+inspection_walk (Inspection *self, GError **error)
+{
+  const GArray *targets = self->job->request->targets;
+  bool good = targets->len > 0 || inspect_target (self, STORE_ROOT, error);
   for (guint i = 0; good && i < targets->len; i++)
-    good = inspect_target (&self, g_array_index (targets, uint32_t, i), error);
-  g_string_chunk_free (self.paths);
+    good = inspect_target (self, g_array_index (targets, uint32_t, i), error);
   return good;
 }

@@ -705,11 +705,14 @@ bool parse_file (int fd, uint64_t size, StoreSummary *out, uint64_t *out_size, G
 
 /* ---- job.c --------------------------------------------------------------------------------- */
 
+typedef struct Inspection Inspection; /* see inspect.c */
+
 struct StoreJob {
   Store *store;
   StoreRequest *request;
   int cancelled; /* atomic */
   bool counted;  /* what is looked at now was counted before; the running thread's own */
+  Inspection *inspection; /* of a check; likewise */
   void *data;    /* the command's own, while it runs */
   QueueJob record; /* as it stands in the queue; id 0: it is not registered */
   int run_lock;    /* -1: none */
@@ -988,6 +991,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Scan, scan_free)
  * caller's: what a broken index still told. NULL: nowhere. Such rows are always differences. */
 void scan_recall (Scan *self, Index *salvaged);
 
+/* Shows the files that are looked at to an inspection, too. */
+void scan_inspect (Scan *self, Inspection *inspection);
+
 /* Compares one mailbox. Items may still be under way when it returns. NULL with an error. */
 ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
 
@@ -1029,9 +1035,19 @@ typedef enum {
   INSPECT_SWEEP = 1u << 1, /* remove what dead processes left in tmp/ */
 } InspectFlags;
 
-/* Looks at all files and directories that the request is for, and at all of the store when that is
- * for no mailbox in particular. */
-bool inspect (StoreJob *job, uint32_t flags, GError **error);
+Inspection *inspection_new (StoreJob *job, uint32_t flags);
+void inspection_free (Inspection *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Inspection, inspection_free)
+
+/* Looks at a message file by the stat of it that a scan has made. Those of one mailbox come one
+ * after the other, and are all that are in it; the walk does not look at them again. */
+void inspection_message (Inspection *self, const StoreMailbox *mailbox, uint32_t uid, bool expunged,
+                         const struct stat *st);
+
+/* Looks at what lies beside mail/, and at the room that is left, unless the request is for some
+ * mailboxes only; and walks the directories that it is for. */
+bool inspection_top (Inspection *self, GError **error);
+bool inspection_walk (Inspection *self, GError **error);
 
 /* ---- damage.c ------------------------------------------------------------------------------ */
 

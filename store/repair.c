@@ -85,6 +85,7 @@ command_repair (StoreJob *job, GError **error)
   if (store_is_read_only (job->store))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
   uint32_t flags = INSPECT_SWEEP | (job_has (job, STORE_WORD_MODES) ? INSPECT_MEND : 0);
-  return inspect (job, flags, error) && repair_list (job, error) &&
-         job_each_owner (job, repair_owner, error);
+  g_autoptr (Inspection) inspection = inspection_new (job, flags);
+  return inspection_top (inspection, error) && inspection_walk (inspection, error) &&
+         repair_list (job, error) && job_each_owner (job, repair_owner, error);
 }

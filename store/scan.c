@@ -18,6 +18,7 @@
 struct Scan {
   StoreJob *job; /* NULL: nobody to tell about progress */
   ScanFlags flags;
+  Inspection *inspection; /* NULL: none */
   ScanFunc consume;
   void *data;
   GThreadPool *pool;
@@ -181,6 +182,12 @@ scan_recall (Scan *self, Index *salvaged)
 }
 
 void
+scan_inspect (Scan *self, Inspection *inspection)
+{
+  self->inspection = inspection;
+}
+
+void
 scan_free (Scan *self)
 {
   if (self == NULL)
@@ -205,6 +212,8 @@ consume (Scan *self, ScanItem *item, GError **error)
       return false;
     }
   }
+  if (self->inspection != NULL && item->verdict != SCAN_GONE && item->st.st_nlink > 0)
+    inspection_message (self->inspection, item->mailbox, item->uid, item->expunged, &item->st);
   return self->consume (item, self->data, error);
 }
 
@@ -441,6 +450,8 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
                              : fail_errno (error, "stat '%s/%s'", in->mailbox->path, path);
     if ((self->flags & SCAN_READ_ALL) || in->recalling || !looks_same (name, row, &st))
       return emit (self, in, SCAN_CHANGED, name, row, &st, error);
+    if (self->inspection != NULL)
+      inspection_message (self->inspection, in->mailbox, name->uid, name->expunged, &st);
   }
   if (self->job != NULL)
     job_looked_at (self->job, 0, 1, row->size);

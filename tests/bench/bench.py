@@ -15,6 +15,7 @@ from measure import Case, Table, interleave, sh
 
 BUILD, WORK, PEERS = (os.path.abspath(os.environ[name])
                       for name in ("MAILFS_BUILD", "BENCH_WORK", "BENCH_PEERS"))
+HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", 20000))
 MAILSTORE = os.path.join(BUILD, "tools", "mailstore")
@@ -92,6 +93,27 @@ def part_reconstruct(bench):
     size = sum(os.path.getsize(os.path.join(directory, name))
                for directory, _, names in os.walk(os.path.join(store, "index")) for name in names)
     bench.table.line("index, bytes a message", size / bench.count, 1000, "B")
+
+
+# ---- checking ------------------------------------------------------------------------------------
+
+def part_check(bench):
+    """Comparing files and index; and reading every message, against reading and hashing alone."""
+    store, peers = bench.store, peer_cases()
+    program = bench.path("hash")
+    sh(f"cc -O2 -D_GNU_SOURCE -o {program} {os.path.join(HERE, 'hash.c')} -lcrypto")
+    cases = {"check": Case(f"{MAILSTORE} -q -s {store} check"),
+             "check --full": Case(f"{MAILSTORE} -q -s {store} check --full"),
+             "hash": Case(f"{program} {store}/mail")}
+    if "cyrus_chk_cyrus" in peers:
+        cases["chk_cyrus"] = Case(peers["cyrus_chk_cyrus"]["cmd"])
+    results = interleave(cases, ROUNDS, bench.directory)
+    if "chk_cyrus" in results:
+        bench.table.ratio("check, to chk_cyrus", results["check"], results["chk_cyrus"], 0.4)
+    else:
+        bench.table.skip("check, to chk_cyrus", "no peers")
+    bench.table.ratio("check --full, to reading and hashing", results["check --full"], results["hash"], 1.5)
+    bench.table.line("check --full, peak memory", results["check --full"].memory, 64, "MB")
 
 
 def part_import(bench):

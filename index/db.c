@@ -158,6 +158,33 @@ db_sync (Db *self, GError **error)
          fail (error, EIO, "%s: cannot be synced", reading->name);
 }
 
+/* Runs a statement without rows that runs often. */
+static bool
+run (Connection *connection, const char *sql, GError **error)
+{
+  auto_statement statement = connection_prepare (connection, sql, error);
+  bool row;
+  return statement != NULL && connection_step (connection, statement, &row, error);
+}
+
+bool
+db_read_begin (Db *self, GError **error)
+{
+  connection_acquire (self->reading);
+  if (run (self->reading, "BEGIN", error))
+    return true;
+  connection_release (&self->reading);
+  return false;
+}
+
+void
+db_read_end (Db *self)
+{
+  /* This fails only where an error has ended the transaction already. */
+  run (self->reading, "COMMIT", NULL);
+  connection_release (&self->reading);
+}
+
 static bool
 open_writing (Db *self, GError **error)
 {

@@ -36,6 +36,19 @@ index_compact (Index *self, const char *path, GError **error)
   return db_compact (&self->db, path, error);
 }
 
+IndexRead *
+index_read_begin (Index *self, GError **error)
+{
+  return db_read_begin (&self->db, error) ? self : NULL;
+}
+
+void
+index_read_end (IndexRead *self)
+{
+  if (self != NULL)
+    db_read_end (&self->db);
+}
+
 bool
 index_sync (Index *self, GError **error)
 {

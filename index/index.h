@@ -18,7 +18,7 @@
  * database file. Absence of a row is a result, not an error.
  *
  * Threads: every function may be called from any thread. Reads of one Index run on a reading
- * connection of their own and wait for a writer only while it commits. One IndexWrite exists at a
+ * connection of their own and wait for a writer only while it commits, and for each other. One IndexWrite exists at a
  * time for an Index and process; index_write_begin() waits for the one before it. Threads may pass an
  * IndexWrite on, but only one uses it at a time.
  *
@@ -32,6 +32,7 @@
 /* ---- the index of one user ------------------------------------------------------------------- */
 
 typedef struct Index Index;
+typedef Index IndexRead; /* an Index while it is being read */
 typedef struct IndexWrite IndexWrite;
 
 typedef enum {
@@ -118,6 +119,13 @@ bool index_sync (Index *self, GError **error);
 
 /* SQLite's own check of the whole database; EUCLEAN with the first finding. */
 bool index_verify (Index *self, GError **error);
+
+/* What a thread reads from here to the end shows one state of the index, and locks the file once
+ * instead of once a call. Other readers in this process and the commits of all writers wait for the
+ * end; until then the thread neither begins another read nor writes. */
+IndexRead *index_read_begin (Index *self, GError **error);
+void index_read_end (IndexRead *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexRead, index_read_end)
 
 /* Fills `out` and sets `*out_found`. */
 bool index_mailbox_get (Index *self, uint32_t number, IndexMailbox *out, bool *out_found,
@@ -228,6 +236,7 @@ bool index_salvage_mailbox (const char *path, uint32_t number, IndexMailbox *out
  * called so in that one" and "what is the path of that node" without touching the disk.
  */
 typedef struct List List;
+typedef List ListRead;
 
 typedef enum {
   LIST_ROOT = 0,    /* number 0; has no row */
@@ -264,6 +273,11 @@ bool list_sync (List *self, GError **error);
 
 /* As index_verify(); also whether every node hangs below the root. */
 bool list_verify (List *self, GError **error);
+
+/* As index_read_begin(). */
+ListRead *list_read_begin (List *self, GError **error);
+void list_read_end (ListRead *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ListRead, list_read_end)
 
 bool list_get (List *self, uint32_t number, ListNode *out, bool *out_found, GError **error);
 bool list_find (List *self, uint32_t parent, const char *name, ListNode *out, bool *out_found,

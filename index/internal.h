@@ -4,8 +4,9 @@
  *
  * Every read of a database runs on its reading connection, every transaction on its writing one.
  * Both use a rollback journal, where a reader that holds its lock keeps the committer out. So a
- * statement is reset as soon as its function returns, and no lock on the file outlives a call. The
- * two `auto_` types see to it, if they are declared in this order:
+ * statement is reset as soon as its function returns, and no lock on the file outlives a call, but
+ * for the calls between db_read_begin() and db_read_end(). The two `auto_` types see to it, if they
+ * are declared in this order:
  *
  *   auto_connection reading = connection_acquire (self->db.reading);
  *   auto_statement select = connection_prepare (reading, "SELECT ... WHERE id = ?1", error);
@@ -121,6 +122,10 @@ bool db_data_version (Db *self, uint32_t *out_version, GError **error);
 bool db_verify (Db *self, GError **error);
 bool db_sync (Db *self, GError **error);
 bool db_compact (Db *self, const char *path, GError **error);
+
+/* A transaction of the reading connection, which is the thread's own from begin to end. */
+bool db_read_begin (Db *self, GError **error);
+void db_read_end (Db *self);
 
 /* A transaction: from begin to the commit that succeeds, or to the rollback, no other begins. One
  * thread may carry on what another began; in memory, where reading waits for it, only its own. After

@@ -85,9 +85,23 @@ list_verify (List *self, GError **error)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
+ListRead *
+list_read_begin (List *self, GError **error)
+{
+  return db_read_begin (&self->db, error) ? self : NULL;
+}
+
+void
+list_read_end (ListRead *self)
+{
+  if (self != NULL)
+    db_read_end (&self->db);
+}
+
 /* All statements that read nodes select these, in the order that step_node() knows. */
-#define NODE_COLUMNS "number, parent, owner, kind, subscribed, name, full_name, special_use,"   \
-                     " no_index"
+#define NODE_COLUMNS                                                                               \
+  "number, parent, owner, kind, subscribed, name, full_name, special_use,"                         \
+  " no_index"
 
 /* The next node; `*out_found` is false at the end. */
 static bool
@@ -179,8 +193,8 @@ bool
 list_container (List *self, uint32_t number, int64_t *out_directory_ns, GError **error)
 {
   auto_connection reading = connection_acquire (self->db.reading);
-  auto_statement select = connection_prepare (
-      reading, "SELECT directory_ns FROM container WHERE number = ?1", error);
+  auto_statement select =
+      connection_prepare (reading, "SELECT directory_ns FROM container WHERE number = ?1", error);
   if (select == NULL)
     return false;
   sqlite3_bind_int64 (select, 1, number);
@@ -252,7 +266,8 @@ list_write_free (ListWrite *self)
   g_free (self);
 }
 
-#define INSERT_NODE "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+#define INSERT_NODE                                                                                \
+  "INSERT INTO node (" NODE_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
 
 /* Runs one of the literals that begin with INSERT_NODE. */
 static bool
@@ -331,10 +346,9 @@ delete_below (ListWrite *self, const char *sql, uint32_t number, GError **error)
 bool
 list_write_remove (ListWrite *self, uint32_t number, GError **error)
 {
-  return delete_below (self,
-                       WITH_BELOW
-                       "DELETE FROM container WHERE number IN (SELECT number FROM below)",
-                       number, error) &&
+  return delete_below (
+             self, WITH_BELOW "DELETE FROM container WHERE number IN (SELECT number FROM below)",
+             number, error) &&
          delete_below (self,
                        WITH_BELOW "DELETE FROM node WHERE number IN (SELECT number FROM below)",
                        number, error);

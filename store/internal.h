@@ -521,6 +521,7 @@ bool mailbox_is_current (const StoreMailbox *self);
 typedef struct {
   StoreMailbox *mailbox;
   Handle *handle;   /* NULL: no index */
+  IndexRead *read;  /* NULL: the index may change from one look to the next */
   IndexMailbox row; /* number 0: none */
   GArray *uids;     /* NULL: the index is right; else what lies in the directory */
 } View;

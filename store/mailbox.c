@@ -42,10 +42,17 @@ directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
   return uids;
 }
 
-/* What the index has of a mailbox. `*out_agrees` is true when that is what lies in the directory.
- */
+static void
+drop_index (View *view)
+{
+  g_clear_pointer (&view->read, index_read_end);
+  g_clear_pointer (&view->handle, handle_unref);
+}
+
+/* What the index has of a mailbox. `*out_agrees` is true when that is what lies in the directory;
+ * if it is, and `still`, the index stays as it is. */
 static bool
-find_row (StoreMailbox *mailbox, View *view, int64_t *out_mtime_ns, bool *out_agrees,
+find_row (StoreMailbox *mailbox, bool still, View *view, int64_t *out_mtime_ns, bool *out_agrees,
           GError **error)
 {
   struct stat st;
@@ -55,25 +62,29 @@ find_row (StoreMailbox *mailbox, View *view, int64_t *out_mtime_ns, bool *out_ag
   *view = (View){.mailbox = mailbox};
   if (mailbox->kind == STORE_NODE_MAILBOX)
     view->handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  if (view->handle != NULL && still)
+    view->read = index_read_begin (view->handle->index, NULL);
   if (view->handle != NULL &&
       !index_mailbox_get (view->handle->index, mailbox->number, &view->row, &found, NULL)) {
+    drop_index (view);
     heal_note (mailbox->store, mailbox->number, HEAL_INDEX);
-    g_clear_pointer (&view->handle, handle_unref);
   }
   if (!found)
     view->row = (IndexMailbox){0};
   *out_mtime_ns = stat_mtime_ns (&st);
   *out_agrees = found && view->row.directory_ns == *out_mtime_ns;
+  if (!*out_agrees)
+    g_clear_pointer (&view->read, index_read_end);
   return true;
 }
 
-bool
-view_begin (StoreMailbox *mailbox, View *out, GError **error)
+static bool
+begin (StoreMailbox *mailbox, bool still, View *out, GError **error)
 {
   View view;
   int64_t mtime_ns;
   bool agrees;
-  if (!find_row (mailbox, &view, &mtime_ns, &agrees, error))
+  if (!find_row (mailbox, still, &view, &mtime_ns, &agrees, error))
     return false;
   if (!agrees) {
     if (mailbox->kind == STORE_NODE_MAILBOX)
@@ -89,19 +100,33 @@ view_begin (StoreMailbox *mailbox, View *out, GError **error)
 }
 
 bool
+view_begin (StoreMailbox *mailbox, View *out, GError **error)
+{
+  return begin (mailbox, false, out, error);
+}
+
+/* A view for one answer of the index, which stays as it is until the view is cleared: commits wait
+ * for that. No file is looked at meanwhile. */
+static bool
+view_begin_still (StoreMailbox *mailbox, View *out, GError **error)
+{
+  return begin (mailbox, true, out, error);
+}
+
+bool
 mailbox_is_behind (StoreMailbox *self)
 {
   g_auto (View) view = {0};
   int64_t mtime_ns;
   bool agrees;
-  return self->kind == STORE_NODE_MAILBOX && find_row (self, &view, &mtime_ns, &agrees, NULL) &&
-         !agrees;
+  return self->kind == STORE_NODE_MAILBOX &&
+         find_row (self, false, &view, &mtime_ns, &agrees, NULL) && !agrees;
 }
 
 void
 view_clear (View *view)
 {
-  g_clear_pointer (&view->handle, handle_unref);
+  drop_index (view);
   g_clear_pointer (&view->uids, g_array_unref);
 }
 
@@ -109,8 +134,8 @@ view_clear (View *view)
 static bool
 view_distrust (View *view, GError **error)
 {
+  drop_index (view);
   heal_note (view->mailbox->store, view->mailbox->number, HEAL_INDEX);
-  g_clear_pointer (&view->handle, handle_unref);
   if (view->uids == NULL)
     view->uids = layout_uids (view->mailbox->fd, "", NULL, error);
   return view->uids != NULL;
@@ -237,7 +262,7 @@ store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, size_
                     size_t *out_count, GError **error)
 {
   g_auto (View) view = {0};
-  if (!view_begin (self, &view, error))
+  if (!view_begin_still (self, &view, error))
     return false;
   if (view.uids != NULL)
     return page_from_files (&view, after, out, capacity, out_count, error);
@@ -259,7 +284,7 @@ store_message_find (StoreMailbox *self, uint32_t uid, StoreMessage *out, bool *o
 {
   g_auto (View) view = {0};
   g_auto (IndexMessage) row = {0};
-  if (!view_begin (self, &view, error) || !view_message (&view, uid, &row, out_found, error))
+  if (!view_begin_still (self, &view, error) || !view_message (&view, uid, &row, out_found, error))
     return false;
   if (*out_found)
     *out = from_row (&row);

@@ -114,7 +114,8 @@ read_children (List *list, Query *query, GError **error)
 static bool
 read_path (List *list, Query *query, GError **error)
 {
-  return list_node_path (list, query->number, &query->path, error);
+  g_autoptr (ListRead) read = list_read_begin (list, error);
+  return read != NULL && list_node_path (list, query->number, &query->path, error);
 }
 
 bool

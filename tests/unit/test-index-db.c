@@ -366,6 +366,9 @@ test_no_lock_stays (Fixture *fixture, const void *data)
   g_assert_true (index_data_version (index, &version, &error));
   g_assert_true (index_verify (index, &error));
   index_write_free (begin (index));
+  IndexRead *read = index_read_begin (index, &error);
+  g_assert_true (index_totals (read, &mailbox, &error));
+  index_read_end (read);
 
   pid_t child = fork ();
   if (child == 0) {
@@ -450,6 +453,44 @@ test_busy (Fixture *fixture, const void *data)
   stop_locker (reader);
   commit (write); /* it may be tried again */
   g_assert_cmpuint (get_mailbox (index, 1).messages, ==, 11);
+}
+
+/* What is read between begin and end is one state, whoever writes; then it is the next one. */
+static void
+test_read (Fixture *fixture, const void *data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Index) index = open_filled_index (fixture, 1, 10);
+  g_autoptr (IndexWrite) write = begin (index);
+  IndexMessage message = make_message (11);
+  put_message (write, 1, &message);
+  set_patience (index, 50);
+  {
+    g_autoptr (IndexRead) read = index_read_begin (index, &error);
+    g_assert_no_error (error);
+    g_assert_cmpuint (get_mailbox (read, 1).messages, ==, 10);
+    g_assert_false (index_write_commit (write, &error));
+    g_assert_error (error, MAILFS_ERROR, EBUSY);
+    g_clear_error (&error);
+    g_assert_cmpuint (get_mailbox (read, 1).messages, ==, 10);
+  }
+  commit (write);
+
+  /* One in which reading fails ends like any other. */
+  Locker committer = start_locker (fixture->path, "BEGIN EXCLUSIVE");
+  IndexMailbox mailbox;
+  bool found;
+  IndexRead *read = index_read_begin (index, &error);
+  g_assert_no_error (error);
+  g_assert_false (index_mailbox_get (read, 1, &mailbox, &found, &error));
+  g_assert_error (error, MAILFS_ERROR, EBUSY);
+  g_clear_error (&error);
+  index_read_end (read);
+  stop_locker (committer);
+  read = index_read_begin (index, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (get_mailbox (read, 1).messages, ==, 11);
+  index_read_end (read);
 }
 
 static void
@@ -659,6 +700,7 @@ main (int argc, char **argv)
   add_test ("/index/db/large-transaction", test_large_transaction);
   add_test ("/index/db/no-lock-stays", test_no_lock_stays);
   add_test ("/index/db/busy", test_busy);
+  add_test ("/index/db/read", test_read);
   add_test ("/index/db/data-version", test_data_version);
   add_test ("/index/db/processes", test_processes);
   add_test ("/index/db/no-room", test_no_room);

@@ -106,6 +106,19 @@ is_within (const char *path, const char *above)
   return strncmp (path, above, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
+/* What is left of writing backup.conf, when that was interrupted, is no content. */
+static void
+remove_unfinished (const char *path)
+{
+  g_autoptr (GDir) directory = g_dir_open (path, 0, NULL);
+  const char *name;
+  while (directory != NULL && (name = g_dir_read_name (directory)) != NULL) {
+    g_autofree char *whole = g_build_filename (path, name, NULL);
+    if (g_str_has_prefix (name, BACKUP_CONF "."))
+      unlink (whole);
+  }
+}
+
 static bool
 is_empty (const char *path)
 {
@@ -127,6 +140,7 @@ check_directory (const Backup *self, GError **error)
     return fail (error, EINVAL, "%s is not apart from the store %s", self->path, store->path);
   if (mkdir (self->path, 0750) < 0 && errno != EEXIST)
     return fail_errno (error, "make directory %s", self->path);
+  remove_unfinished (self->path);
   g_auto (BackupInfo) info = {0};
   if (!backup_info_read (self->path, &info, NULL))
     return is_empty (self->path) ||

@@ -174,7 +174,8 @@ write_state (const RestorePair *pair, int fd, uint32_t uid, uint64_t modseq, GEr
   state.modseq = modseq;
   state.birth = store_epoch (pair->restore->live);
   state.expunged = 0;
-  return message_state_write (pair->restore->live, pair->to->fd, fd, uid, &state, error);
+  return message_state_write (pair->restore->live, pair->to->fd, fd, uid, &state, error) ||
+         fail_prefix (error, "message %u of '%s'", uid, pair->to->path);
 }
 
 /* Copies come into tmp/ without a lock; with it they get their states and places. */

@@ -21,22 +21,16 @@ make_database (Salvaged *self, Store *store, GError **error)
   return self->index != NULL;
 }
 
-/* Adds what `path` tells. That nothing can be read there costs only what it had to tell. */
+/* Adds what `path` tells. That nothing can be read there costs only what it had to tell; but when
+ * that cannot be written down, it must not be taken for told. */
 static bool
 add (Salvaged *self, const char *path, GError **error)
 {
   IndexSalvage counts = {0};
-  g_autoptr (GError) failure = NULL;
-  if (index_salvage (self->index, path, &counts, &failure)) {
-    self->rows += counts.rows;
+  if (!index_salvage (NULL, path, &counts, NULL))
     return true;
-  }
-  int code = error_code (failure);
-  if (code == ENOSPC || code == EDQUOT || code == ENOMEM) {
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return false;
-  }
-  return true;
+  self->rows += counts.rows;
+  return index_salvage (self->index, path, &counts, error);
 }
 
 /* After a catastrophe the last backup is a witness, too. */

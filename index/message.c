@@ -73,20 +73,46 @@ index_message_get (Index *self, uint32_t mailbox, uint32_t uid, IndexMessage *ou
   return message_read (reading, mailbox, uid, out, out_found, error);
 }
 
-/* The next row of a statement whose first column is an id. A damaged tree may run in a ring;
- * whoever asks page by page for what is above the last one would never come to the end of it. */
+/* ---- pages --------------------------------------------------------------------------------- */
+
+/* Takes a row of a statement to the place `at` of an array. */
+typedef bool (*TakeFunc) (Connection *connection, sqlite3_stmt *select, void *rows, size_t at,
+                          GError **error);
+
+/* Takes the first `capacity` rows of a mailbox above UID `after` from a statement that selects by
+ * the bounds ?1 and ?2 and the number ?3, the id first, ascending. `*out_count` tells how many were
+ * taken, be it until it failed. */
 static bool
-step_ascending (Connection *connection, sqlite3_stmt *select, int64_t *last_id, bool *out_row,
-                GError **error)
+take_page (Connection *connection, sqlite3_stmt *select, uint32_t mailbox, uint32_t after,
+           TakeFunc take, void *rows, size_t capacity, size_t *out_count, GError **error)
 {
-  bool row;
-  if (!connection_step (connection, select, &row, error))
-    return false;
-  if (row && sqlite3_column_int64 (select, 0) <= *last_id)
-    return fail (error, EUCLEAN, "%s: rows are out of order", connection->name);
-  if (row)
-    *last_id = sqlite3_column_int64 (select, 0);
-  *out_row = row;
+  int64_t last_id = message_id (mailbox, after);
+  sqlite3_bind_int64 (select, 1, last_id);
+  sqlite3_bind_int64 (select, 2, message_id (mailbox, UINT32_MAX));
+  sqlite3_bind_int64 (select, 3, (int64_t)capacity);
+  for (*out_count = 0;; ++*out_count) {
+    bool row;
+    if (!connection_step (connection, select, &row, error))
+      return false;
+    if (!row)
+      return true;
+    /* A damaged tree may run in a ring; whoever asks page by page for what is above the last one
+     * would never come to the end of it. */
+    int64_t id = sqlite3_column_int64 (select, 0);
+    if (id <= last_id)
+      return fail (error, EUCLEAN, "%s: rows are out of order", connection->name);
+    last_id = id;
+    if (!take (connection, select, rows, *out_count, error))
+      return false;
+  }
+}
+
+static bool
+take_message_to (Connection *connection, sqlite3_stmt *select, void *rows, size_t at,
+                 GError **error)
+{
+  IndexMessage *messages = rows;
+  messages[at] = take_message (select);
   return true;
 }
 
@@ -98,30 +124,23 @@ index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich wh
   auto_statement select = connection_prepare (reading,
                                               "SELECT " MESSAGE_COLUMNS "  FROM message"
                                               " WHERE id > ?1 AND id <= ?2"
-                                              "   AND CASE expunged WHEN 0 THEN ?3 ELSE ?4 END"
-                                              " ORDER BY id LIMIT ?5",
+                                              "   AND CASE expunged WHEN 0 THEN ?4 ELSE ?5 END"
+                                              " ORDER BY id LIMIT ?3",
                                               error);
   if (select == NULL)
     return false;
-  int64_t last_id = message_id (mailbox, after);
-  sqlite3_bind_int64 (select, 1, last_id);
-  sqlite3_bind_int64 (select, 2, message_id (mailbox, UINT32_MAX));
-  sqlite3_bind_int (select, 3, (which & INDEX_LIVE) != 0);
-  sqlite3_bind_int (select, 4, (which & INDEX_EXPUNGED) != 0);
-  sqlite3_bind_int64 (select, 5, (int64_t)capacity);
-  for (size_t count = 0;; count++) {
-    bool row;
-    if (!step_ascending (reading, select, &last_id, &row, error)) {
-      index_messages_clear (out, count);
-      return false;
-    }
-    if (!row) {
-      *out_count = count;
-      return true;
-    }
-    out[count] = take_message (select);
+  sqlite3_bind_int (select, 4, (which & INDEX_LIVE) != 0);
+  sqlite3_bind_int (select, 5, (which & INDEX_EXPUNGED) != 0);
+  size_t count;
+  if (!take_page (reading, select, mailbox, after, take_message_to, out, capacity, &count, error)) {
+    index_messages_clear (out, count);
+    return false;
   }
+  *out_count = count;
+  return true;
 }
+
+/* ---- summaries and digests ----------------------------------------------------------------- */
 
 /* A digest is copied only where it has the length of one. */
 static bool
@@ -194,6 +213,14 @@ typedef struct {
 } Digest;
 
 static bool
+take_digest_to (Connection *connection, sqlite3_stmt *select, void *rows, size_t at, GError **error)
+{
+  Digest *digest = (Digest *)rows + at;
+  digest->uid = (uint32_t)sqlite3_column_int64 (select, 0);
+  return take_digest (connection, select, 1, digest->sha256, error);
+}
+
+static bool
 read_digests (Index *self, uint32_t mailbox, uint32_t after, Digest *out, size_t capacity,
               size_t *out_count, GError **error)
 {
@@ -202,23 +229,8 @@ read_digests (Index *self, uint32_t mailbox, uint32_t after, Digest *out, size_t
                                               "SELECT id, sha256 FROM summary"
                                               " WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
                                               error);
-  if (select == NULL)
-    return false;
-  int64_t last_id = message_id (mailbox, after);
-  sqlite3_bind_int64 (select, 1, last_id);
-  sqlite3_bind_int64 (select, 2, message_id (mailbox, UINT32_MAX));
-  sqlite3_bind_int64 (select, 3, (int64_t)capacity);
-  for (size_t count = 0;; count++) {
-    bool row;
-    if (!step_ascending (reading, select, &last_id, &row, error) ||
-        (row && !take_digest (reading, select, 1, out[count].sha256, error)))
-      return false;
-    if (!row) {
-      *out_count = count;
-      return true;
-    }
-    out[count].uid = (uint32_t)sqlite3_column_int64 (select, 0);
-  }
+  return select != NULL && take_page (reading, select, mailbox, after, take_digest_to, out,
+                                      capacity, out_count, error);
 }
 
 bool

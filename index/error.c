@@ -6,7 +6,7 @@
 G_DEFINE_QUARK (mailfs-error, mailfs_error)
 
 bool
-fail (GError **error, int code, const char *format, ...)
+(fail) (GError **error, int code, const char *format, ...)
 {
   if (error == NULL)
     return false;
@@ -19,7 +19,7 @@ fail (GError **error, int code, const char *format, ...)
 }
 
 bool
-fail_errno (GError **error, const char *format, ...)
+(fail_errno) (GError **error, const char *format, ...)
 {
   int code = errno;
   if (error == NULL)
@@ -32,7 +32,7 @@ fail_errno (GError **error, const char *format, ...)
 }
 
 bool
-fail_prefix (GError **error, const char *format, ...)
+(fail_prefix) (GError **error, const char *format, ...)
 {
   if (error == NULL || *error == NULL)
     return false;

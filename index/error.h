@@ -30,5 +30,16 @@ bool fail_errno (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* Puts "MESSAGE: " before the message that `error` already holds. Always returns false. */
 bool fail_prefix (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
+/* So that the compiler, too, sees that these return false: else it takes what a function that fails
+ * leaves unset for something that is used. */
+#define fail(...)        fail_is_false ((fail) (__VA_ARGS__))
+#define fail_errno(...)  fail_is_false ((fail_errno) (__VA_ARGS__))
+#define fail_prefix(...) fail_is_false ((fail_prefix) (__VA_ARGS__))
+static inline bool
+fail_is_false (bool result)
+{
+  return false;
+}
+
 /* The errno an error stands for; errors of another domain (GLib's own) are EIO. */
 int error_code (const GError *error);

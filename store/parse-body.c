@@ -287,7 +287,7 @@ parse_part_describe (ParsePart *self, const ParseHeader *header, bool in_digest)
   g_string_truncate (self->head, 0);
   g_string_truncate (self->tail, 0);
   const char *at = parse_header_get (header, PARSE_FIELD_TYPE);
-  ParseSlice type, subtype;
+  ParseSlice type = {0}, subtype = {0};
   if (at == NULL || !take_type (&at, &type, &subtype)) {
     at = at == NULL && in_digest ? "message/rfc822" : "text/plain; charset=us-ascii";
     take_type (&at, &type, &subtype);

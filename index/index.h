@@ -349,6 +349,7 @@ typedef struct {
   char *action;       /* "reconstruct recursive". Owned, as all that follow */
   char *nodes;        /* numbers separated by one space; "": the whole store */
   int64_t created_s, started_s, ended_s; /* 0: not yet */
+  int64_t due_s;      /* not to be run before; 0: at once */
   uint64_t done, total;
   char *unit;         /* of these two; NULL: none */
   uint64_t fixed, left, taken;

@@ -57,7 +57,7 @@ queue_verify (Queue *self, GError **error)
 /* All statements that read jobs select these, in the order that step_job() knows. */
 #define JOB_COLUMNS                                                                                \
   "id, state, queued, deaths, action, nodes, created_s, started_s, ended_s, done, total, unit,"    \
-  " fixed, left, taken, error, log, runner"
+  " fixed, left, taken, error, log, runner, due_s"
 
 /* The next job; `*out_found` is false at the end. */
 static bool
@@ -92,6 +92,7 @@ step_job (Connection *connection, sqlite3_stmt *select, QueueJob *out, bool *out
         .error = statement_text (select, 15),
         .log = statement_text (select, 16),
         .runner = (uint64_t)sqlite3_column_int64 (select, 17),
+        .due_s = sqlite3_column_int64 (select, 18),
     };
   *out_found = row;
   return true;
@@ -241,6 +242,7 @@ bind_job (sqlite3_stmt *statement, const QueueJob *job)
   sqlite3_bind_text (statement, 16, job->error, -1, SQLITE_STATIC);
   sqlite3_bind_text (statement, 17, job->log, -1, SQLITE_STATIC);
   sqlite3_bind_int64 (statement, 18, (int64_t)job->runner);
+  sqlite3_bind_int64 (statement, 19, job->due_s);
 }
 
 /* Adds the job, or finds the one that is the same. */
@@ -250,7 +252,7 @@ insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
   auto_statement insert = connection_prepare (
       db->writing,
       "INSERT INTO job (" JOB_COLUMNS ", cancel) VALUES"
-      " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 0)"
+      " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0)"
       " ON CONFLICT DO NOTHING",
       error);
   if (insert == NULL)
@@ -309,16 +311,16 @@ update_job (Db *db, const QueueJob *from, const QueueJob *to, bool *out_changed,
       db->writing,
       "UPDATE OR IGNORE job SET state = ?2, queued = ?3, deaths = ?4, action = ?5, nodes = ?6,"
       "  created_s = ?7, started_s = ?8, ended_s = ?9, done = ?10, total = ?11, unit = ?12,"
-      "  fixed = ?13, left = ?14, taken = ?15, error = ?16, log = ?17, runner = ?18,"
+      "  fixed = ?13, left = ?14, taken = ?15, error = ?16, log = ?17, runner = ?18, due_s = ?19,"
       "  cancel = 0" /* what was asked of one run is not meant for the next */
-      " WHERE id = ?1 AND state = ?19 AND runner = ?20",
+      " WHERE id = ?1 AND state = ?20 AND runner = ?21",
       error);
   if (update == NULL)
     return false;
   bind_job (update, to);
   sqlite3_bind_int64 (update, 1, (int64_t)from->id);
-  sqlite3_bind_int (update, 19, (int)from->state);
-  sqlite3_bind_int64 (update, 20, (int64_t)from->runner);
+  sqlite3_bind_int (update, 20, (int)from->state);
+  sqlite3_bind_int64 (update, 21, (int64_t)from->runner);
   if (!db_write (db, update, error))
     return false;
   *out_changed = sqlite3_changes (db->writing->handle) > 0;

@@ -77,6 +77,7 @@ static const char queue_sql[] = //
     "  action TEXT NOT NULL,             -- a command and its words\n"
     "  nodes TEXT NOT NULL,              -- numbers, separated by one space; empty: the store\n"
     "  created_s INTEGER NOT NULL,\n"
+    "  due_s INTEGER NOT NULL,           -- not to be run before; 0: at once\n"
     "  started_s INTEGER NOT NULL,       -- 0: not yet\n"
     "  ended_s INTEGER NOT NULL,         -- 0: not yet\n"
     "  done INTEGER NOT NULL,\n"
@@ -106,7 +107,7 @@ static const char queue_sql[] = //
 
 const Schema index_schema = {"index", 0x6d666978, 2, index_sql};
 const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
-const Schema queue_schema = {"queue", 0x6d667175, 1, queue_sql};
+const Schema queue_schema = {"queue", 0x6d667175, 2, queue_sql};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
 enum {

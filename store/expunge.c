@@ -274,16 +274,6 @@ write_rows (Batch *self, const GArray *moves, bool agrees, GError **error)
          index_write_commit (self->write, error);
 }
 
-/* Where more is kept than the setting says, a cleanup looks what is old enough. It will be asked
- * for again at the next expunge, so that a queue which fails does no harm. */
-static void
-queue_cleanup (const Batch *self)
-{
-  Store *store = self->mailbox->store;
-  if (self->facts.expunged > store_setting (store, STORE_CLEANUP_SIZE))
-    queue_add_action (store, self->mailbox->number, "cleanup", NULL);
-}
-
 static void
 note_moves (const Batch *self, const GArray *moves)
 {
@@ -316,7 +306,7 @@ run_batch (Batch *self, GArray *moves, GError **error)
   if (self->write != NULL &&
       write_rows (self, moves, done && self->facts.directory_ns != 0, NULL) &&
       self->way == EXPUNGE_OUT)
-    queue_cleanup (self);
+    life_queue_cleanup (self->mailbox, self->facts.expunged, 0);
   note_moves (self, moves);
   return done;
 }

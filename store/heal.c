@@ -134,8 +134,8 @@ queue_repair (Store *store, uint32_t number, HealReasons reasons, HealFunc say, 
   uint64_t id;
   bool added = false;
   if (is_futile (store, action, nodes, reasons) ||
-      !queue_add_waiting (store, action, nodes, describe (reasons), &id, &added, NULL) || !added ||
-      say == NULL)
+      !queue_add_waiting (store, action, nodes, describe (reasons), 0, &id, &added, NULL) ||
+      !added || say == NULL)
     return;
   g_autofree char *title = store_node_title (store, number, NULL);
   g_autofree char *text =

@@ -803,16 +803,21 @@ bool queue_insert (Store *store, const QueueJob *job, uint64_t *out_id, bool *ou
 bool queue_turn (Store *store, const QueueJob *from, const QueueJob *to,
                  const QueueFinding *findings, size_t count, bool *out_changed, GError **error);
 
-/* Adds a job that waits. `why`, for its log, may be NULL. */
+/* Adds a job that waits, until `due_s` at least. `why`, for its log, may be NULL. */
 bool queue_add_waiting (Store *store, const char *action, const char *nodes, const char *why,
-                        uint64_t *out_id, bool *out_added, GError **error);
+                        int64_t due_s, uint64_t *out_id, bool *out_added, GError **error);
 
 /* Cancels a job that does not run. EAGAIN: it is not as it was any more. */
 bool queue_drop (Store *store, const QueueJob *from, const char *why, GError **error);
 
-/* Lets a worker run `action`, like "cleanup", on a node; one that waits already is enough. The user
- * lock may be held, the store lock must not be. */
-bool queue_add_action (Store *store, uint32_t node, const char *action, GError **error);
+/* Lets a worker run `action`, like "cleanup", on a node, not before `due_s`; one that waits already
+ * is enough. The user lock may be held, the store lock must not be. */
+bool queue_add_action (Store *store, uint32_t node, const char *action, int64_t due_s,
+                       GError **error);
+
+/* Where a mailbox keeps more than `cleanup.size` expunged messages, lets a worker clean it up once
+ * those of now are old enough. Failing does no harm: it is asked for again. */
+void life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait_s);
 
 /* ---- record.c: a job's own record in the queue ----------------------------------------------- */
 

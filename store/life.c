@@ -255,6 +255,18 @@ clean_files (Cleanup *self, const GArray *uids, GError **error)
   return true;
 }
 
+/* How soon a mailbox that a cleanup could not lessen is looked at again. */
+#define REST_S 3600
+
+void
+life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait_s)
+{
+  Store *store = mailbox->store;
+  int64_t wait_s = MAX (store_setting (store, STORE_CLEANUP_AGE), least_wait_s);
+  if (expunged > store_setting (store, STORE_CLEANUP_SIZE))
+    queue_add_action (store, mailbox->number, "cleanup", record_now () + wait_s, NULL);
+}
+
 static bool
 clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
 {
@@ -277,6 +289,7 @@ clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
       return done && fail_errno (error, "sync '%s/" LAYOUT_EXPUNGED "'", mailbox->path);
     change_note (job->store, mailbox->number, 0);
   }
+  life_queue_cleanup (mailbox, left->len, REST_S);
   return clean_rows (&cleanup, done ? error : NULL) && done;
 }
 

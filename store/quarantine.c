@@ -309,7 +309,7 @@ restore (Store *store, const StoreQuarantined *object, void *data, GError **erro
   bool is_node = object->is_directory && find_node (store, place, &node, NULL);
   const StoreNode *behind = is_node ? &node : &above;
   if (behind->owner != 0)
-    queue_add_action (store, behind->number, "reconstruct recursive", NULL);
+    queue_add_action (store, behind->number, "reconstruct recursive", 0, NULL);
   return true;
 }
 

@@ -129,6 +129,7 @@ make_record (Store *store, QueueJob *job)
       .created_s = job->created_s,
       .started_s = job->started_s,
       .ended_s = job->ended_s,
+      .due_s = job->due_s,
       .progress = {job->done, job->total, g_intern_string (job->unit)},
       .fixed = job->fixed,
       .left = job->left,
@@ -301,13 +302,14 @@ queue_insert (Store *store, const QueueJob *job, uint64_t *out_id, bool *out_add
 
 bool
 queue_add_waiting (Store *store, const char *action, const char *nodes, const char *why,
-                   uint64_t *out_id, bool *out_added, GError **error)
+                   int64_t due_s, uint64_t *out_id, bool *out_added, GError **error)
 {
   QueueJob job = {.state = QUEUE_WAITING,
                   .queued = true,
                   .action = (char *)action,
                   .nodes = (char *)nodes,
-                  .created_s = record_now ()};
+                  .created_s = record_now (),
+                  .due_s = due_s};
   g_autofree char *log = record_log ("", "queued%s%s", why != NULL ? ": " : "", why ? why : "");
   job.log = log;
   return queue_insert (store, &job, out_id, out_added, error);
@@ -319,16 +321,16 @@ store_queue_add (Store *self, const StoreRequest *request, uint64_t *out_id, boo
 {
   g_autofree char *action = request_action (request);
   g_autofree char *nodes = request_nodes (request);
-  return queue_add_waiting (self, action, nodes, NULL, out_id, out_added, error);
+  return queue_add_waiting (self, action, nodes, NULL, 0, out_id, out_added, error);
 }
 
 bool
-queue_add_action (Store *store, uint32_t node, const char *action, GError **error)
+queue_add_action (Store *store, uint32_t node, const char *action, int64_t due_s, GError **error)
 {
   g_autofree char *nodes = g_strdup_printf ("%u", node);
   uint64_t id;
   bool added;
-  return queue_add_waiting (store, action, nodes, NULL, &id, &added, error);
+  return queue_add_waiting (store, action, nodes, NULL, due_s, &id, &added, error);
 }
 
 /* ---- changing ------------------------------------------------------------------------------ */

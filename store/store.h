@@ -680,6 +680,7 @@ typedef struct {
   char *action;         /* the command and its words: "reconstruct recursive" */
   char *title;          /* what it is for, for people; NULL: the whole store */
   int64_t created_s, started_s, ended_s; /* 0: not yet */
+  int64_t due_s;        /* a worker does not run it before; 0: at once */
   StoreProgress progress;
   uint64_t fixed, left, taken; /* as in StoreResult */
   char *error;          /* why it failed, or is not needed any more; NULL */

@@ -131,7 +131,7 @@ find_next (Store *store, QueueJob *out, bool *out_found, GError **error)
       return true;
     after = job.id;
     bool runs = job.state == QUEUE_RUNNING && run_lock_is_held (store, job.runner);
-    if (job.queued && !runs) {
+    if (job.queued && !runs && job.due_s <= record_now ()) {
       *out = job;
       job = (QueueJob){0};
       return true;

@@ -52,6 +52,7 @@ record_print_json (const StoreRecord *record)
   json_string (json, "action", record->action);
   json_string (json, "mailbox", record->title);
   print_time_json (json, "created", record->created_s);
+  print_time_json (json, "due", record->due_s);
   print_time_json (json, "started", record->started_s);
   print_time_json (json, "ended", record->ended_s);
   json_uint (json, "done", record->progress.done);
@@ -128,10 +129,11 @@ print_each (const Tool *tool, const StoreRecord *record, void *data)
   print_line (tool, record);
 }
 
+/* What is not to be done yet may wait for days. */
 static void
-count_each (const Tool *tool, const StoreRecord *record, void *data)
+count_due (const Tool *tool, const StoreRecord *record, void *data)
 {
-  ++*(uint64_t *)data;
+  *(uint64_t *)data += record->due_s <= g_get_real_time () / G_USEC_PER_SEC;
 }
 
 /* Prints what is new about a job. `data` holds the states that were printed, by number. */
@@ -154,7 +156,7 @@ follow_all (const Tool *tool, Store *store, GError **error)
   g_autoptr (Progress) progress = progress_new (tool);
   for (;;) {
     uint64_t pending = 0;
-    if (!each_record (tool, store, true, count_each, &pending, error) ||
+    if (!each_record (tool, store, true, count_due, &pending, error) ||
         !each_record (tool, store, false, print_change, states, error))
       return false;
     fflush (stdout);
@@ -218,6 +220,7 @@ print_details (const StoreRecord *record)
   printf ("%-9s %" PRIu64 "\n%-9s %s\n%-9s %s\n%-9s %s\n", "job", record->id, "state",
           store_job_state_name (record->state), "action", record->action, "mailbox", target);
   print_time ("created", record->created_s);
+  print_time ("due", record->due_s);
   print_time ("started", record->started_s);
   print_time ("ended", record->ended_s);
   printf ("%-9s %s%s%s\n", "progress", progress, record->progress.unit != NULL ? " " : "",

@@ -31,6 +31,10 @@ print_record (const Tool *tool, const StoreRecord *record)
   printf ("%-10" PRIu64 " %s %-14s %s", record->id, padded, time, record->action);
   if (record->state != STORE_JOB_WAITING)
     printf (" (%s)", store_job_state_name (record->state));
+  else if (record->due_s > g_get_real_time () / G_USEC_PER_SEC) {
+    g_autofree char *due = text_local_time (record->due_s);
+    printf (" (not before %s)", due);
+  }
   putchar ('\n');
 }
 

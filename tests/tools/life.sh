@@ -192,3 +192,26 @@ for _ in {1..300}; do
 done
 expect_equal "$(cd "$mounted" && find . -name '*.eml' | wc -l)" 5
 unmount_store
+
+# Where more is kept than `cleanup.size`, a cleanup is queued for when it is old enough, and once.
+mailstore -q init "$work/small"
+mailstore -q -s "$work/small" import --format eml "$sample" joe@example.com >/dev/null
+printf '\n[cleanup]\nsize=1\nage=24h\n' >>"$work/small/mailfs.conf"
+mailstore -q -s "$work/small" expunge --uid 1 joe@example.com/INBOX >/dev/null
+run -s "$work/small" --json queue
+expect_no_out
+for uid in 2 3; do
+  mailstore -q -s "$work/small" expunge --uid $uid joe@example.com/INBOX >/dev/null
+done
+run -s "$work/small" work --until-empty
+expect_status 0
+run -s "$work/small" --json queue
+expect_json 'len(rows) == 1' 'rows[0]["action"] == "cleanup"' 'rows[0]["state"] == "waiting"' 'rows[0]["due"] > rows[0]["created"]'
+run -s "$work/small" queue
+expect_out 'not before'
+sed -i 's/^age=24h/age=0/' "$work/small/mailfs.conf"
+mailstore -q -s "$work/small" queue remove "$(mailstore -s "$work/small" queue | sed -n 's/^\([0-9]*\) .*/\1/p')"
+mailstore -q -s "$work/small" expunge --uid 4 joe@example.com/INBOX >/dev/null
+run -s "$work/small" work --until-empty
+expect_status 0
+expect_equal "$(find "$work/small" -path '*/.expunged/*.eml' | wc -l)" 0 'not cleaned up'

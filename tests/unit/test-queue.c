@@ -476,7 +476,7 @@ test_damaged (Fixture *fixture, gconstpointer data)
     g_autofree char *action = g_strdup_printf ("padding %d", i);
     uint64_t id;
     assert_ok (
-        queue_add_waiting (fixture->store, action, "", "to fill some pages", &id, &added, NULL),
+        queue_add_waiting (fixture->store, action, "", "to fill some pages", 0, &id, &added, NULL),
         (GError *)NULL);
   }
   run_in (fixture,

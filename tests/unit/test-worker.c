@@ -11,7 +11,7 @@ add (Store *store, const char *action, uint32_t node)
   g_autofree char *nodes = node != 0 ? g_strdup_printf ("%u", node) : g_strdup ("");
   uint64_t id = 0;
   bool added;
-  assert_ok (queue_add_waiting (store, action, nodes, "a test", &id, &added, &error), error);
+  assert_ok (queue_add_waiting (store, action, nodes, "a test", 0, &id, &added, &error), error);
   g_assert_true (added);
   return id;
 }
@@ -159,7 +159,8 @@ test_interrupted (Fixture *fixture, gconstpointer data)
 
   /* It waits still, for whoever is the next worker, and is the same as one that is asked for now.
    */
-  assert_ok (queue_add_waiting (fixture->store, "reset", "", NULL, &same, &added, &error), error);
+  assert_ok (queue_add_waiting (fixture->store, "reset", "", NULL, 0, &same, &added, &error),
+             error);
   g_assert_false (added);
   g_assert_cmpuint (same, ==, job);
   g_autoptr (StoreWorker) worker = make_worker (fixture->store, go_on, NULL);
@@ -175,7 +176,7 @@ stop_with_twin (StoreJob *job, void *data)
   uint64_t id;
   bool added;
   if (g_atomic_int_get (&job->cancelled) == 0) {
-    assert_ok (queue_add_waiting (job->store, "reset", "", NULL, &id, &added, &error), error);
+    assert_ok (queue_add_waiting (job->store, "reset", "", NULL, 0, &id, &added, &error), error);
     g_assert_true (added);
   }
   return stop_and_release (job, data);

@@ -315,4 +315,5 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Telling, telling_clear)
 /* ---- worker.c: what runs the jobs of the queue -------------------------------------------- */
 
 Worker *worker_start (Mount *mount);
-void worker_stop (Worker *self); /* interrupts the job that runs */
+void worker_stop (Worker *self); /* interrupts the job that runs, and returns when it has ended */
+void worker_free (Worker *self); /* stops it, if that was not done */

@@ -111,11 +111,12 @@ raise_descriptor_limit (void)
 /* ---- serving ------------------------------------------------------------------------------ */
 
 /*
- * A signal ends the session, but only when the thread that reads ahead has ended: that may wait for
- * a page which a read is to fill, and libfuse, told to end, may leave a read unanswered. So the
- * session is served by a thread of its own, and the main thread takes the signals. WAKE is between
- * the two: it tells the main thread that the session has ended, and the other to look whether it is
- * to end.
+ * A signal ends the session, but not before the worker and the thread that reads ahead. A job may
+ * take a while to come to where it can end, and readers are not to wait for that. The other thread
+ * may wait for a page which a read is to fill, and libfuse, told to end, may leave a read
+ * unanswered. So the session is served by a thread of its own, and the main thread takes the
+ * signals. WAKE is between the two: it tells the main thread that the session has ended, and the
+ * other to look whether it is to end.
  */
 #define WAKE    SIGUSR1
 #define WAKE_NS 10000000
@@ -204,6 +205,7 @@ serve_until_signal (Mount *mount)
     sigwait (&signals, &number);
   while (number == WAKE && !mount->served);
 
+  worker_stop (mount->worker);
   ahead_stop (mount->ahead);
   fuse_session_exit (mount->session);
   while (!mount->served) {
@@ -231,7 +233,7 @@ serve_mounted (Mount *mount)
     if (!mount->options->read_only && !mount->options->no_worker)
       mount->worker = worker_start (mount);
     result = serve_until_signal (mount);
-    worker_stop (mount->worker);
+    worker_free (mount->worker);
     ahead_free (mount->ahead);
   }
   /* Unmounting closes the descriptor that the notify thread writes to. */

@@ -106,13 +106,21 @@ worker_start (Mount *mount)
 void
 worker_stop (Worker *self)
 {
-  if (self == NULL)
+  if (self == NULL || self->thread == NULL)
     return;
   g_mutex_lock (&self->mutex);
   self->stop = true;
   g_cond_signal (&self->wake);
   g_mutex_unlock (&self->mutex);
-  g_thread_join (self->thread);
+  g_clear_pointer (&self->thread, g_thread_join);
+}
+
+void
+worker_free (Worker *self)
+{
+  if (self == NULL)
+    return;
+  worker_stop (self);
   g_cond_clear (&self->wake);
   g_mutex_clear (&self->mutex);
   g_free (self->complaint);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Damage that readers met. Reading itself never starts anything: a reader gets the right answer or
- * an error, leaves a note in memory, and goes on. The worker makes jobs of the notes, and so does a
- * process that closes the store.
+ * an error, leaves a note in memory, and goes on. The worker makes jobs of the notes, some at a
+ * time, and a process that closes the store does so once more.
  *
  * Not every note becomes one. A writer leaves a mailbox behind for some milliseconds, so it is
  * looked at once more. And what a repair could not mend, because the bytes are gone, is not tried
@@ -15,6 +15,10 @@
 
 /* More notes than that are not kept; whoever reads those mailboxes next leaves them again. */
 #define NOTES_MAX 65536u
+
+/* How many notes are dealt with in a row. Each may take a commit, and whoever wants the worker or
+ * the process to end waits for that. */
+#define HEAL_AT_ONCE 16u
 
 void
 heal_init (Store *store)
@@ -42,16 +46,25 @@ heal_note (Store *store, uint32_t number, HealReasons reasons)
     g_hash_table_insert (store->heal, key, GUINT_TO_POINTER (known | reasons));
 }
 
-/* All notes; from now on new ones are made. */
-static GHashTable *
-take_notes (Store *store)
+typedef struct {
+  uint32_t number;
+  HealReasons reasons;
+} Note;
+
+/* Some of the notes, HEAL_AT_ONCE at most. */
+static size_t
+take_notes (Store *store, Note out[HEAL_AT_ONCE])
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->heal_mutex);
-  if (g_hash_table_size (store->heal) == 0)
-    return NULL;
-  GHashTable *notes = store->heal;
-  store->heal = g_hash_table_new (NULL, NULL);
-  return notes;
+  GHashTableIter iter;
+  gpointer key, value;
+  size_t count = 0;
+  g_hash_table_iter_init (&iter, store->heal);
+  while (count < HEAL_AT_ONCE && g_hash_table_iter_next (&iter, &key, &value)) {
+    out[count++] = (Note){GPOINTER_TO_UINT (key), GPOINTER_TO_UINT (value)};
+    g_hash_table_iter_remove (&iter);
+  }
+  return count;
 }
 
 bool
@@ -111,7 +124,9 @@ is_futile (Store *store, const char *action, const char *nodes, HealReasons reas
   if (!queue_use (store, false, read_last, &last, NULL) || !last.found)
     return false;
   g_auto (QueueJob) job = last.job;
-  if (job.ended_s <= record_now () - REST_S)
+  /* What ended in the future says nothing of when that was. */
+  int64_t now_s = record_now ();
+  if (job.ended_s <= now_s - REST_S || job.ended_s > now_s)
     return false;
   return job.state == QUEUE_FAILED || reasons == HEAL_INDEX ||
          (reasons == HEAL_BYTES && job.left > 0);
@@ -148,16 +163,11 @@ queue_repair (Store *store, uint32_t number, HealReasons reasons, HealFunc say, 
 void
 heal_flush (Store *store, HealFunc say, void *user_data)
 {
-  g_autoptr (GHashTable) notes = take_notes (store);
-  GHashTableIter iter;
-  gpointer key, value;
-  if (notes == NULL)
-    return;
-  g_hash_table_iter_init (&iter, notes);
-  while (g_hash_table_iter_next (&iter, &key, &value)) {
-    uint32_t number = GPOINTER_TO_UINT (key);
-    HealReasons reasons = look_again (store, number, GPOINTER_TO_UINT (value));
+  Note notes[HEAL_AT_ONCE];
+  size_t count = take_notes (store, notes);
+  for (size_t i = 0; i < count; i++) {
+    HealReasons reasons = look_again (store, notes[i].number, notes[i].reasons);
     if (reasons != 0)
-      queue_repair (store, number, reasons, say, user_data);
+      queue_repair (store, notes[i].number, reasons, say, user_data);
   }
 }

@@ -852,8 +852,8 @@ void heal_clear (Store *store);
 /* Remembers that a reader met damage in a mailbox. Cheap, and takes no lock of a file. */
 void heal_note (Store *store, uint32_t number, HealReasons reasons);
 
-/* Queues the repair of what was noted, as far as it still is so, and was not tried in vain lately.
- * `say` is told of each and may be NULL. What cannot be queued now stays noted, or is met again. */
+/* Queues the repair of some of what was noted, as far as it still is so, and was not tried in vain
+ * lately. `say` is told of each and may be NULL. What cannot be queued now is met again. */
 typedef void (*HealFunc) (const char *text, void *user_data);
 void heal_flush (Store *store, HealFunc say, void *user_data);
 

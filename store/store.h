@@ -756,7 +756,7 @@ StoreWorker *store_worker_new (Store *self, const StoreWorkerCalls *calls, GErro
 void store_worker_free (StoreWorker *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWorker, store_worker_free)
 
-/* Queues the repair of what readers of this Store met, then takes the first job that waits, or whose
+/* Queues the repair of some of what readers of this Store met, then takes the first job that waits, or whose
  * process died, and runs it. `*out_id` is its number, 0 when nothing waits. A job that fails is no
  * failure of the worker; ECANCELED when `go_on` interrupted it. */
 bool store_worker_step (StoreWorker *self, uint64_t *out_id, GError **error);

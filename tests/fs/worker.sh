@@ -76,6 +76,22 @@ start -f
 within 10000 is_state "$rebuild" 'done'
 within 5000 status_says health ok
 
+# Nor do readers, when a signal ends it, while the job comes to where it can end.
+hold
+run queue add reconstruct --force
+rebuild=$out
+within 10000 is_state "$rebuild" running
+kill -TERM "$daemon"
+within 10000 has_log "$rebuild" 'asked to end'
+for _ in 1 2 3; do
+  expect timeout 10 cat "$mnt/.ctl/version" >/dev/null
+done
+release
+end_daemon 0
+expect is_state "$rebuild" interrupted
+start -f
+within 10000 is_state "$rebuild" 'done'
+
 # A daemon that is killed.
 hold
 run queue add reconstruct --force joe@example.com

@@ -345,6 +345,28 @@ test_heal_in_vain (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (count_heard (heard, " queued: "), ==, 1);
 }
 
+/* However much readers met, whoever wants the worker to end waits for some of it only. */
+static void
+test_heal_slowly (Fixture *fixture, gconstpointer data)
+{
+  enum { MAILBOXES = 40 };
+  g_autoptr (GError) error = NULL;
+  for (int i = 0; i < MAILBOXES; i++) {
+    g_autofree char *name = g_strdup_printf ("joe@example.com/M%d", i);
+    g_autoptr (StoreMailbox) mailbox = open_named (fixture->store, name);
+    deliver (mailbox, "one", 0, NULL);
+    heal_note (fixture->store, mailbox->number, HEAL_BYTES);
+  }
+  g_autoptr (GString) heard = g_string_new (NULL);
+  heal_flush (fixture->store, hear, heard);
+  guint first = count_heard (heard, " queued: ");
+  g_assert_cmpuint (first, >, 0);
+  g_assert_cmpuint (first, <, MAILBOXES / 2);
+  for (int i = 0; i < MAILBOXES; i++)
+    heal_flush (fixture->store, hear, heard);
+  g_assert_cmpuint (count_heard (heard, " queued: "), ==, MAILBOXES);
+}
+
 /* A process that goes leaves what it met to the worker. */
 static void
 test_heal_at_close (Fixture *fixture, gconstpointer data)
@@ -378,6 +400,7 @@ main (int argc, char **argv)
   add_test ("/worker/heal-not-writers", test_heal_not_writers);
   add_test ("/worker/heal-bytes", test_heal_bytes);
   add_test ("/worker/heal-in-vain", test_heal_in_vain);
+  add_test ("/worker/heal-slowly", test_heal_slowly);
   add_test ("/worker/heal-at-close", test_heal_at_close);
   return g_test_run ();
 }

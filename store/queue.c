@@ -113,10 +113,26 @@ make_title (Store *store, const char *nodes)
   return g_strjoinv (", ", numbers);
 }
 
-/* Moves a row into a record. */
-static StoreRecord
-make_record (Store *store, QueueJob *job)
+/* Nobody knows who wrote what is in the queue. NULL for NULL; lines stay lines. */
+static char *
+make_printable (const char *text)
 {
+  if (text == NULL)
+    return NULL;
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  for (char **line = lines; *line != NULL; line++) {
+    char *printable = store_text_printable (*line);
+    g_free (*line);
+    *line = printable;
+  }
+  return g_strjoinv ("\n", lines);
+}
+
+/* What people see of a row. */
+static StoreRecord
+make_record (Store *store, const QueueJob *job)
+{
+  g_autofree char *unit = make_printable (job->unit);
   StoreJobState state = (StoreJobState)job->state;
   if (state == STORE_JOB_RUNNING && !run_lock_is_held (store, job->runner))
     state = STORE_JOB_INTERRUPTED;
@@ -124,18 +140,18 @@ make_record (Store *store, QueueJob *job)
       .id = job->id,
       .state = state,
       .queued = job->queued,
-      .action = g_steal_pointer (&job->action),
+      .action = make_printable (job->action),
       .title = make_title (store, job->nodes),
       .created_s = job->created_s,
       .started_s = job->started_s,
       .ended_s = job->ended_s,
       .due_s = job->due_s,
-      .progress = {job->done, job->total, g_intern_string (job->unit)},
+      .progress = {job->done, job->total, g_intern_string (unit)},
       .fixed = job->fixed,
       .left = job->left,
       .taken = job->taken,
-      .error = g_steal_pointer (&job->error),
-      .log = g_steal_pointer (&job->log),
+      .error = make_printable (job->error),
+      .log = make_printable (job->log),
   };
 }
 

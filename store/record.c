@@ -86,10 +86,12 @@ record_log (const char *log, const char *format, ...)
   g_autofree char *text = g_strdup_vprintf (format, args);
   va_end (args);
   g_autofree char *printable = store_text_printable (text);
-  char *whole = g_strdup_printf ("%s%s %s\n", log, time, printable);
-  while (strlen (whole) > LOG_MAX && strchr (whole, '\n')[1] != '\0')
-    memmove (whole, strchr (whole, '\n') + 1, strlen (strchr (whole, '\n')));
-  return whole;
+  g_autofree char *line = g_strdup_printf ("%s %s\n", time, printable);
+  size_t size = strlen (log), room = LOG_MAX - MIN (strlen (line), LOG_MAX);
+  /* What is left of the old log begins with a whole line. */
+  const char *end = size > room ? strchr (log + size - room - 1, '\n') : NULL;
+  const char *kept = size <= room ? log : end != NULL ? end + 1 : "";
+  return g_strconcat (kept, line, NULL);
 }
 
 /* ---- the beginning ------------------------------------------------------------------------- */
@@ -130,7 +132,8 @@ mailbox_to_rebuild (const StoreRequest *request)
 }
 
 /* Whether the mailbox was rebuilt after that was asked for. Both times are in seconds, so one that
- * is the same may be before. */
+ * is the same may be before; and one that is yet to come, of a clock that was wrong, says nothing.
+ */
 static bool
 is_repaired (Store *store, const StoreRequest *request, int64_t created_s)
 {
@@ -138,7 +141,8 @@ is_repaired (Store *store, const StoreRequest *request, int64_t created_s)
   StoreMailboxInfo info;
   g_autoptr (StoreMailbox) mailbox = number != 0 ? store_mailbox_open (store, number, NULL) : NULL;
   return mailbox != NULL && mailbox->kind == STORE_NODE_MAILBOX &&
-         store_mailbox_info (mailbox, &info, NULL) && info.last_repair_s > created_s;
+         store_mailbox_info (mailbox, &info, NULL) && info.last_repair_s > created_s &&
+         info.last_repair_s <= record_now ();
 }
 
 /* The same job, run by us. */

@@ -369,6 +369,28 @@ test_repaired_since (Fixture *fixture, gconstpointer data)
   g_assert_nonnull (late);
 }
 
+/* A clock that was wrong once does not keep anybody from rebuilding now. */
+static void
+test_repaired_later (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  bool added, found;
+  deliver (inbox, "one", 0, NULL);
+  {
+    IndexMailbox row;
+    g_autoptr (Handle) handle = NULL;
+    g_autoptr (IndexWrite) write = mailbox_write_begin (inbox, &handle, &error);
+    assert_ok (index_write_get_mailbox (write, inbox->number, &row, &found, &error), error);
+    row.last_repair_s = record_now () + 86400;
+    assert_ok (index_write_mailbox (write, &row, &error), error);
+    assert_ok (index_write_commit (write, &error), error);
+  }
+  uint64_t id = add (fixture->store, "reconstruct joe@example.com/INBOX", &added);
+  g_autoptr (StoreJob) job = take (fixture->store, id);
+  g_assert_nonnull (job);
+}
+
 static void
 test_gone (Fixture *fixture, gconstpointer data)
 {
@@ -421,6 +443,28 @@ test_deaths (Fixture *fixture, gconstpointer data)
   g_assert_nonnull (strstr (record.error, "3 processes died"));
 }
 
+/* What is in the queue may be of anybody; terminals are not to act on it. */
+static void
+test_printable (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  char evil[] = "a\033[2Jb";
+  QueueJob job = {.state = QUEUE_FAILED,
+                  .action = evil,
+                  .nodes = (char *)"",
+                  .unit = evil,
+                  .error = evil,
+                  .log = (char *)"one\n\033[2Jtwo\n"};
+  uint64_t id;
+  bool added;
+  assert_ok (queue_insert (fixture->store, &job, &id, &added, &error), error);
+  g_auto (StoreRecord) record = get (fixture->store, id);
+  g_assert_null (strchr (record.action, '\033'));
+  g_assert_null (strchr (record.progress.unit, '\033'));
+  g_assert_null (strchr (record.error, '\033'));
+  g_assert_cmpstr (record.log, ==, "one\n\\x1b[2Jtwo\n");
+}
+
 /* ---- the queue as a whole ------------------------------------------------------------------ */
 
 static void
@@ -453,6 +497,14 @@ test_log (void)
   g_assert_cmpuint (strlen (log), <, 9000);
   g_assert_true (g_str_has_suffix (log, "line 999\\x0aof a log\n"));
   g_assert_true (log[4] == '-'); /* begins with a whole line */
+
+  /* Whatever somebody else put there. */
+  g_autofree char *blank = g_strnfill (4u << 20, '\n'), *endless = g_strnfill (4u << 20, 'a');
+  g_autofree char *after_blank = record_log (blank, "last");
+  g_autofree char *after_endless = record_log (endless, "last");
+  g_assert_cmpuint (strlen (after_blank), ==, 8192);
+  g_assert_true (g_str_has_suffix (after_blank, " last\n"));
+  g_assert_cmpuint (strlen (after_endless), <, 100);
 }
 
 static void
@@ -503,6 +555,8 @@ main (int argc, char **argv)
   add_test ("/queue/cancelled", test_cancelled);
   add_test ("/queue/failed", test_failed);
   add_test ("/queue/repaired-since", test_repaired_since);
+  add_test ("/queue/repaired-later", test_repaired_later);
+  add_test ("/queue/printable", test_printable);
   add_test ("/queue/gone", test_gone);
   add_test ("/queue/deaths", test_deaths);
   add_test ("/queue/bounded", test_bounded);

@@ -344,6 +344,7 @@ typedef struct {
   uint64_t id;        /* the record number: ascending, never used again */
   QueueState state;
   bool queued;        /* is for a worker to run; else whoever asked for it ran it */
+  bool cancel;        /* somebody asked for the end of this run. Only queue_cancel() sets it */
   uint32_t deaths;    /* how many processes died while they ran it */
   uint64_t runner;    /* who runs it: a number that tells runs apart; 0: nobody yet */
   char *action;       /* "reconstruct recursive". Owned, as all that follow */
@@ -377,7 +378,8 @@ bool queue_is_current (const Queue *self);
 bool queue_verify (Queue *self, GError **error);
 
 /* Adds a job, whose `id` is ignored. When one that waits, or was interrupted and is for a worker, has the
- * same action and nodes already, that is the job: `*out_id` is its number and `*out_added` false. */
+ * same action and nodes already, that is the job: `*out_id` is its number and `*out_added` false, and it is due no later than the
+ * one given. */
 bool queue_add (Queue *self, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error);
 
 bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **error);

@@ -57,7 +57,7 @@ queue_verify (Queue *self, GError **error)
 /* All statements that read jobs select these, in the order that step_job() knows. */
 #define JOB_COLUMNS                                                                                \
   "id, state, queued, deaths, action, nodes, created_s, started_s, ended_s, done, total, unit,"    \
-  " fixed, left, taken, error, log, runner, due_s"
+  " fixed, left, taken, error, log, runner, due_s, cancel"
 
 /* The next job; `*out_found` is false at the end. */
 static bool
@@ -93,6 +93,7 @@ step_job (Connection *connection, sqlite3_stmt *select, QueueJob *out, bool *out
         .log = statement_text (select, 16),
         .runner = (uint64_t)sqlite3_column_int64 (select, 17),
         .due_s = sqlite3_column_int64 (select, 18),
+        .cancel = sqlite3_column_int (select, 19) != 0,
     };
   *out_found = row;
   return true;
@@ -251,7 +252,7 @@ insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
 {
   auto_statement insert = connection_prepare (
       db->writing,
-      "INSERT INTO job (" JOB_COLUMNS ", cancel) VALUES"
+      "INSERT INTO job (" JOB_COLUMNS ") VALUES"
       " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0)"
       " ON CONFLICT DO NOTHING",
       error);
@@ -262,6 +263,19 @@ insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
     return false;
   *out_added = sqlite3_changes (db->writing->handle) > 0;
   return true;
+}
+
+/* What is asked for now does not wait for what was asked for later. */
+static bool
+hasten_job (Db *db, uint64_t id, int64_t due_s, GError **error)
+{
+  auto_statement update = connection_prepare (
+      db->writing, "UPDATE job SET due_s = ?2 WHERE id = ?1 AND due_s > ?2", error);
+  if (update == NULL)
+    return false;
+  sqlite3_bind_int64 (update, 1, (int64_t)id);
+  sqlite3_bind_int64 (update, 2, due_s);
+  return db_write (db, update, error);
 }
 
 static bool
@@ -295,7 +309,8 @@ queue_add (Queue *self, const QueueJob *job, uint64_t *out_id, bool *out_added, 
     return false;
   if (added)
     id = (uint64_t)sqlite3_last_insert_rowid (self->db.writing->handle);
-  else if (!find_pending (&self->db, job, &id, error))
+  else if (!find_pending (&self->db, job, &id, error) ||
+           !hasten_job (&self->db, id, job->due_s, error))
     return false;
   if (!transaction_commit (&transaction, error))
     return false;
@@ -312,7 +327,7 @@ update_job (Db *db, const QueueJob *from, const QueueJob *to, bool *out_changed,
       "UPDATE OR IGNORE job SET state = ?2, queued = ?3, deaths = ?4, action = ?5, nodes = ?6,"
       "  created_s = ?7, started_s = ?8, ended_s = ?9, done = ?10, total = ?11, unit = ?12,"
       "  fixed = ?13, left = ?14, taken = ?15, error = ?16, log = ?17, runner = ?18, due_s = ?19,"
-      "  cancel = 0" /* what was asked of one run is not meant for the next */
+      "  cancel = cancel AND ?2 = 1" /* it was asked of a run, not of a job that waits */
       " WHERE id = ?1 AND state = ?20 AND runner = ?21",
       error);
   if (update == NULL)

@@ -184,6 +184,8 @@ record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **er
     g_autofree char *why = g_strdup_printf ("%u processes died of it", from->deaths + 1);
     return queue_drop (store, from, why, error);
   }
+  if (from->state == QUEUE_RUNNING && from->cancel)
+    return queue_drop (store, from, "somebody asked for its end", error);
   g_autoptr (GError) failure = NULL;
   StoreRequest *request = request_from_action (store, from->action, from->nodes, &failure);
   if (request == NULL && failure->code != ENOENT && failure->code != EINVAL) {
@@ -293,6 +295,9 @@ record_end (StoreJob *self, const GError *failure)
   QueueJob to;
   bool changed = true;
   read_progress (self);
+  /* Who wants the job gone has it his way, also when its process is to end. */
+  if (self->interrupted && record_progress (self))
+    self->interrupted = false;
   to = self->record;
   to.state = judge_end (self, failure);
   to.ended_s = record_now ();
@@ -361,9 +366,9 @@ static void
 end_early (StoreJob *self)
 {
   QueueJob to = self->record;
-  bool changed;
+  bool changed, again = g_atomic_int_get (&self->cancelled) != 0;
   store_job_cancel (self);
-  if (self->record.id == 0)
+  if (self->record.id == 0 || again)
     return;
   to.log = record_log (self->record.log, "asked to end");
   queue_turn (self->store, &self->record, &to, NULL, 0, &changed, NULL);

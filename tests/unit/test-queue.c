@@ -306,6 +306,30 @@ test_cancelled (Fixture *fixture, gconstpointer data)
   assert_state (fixture->store, store_job_id (job), STORE_JOB_CANCELLED);
 }
 
+/* Who asked for the end of a job gets it, even if its process is told to end, or dies, just then.
+ */
+static bool
+cancel_and_stop (StoreJob *job, void *data)
+{
+  Cancelling *cancelling = data;
+  cancel_then_let_go (job, cancelling);
+  return false;
+}
+
+static void
+test_cancelled_at_the_end (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "zoe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreJob) job = make_job (fixture->store, "reset");
+  assert_ok (store_job_register (job, &error), error);
+  auto_fd lock = hold_lock (fixture, inbox);
+  Cancelling cancelling = {fixture, &lock, false};
+  assert_fails (store_job_watch (job, cancel_and_stop, &cancelling, &error), error, ECANCELED);
+  assert_state (fixture->store, store_job_id (job), STORE_JOB_CANCELLED);
+}
+
 static void
 test_failed (Fixture *fixture, gconstpointer data)
 {
@@ -332,6 +356,20 @@ take (Store *store, uint64_t id)
   assert_ok (queue_find (store, id, &row, &error), error);
   assert_ok (record_take (store, &row, &job, &error), error);
   return job;
+}
+
+static void
+test_cancelled_dead (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  bool added;
+  uint64_t id = add (fixture->store, "reset joe@example.com", &added);
+  g_autoptr (StoreJob) job = take (fixture->store, id);
+  assert_ok (store_queue_cancel (fixture->store, id, &error), error);
+  g_clear_pointer (&job, store_job_free); /* as if its process had died */
+  g_assert_null (take (fixture->store, id));
+  assert_state (fixture->store, id, STORE_JOB_CANCELLED);
 }
 
 /* Makes the entry look older than it is. */
@@ -441,6 +479,24 @@ test_deaths (Fixture *fixture, gconstpointer data)
   g_auto (StoreRecord) record = get (fixture->store, id);
   g_assert_cmpint (record.state, ==, STORE_JOB_CANCELLED);
   g_assert_nonnull (strstr (record.error, "3 processes died"));
+}
+
+/* Asking for a job that is to be run later is asking for it now. */
+static void
+test_hastened (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  bool added;
+  int64_t later_s = record_now () + 86400;
+  assert_ok (queue_add_action (fixture->store, inbox->number, "cleanup", later_s, &error), error);
+  uint64_t id = add (fixture->store, "cleanup joe@example.com/INBOX", &added);
+  g_assert_false (added);
+  g_auto (StoreRecord) record = get (fixture->store, id);
+  g_assert_cmpint (record.due_s, ==, 0);
+  assert_ok (queue_add_action (fixture->store, inbox->number, "cleanup", later_s, &error), error);
+  g_auto (StoreRecord) still = get (fixture->store, id);
+  g_assert_cmpint (still.due_s, ==, 0);
 }
 
 /* What is in the queue may be of anybody; terminals are not to act on it. */
@@ -557,6 +613,9 @@ main (int argc, char **argv)
   add_test ("/queue/repaired-since", test_repaired_since);
   add_test ("/queue/repaired-later", test_repaired_later);
   add_test ("/queue/printable", test_printable);
+  add_test ("/queue/hastened", test_hastened);
+  add_test ("/queue/cancelled-at-the-end", test_cancelled_at_the_end);
+  add_test ("/queue/cancelled-dead", test_cancelled_dead);
   add_test ("/queue/gone", test_gone);
   add_test ("/queue/deaths", test_deaths);
   add_test ("/queue/bounded", test_bounded);

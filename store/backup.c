@@ -15,7 +15,9 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 5
@@ -33,16 +35,17 @@ listed_free (gpointer data)
 /* ---- backup.conf --------------------------------------------------------------------------- */
 
 static bool
-write_conf (const char *directory, GKeyFile *file, GError **error)
+write_conf (Store *store, const char *directory, GKeyFile *file, GError **error)
 {
   g_autofree char *path = g_build_filename (directory, BACKUP_CONF, NULL);
   g_autoptr (GError) failure = NULL;
   g_autofree char *text = g_key_file_to_data (file, NULL, NULL);
   /* GLib writes beside, syncs and renames. */
-  return g_file_set_contents_full (path, text, -1,
-                                   G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
-                                   0640, &failure) ||
-         fail (error, EIO, "write %s: %s", path, failure->message);
+  if (!g_file_set_contents_full (path, text, -1,
+                                 G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0640,
+                                 &failure))
+    return fail (error, EIO, "write %s: %s", path, failure->message);
+  return layout_own_path (store, path, error);
 }
 
 bool
@@ -72,7 +75,7 @@ write_info (const Backup *self, bool complete, GError **error)
   g_key_file_set_string (file, "backup", "uuid", self->job->store->uuid);
   g_key_file_set_string (file, "backup", complete ? "finished" : "started", time);
   g_key_file_set_boolean (file, "backup", "complete", complete);
-  return write_conf (self->path, file, error);
+  return write_conf (self->job->store, self->path, file, error);
 }
 
 char *
@@ -93,8 +96,7 @@ note_last (const Backup *self, GError **error)
   g_autofree char *path = g_build_filename (self->job->store->path, BACKUP_CONF, NULL);
   g_key_file_load_from_file (file, path, G_KEY_FILE_NONE, NULL);
   g_key_file_set_string (file, "last", "directory", self->path);
-  return write_conf (self->job->store->path, file, error) &&
-         layout_own_path (self->job->store, path, error);
+  return write_conf (self->job->store, self->job->store->path, file, error);
 }
 
 /* ---- the directory ------------------------------------------------------------------------- */
@@ -131,15 +133,44 @@ is_empty (const char *path)
   return directory != NULL;
 }
 
+/* `path` without symbolic links; its last name need not be there. NULL and errno. */
+static char *
+real_path (const char *path)
+{
+  char *real = realpath (path, NULL);
+  if (real != NULL || errno != ENOENT)
+    return real;
+  g_autofree char *parent = g_path_get_dirname (path), *name = g_path_get_basename (path);
+  g_autofree char *above = realpath (parent, NULL);
+  return above != NULL ? g_build_filename (above, name, NULL) : NULL;
+}
+
+/* Opens it, and keeps others out: two backups would give each other's files their names. */
+static bool
+take_directory (Backup *self, GError **error)
+{
+  const Store *store = self->job->store;
+  g_autofree char *real = real_path (self->path);
+  if (real == NULL)
+    return fail_errno (error, "make directory %s", self->path);
+  if (is_within (real, store->path) || is_within (store->path, real))
+    return fail (error, EINVAL, "%s is not apart from the store %s", self->path, store->path);
+  if (mkdir (self->path, 0750) < 0 && errno != EEXIST)
+    return fail_errno (error, "make directory %s", self->path);
+  self->fd = open (self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (self->fd < 0)
+    return fail_errno (error, "open %s", self->path);
+  if (flock (self->fd, LOCK_EX | LOCK_NB) == 0)
+    return true;
+  return errno == EWOULDBLOCK ? fail (error, EBUSY, "another backup goes to %s", self->path)
+                              : fail_errno (error, "lock %s", self->path);
+}
+
 /* Nothing that is not an earlier backup of this store is written over. */
 static bool
 check_directory (const Backup *self, GError **error)
 {
   const Store *store = self->job->store;
-  if (is_within (self->path, store->path) || is_within (store->path, self->path))
-    return fail (error, EINVAL, "%s is not apart from the store %s", self->path, store->path);
-  if (mkdir (self->path, 0750) < 0 && errno != EEXIST)
-    return fail_errno (error, "make directory %s", self->path);
   remove_unfinished (self->path);
   g_auto (BackupInfo) info = {0};
   if (!backup_info_read (self->path, &info, NULL))
@@ -174,13 +205,9 @@ static bool
 open_directory (Backup *self, GError **error)
 {
   static const char *const names[] = {"mail", "index", "tmp", "quarantine"};
-  if (!check_directory (self, error))
-    return false;
-  self->fd = open (self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (self->fd < 0 ||
-      !copy_directory_facts (self->job->store, self->job->store->fd, self->fd, error))
-    return self->fd >= 0 ? false : fail_errno (error, "open %s", self->path);
-  if (!write_info (self, false, error))
+  if (!take_directory (self, error) || !check_directory (self, error) ||
+      !copy_directory_facts (self->job->store, self->job->store->fd, self->fd, error) ||
+      !write_info (self, false, error))
     return false;
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
     if (mkdirat (self->fd, names[i], 0750) < 0 && errno != EEXIST)
@@ -226,6 +253,7 @@ copy_directory (Backup *self, const char *path, GError **error)
   if (is_another (source, copy))
     remove_tree (self->fd, whole, false);
   g_hash_table_add (self->made, g_strdup (path));
+  g_hash_table_add (self->seen, g_strdup (path));
   return copy_directory_facts (self->job->store, source, copy, error) ||
          fail_prefix (error, "copy '%s'", path);
 }
@@ -264,6 +292,20 @@ list_mailbox (Backup *self, uint32_t number, GPtrArray *out, GError **error)
 
 /* ---- one owner ----------------------------------------------------------------------------- */
 
+/* Makes the directories that the database of the node `path` lies in. */
+static bool
+make_index_place (const Backup *self, const char *path, GError **error)
+{
+  for (const char *end = strchr (path, '/'); end != NULL; end = strchr (end + 1, '/')) {
+    g_autofree char *place = g_strdup_printf ("%s/index/%.*s", self->path, (int)(end - path), path);
+    if (mkdir (place, 0750) < 0 && errno != EEXIST)
+      return fail_errno (error, "make directory %s", place);
+    if (!layout_own_path (self->job->store, place, error))
+      return false;
+  }
+  return true;
+}
+
 /* Copies the index as it is, beside where it belongs. `*out_path` stays NULL when it cannot be
  * copied: then the backup makes its own from the files. */
 static bool
@@ -272,9 +314,8 @@ copy_index (Backup *self, uint32_t owner, const char *path, char **out_path, GEr
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = cache_index (self->job->store, owner, false, NULL);
   g_autofree char *fresh = g_strdup_printf ("%s/index/%s.sqlite3.new", self->path, path);
-  g_autofree char *parent = g_path_get_dirname (fresh);
-  if (g_mkdir_with_parents (parent, 0750) < 0)
-    return fail_errno (error, "make directory %s", parent);
+  if (!make_index_place (self, path, error))
+    return false;
   unlink (fresh);
   if (handle == NULL || !index_verify (handle->index, NULL))
     return true;
@@ -430,13 +471,6 @@ backup_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErr
 /* ---- the whole ----------------------------------------------------------------------------- */
 
 static bool
-is_gone (const Backup *self, const char *path, const void *data)
-{
-  return faccessat (self->job->store->mail_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
-         errno == ENOENT;
-}
-
-static bool
 copy_config (Backup *self, GError **error)
 {
   g_autofree char *temporary = backup_name (self, "mailfs.conf");
@@ -469,8 +503,10 @@ finish (Backup *self, GError **error)
   bool whole = self->job->request->targets->len == 0;
   /* The counters once more: mailboxes may have been made meanwhile. */
   g_hash_table_remove_all (self->made);
+  /* By what was copied, not by what is there now: a mailbox that was renamed since is in the backup
+   * under the name that it had. */
   if (whole)
-    remove_directories (self, "mail", is_gone, NULL);
+    remove_directories (self, "mail", is_unlisted, self->seen);
   if (!copy_directory (self, "", error) || !copy_config (self, error) ||
       !make_databases (self, error))
     return false;
@@ -488,6 +524,7 @@ command_backup (StoreJob *job, GError **error)
   Backup self = {.job = job, .path = job->request->directory, .fd = -1, .tmp_fd = -1};
   self.pending = g_ptr_array_new_with_free_func (g_free);
   self.made = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  self.seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self.reconstruct = g_string_new (NULL);
   job->data = &self;
   bool done = open_directory (&self, error) && job_each_owner (job, backup_owner, error) &&
@@ -495,6 +532,7 @@ command_backup (StoreJob *job, GError **error)
   job->data = NULL;
   g_ptr_array_unref (self.pending);
   g_hash_table_unref (self.made);
+  g_hash_table_unref (self.seen);
   g_string_free (self.reconstruct, TRUE);
   store_close_fd (&self.tmp_fd);
   store_close_fd (&self.fd);

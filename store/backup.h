@@ -10,6 +10,7 @@ typedef struct {
   int fd, tmp_fd;
   GPtrArray *pending;   /* of char *: names below the backup, for the files 0, 1, ... in tmp/ */
   GHashTable *made;     /* of char *: directories below mail/ that have been copied */
+  GHashTable *seen;     /* likewise, in this run; what it does not have is from an earlier one */
   GString *reconstruct; /* paths in the backup whose index is to be made from the files */
 } Backup;
 

@@ -267,11 +267,33 @@ find_node (Store *store, const char *path, StoreNode *out, GError **error)
   return store_node_resolve (store, strcmp (path, ".") == 0 ? "" : path, out, error);
 }
 
-/* Renames it back, durably, with whoever changes that place kept out. */
+/* Renames it back. A mailbox's list does not show by its directory that one came into it, so that
+ * is marked first; whoever looks next lists the user anew. The user lock is held. */
 static bool
-put_back (Store *store, int quarantine, const char *path, GError **error)
+move_back (Store *store, const StoreNode *above, int from, int to, const char *name,
+           bool is_directory, GError **error)
 {
-  const char *place = strchr (path, '/') + 1;
+  g_autoptr (Handle) list = NULL;
+  auto_fd lock = -1;
+  g_auto (Doubt) doubt = {0};
+  bool marked = is_directory && above->owner != 0;
+  if (marked && ((lock = lock_list (store, &list, error)) < 0 ||
+                 !doubt_begin (&doubt, store, list->list, above->owner, error)))
+    return false;
+  if (layout_move (from, name, to, name) == 0)
+    return true;
+  int code = errno;
+  if (marked)
+    doubt_drop (&doubt, list->list);
+  errno = code;
+  return fail_errno (error, "put '%s' back", name);
+}
+
+/* The same, durably, with whoever changes that place kept out. */
+static bool
+put_back (Store *store, int quarantine, const StoreQuarantined *object, GError **error)
+{
+  const char *path = object->path, *place = strchr (path, '/') + 1;
   g_autofree char *parent = g_path_get_dirname (place);
   g_auto (StoreNode) node = {0};
   if (!find_node (store, parent, &node, error))
@@ -283,8 +305,10 @@ put_back (Store *store, int quarantine, const char *path, GError **error)
   auto_fd to = layout_open (store->mail_fd, strcmp (parent, ".") == 0 ? "" : parent,
                             O_RDONLY | O_DIRECTORY, 0);
   auto_fd from = layout_open (quarantine, way, O_RDONLY | O_DIRECTORY, 0);
-  if (to < 0 || from < 0 || layout_move (from, name, to, name) < 0)
+  if (to < 0 || from < 0)
     return fail_errno (error, "put '%s' back", place);
+  if (!move_back (store, &node, from, to, name, object->is_directory, error))
+    return fail_prefix (error, "'%s'", place);
   if (fsync (to) < 0 || fsync (from) < 0)
     return fail_errno (error, "sync the place of '%s'", place);
   change_note (store, node.number, 0);
@@ -296,7 +320,7 @@ restore (Store *store, const StoreQuarantined *object, void *data, GError **erro
 {
   auto_fd quarantine = open_quarantine (store, error);
   const char *place = strchr (object->path, '/') + 1;
-  if (quarantine < 0 || !put_back (store, quarantine, object->path, error))
+  if (quarantine < 0 || !put_back (store, quarantine, object, error))
     return false;
   prune (quarantine, object->path);
   /* A mailbox is listed again, and its messages have no rows yet. */
@@ -307,7 +331,8 @@ restore (Store *store, const StoreQuarantined *object, void *data, GError **erro
   if (object->is_directory)
     integrate_at (store, above.number);
   bool is_node = object->is_directory && find_node (store, place, &node, NULL);
-  const StoreNode *behind = is_node ? &node : &above;
+  /* The directory of a mailbox that it came into changed, too. */
+  const StoreNode *behind = is_node && above.kind != STORE_NODE_MAILBOX ? &node : &above;
   if (behind->owner != 0)
     queue_add_action (store, behind->number, "reconstruct recursive", 0, NULL);
   return true;

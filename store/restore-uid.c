@@ -14,6 +14,7 @@ restore_pair_clear (RestorePair *pair)
   g_clear_pointer (&pair->from, store_mailbox_unref);
   g_clear_pointer (&pair->to, store_mailbox_unref);
   g_clear_pointer (&pair->missing, g_array_unref);
+  g_clear_pointer (&pair->others, g_array_unref);
   g_clear_pointer (&pair->damaged, g_array_unref);
   g_clear_pointer (&pair->restated, g_array_unref);
   g_clear_pointer (&pair->expunged, g_array_unref);
@@ -48,7 +49,16 @@ is_outdated (const RestorePair *pair, uint32_t uid)
   if (!read_state (pair->to, uid, &here))
     return true;
   bool same = there.flags == here.flags && g_strcmp0 (there.keywords, here.keywords) == 0;
-  return !same && (there.modseq > here.modseq || job_has (pair->restore->job, STORE_WORD_FORCE));
+  return !same && (there.modseq > here.modseq || pair->restore->exact);
+}
+
+/* Whether the UID was given to two messages, as when the store itself was set back and went on. */
+static bool
+is_other (const RestorePair *pair, uint32_t uid)
+{
+  g_auto (MessageState) there = {0}, here = {0};
+  return read_state (pair->from, uid, &there) && read_state (pair->to, uid, &here) &&
+         there.digest != 0 && here.digest != 0 && there.digest != here.digest;
 }
 
 /* Whether the message is not what was delivered, here, but is so in the backup. */
@@ -64,6 +74,12 @@ is_mendable (const RestorePair *pair, uint32_t uid)
   auto_fd fd = store_message_open (pair->from, uid, NULL);
   return fd >= 0 && store_message_verify (pair->from, uid, fd, NULL, 0, &size, &known, NULL) &&
          known;
+}
+
+bool
+restore_is_other (const RestorePair *pair, uint32_t uid)
+{
+  return has (pair->others, uid);
 }
 
 static GArray *
@@ -100,13 +116,16 @@ compare (RestorePair *pair, GError **error)
   g_autoptr (GArray) here = there != NULL ? list_uids (pair->to, "", error) : NULL;
   g_autoptr (GArray) gone = here != NULL ? list_uids (pair->to, LAYOUT_EXPUNGED, error) : NULL;
   pair->missing = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  pair->others = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   pair->damaged = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   pair->restated = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   pair->expunged = moves_new ();
   pair->newer = moves_new ();
   for (guint i = 0; gone != NULL && i < there->len; i++) {
     uint32_t uid = g_array_index (there, uint32_t, i);
-    if (has (here, uid) && is_mendable (pair, uid)) {
+    if (has (here, uid) && is_other (pair, uid)) {
+      g_array_append_val (pair->others, uid);
+    } else if (has (here, uid) && is_mendable (pair, uid)) {
       g_array_append_val (pair->damaged, uid);
       g_array_append_val (pair->missing, uid);
     } else if (has (here, uid)) {
@@ -118,8 +137,7 @@ compare (RestorePair *pair, GError **error)
       g_array_append_val (pair->missing, uid);
     }
   }
-  bool force = job_has (pair->restore->job, STORE_WORD_FORCE);
-  for (guint i = 0; gone != NULL && force && i < here->len; i++) {
+  for (guint i = 0; gone != NULL && pair->restore->exact && i < here->len; i++) {
     uint32_t uid = g_array_index (here, uint32_t, i);
     if (!has (there, uid))
       add_move (pair->newer, uid);
@@ -290,6 +308,20 @@ move (const RestorePair *pair, ExpungeWay way, GArray *moves, GError **error)
   return lock >= 0 && expunge_move (pair->to, way, moves, error);
 }
 
+/* One that could not go over is left. */
+static void
+tell_moves (const RestorePair *pair, StoreProblem problem, const GArray *moves, const char *what)
+{
+  for (guint i = 0; i < moves->len; i++) {
+    const ExpungeMove *move = &g_array_index (moves, ExpungeMove, i);
+    if (move->failure == NULL)
+      restore_tell (pair, problem, move->uid, size_there (pair, move->uid), what);
+    else
+      job_found (pair->restore->job, problem, false, pair->to->number, move->uid, pair->to->path,
+                 "%s", move->failure->message);
+  }
+}
+
 static void
 tell_all (const RestorePair *pair)
 {
@@ -297,16 +329,12 @@ tell_all (const RestorePair *pair)
     uint32_t uid = g_array_index (pair->missing, uint32_t, i);
     restore_tell (pair, STORE_PROBLEM_NO_FILE, uid, size_there (pair, uid), "comes back");
   }
-  for (guint i = 0; i < pair->expunged->len; i++) {
-    uint32_t uid = g_array_index (pair->expunged, ExpungeMove, i).uid;
-    restore_tell (pair, STORE_PROBLEM_EXPUNGED, uid, size_there (pair, uid), "comes back");
-  }
+  tell_moves (pair, STORE_PROBLEM_EXPUNGED, pair->expunged, "comes back");
   for (guint i = 0; i < pair->restated->len; i++)
     restore_tell (pair, STORE_PROBLEM_CHANGED, g_array_index (pair->restated, uint32_t, i), 0,
                   "gets its flags back");
-  for (guint i = 0; i < pair->newer->len; i++)
-    restore_tell (pair, STORE_PROBLEM_DELETED, g_array_index (pair->newer, ExpungeMove, i).uid, 0,
-                  "is not in the backup and leaves the mailbox");
+  tell_moves (pair, STORE_PROBLEM_DELETED, pair->newer,
+              "is not in the backup and leaves the mailbox");
   for (guint i = 0; i < pair->damaged->len; i++)
     restore_tell (pair, STORE_PROBLEM_DIGEST, g_array_index (pair->damaged, uint32_t, i), 0,
                   "the damaged file goes to quarantine");

@@ -25,12 +25,32 @@ prepare_node (int fd, void *data, GError **error)
   return node_state_write (pair->restore->live, fd, pair->from->kind, &pair->was, error);
 }
 
+/* Whether two nodes of one number are the same. A store that was set back gives its numbers again:
+ * then a mailbox has another UIDVALIDITY, and what is no mailbox lies elsewhere. */
+static bool
+is_same_node (Restore *self, const StoreNode *there, const StoreNode *here)
+{
+  if (there->kind != here->kind)
+    return false;
+  g_auto (NodeState) was = {0}, is = {0};
+  bool had = false, has = false;
+  g_autoptr (StoreMailbox) from = store_mailbox_open (self->backup, there->number, NULL);
+  g_autoptr (StoreMailbox) to = store_mailbox_open (self->live, here->number, NULL);
+  if (from == NULL || to == NULL)
+    return false;
+  if (there->kind != STORE_NODE_MAILBOX)
+    return strcmp (from->path, to->path) == 0;
+  return node_state_read (from->fd, from->kind, &was, &had, NULL) && had &&
+         node_state_read (to->fd, to->kind, &is, &has, NULL) && has &&
+         was.uidvalidity == is.uidvalidity;
+}
+
 /* The node of that number here, if it is what it was there. */
 static bool
 find_by_number (Restore *self, const StoreNode *node, StoreNode *out)
 {
   return self->same_store && store_node_get (self->live, node->number, out, NULL) &&
-         (out->kind == node->kind || (store_node_clear (out), false));
+         (is_same_node (self, node, out) || (store_node_clear (out), false));
 }
 
 /* Makes a directory as it was there: number, UIDVALIDITY, next UID, subscription. Who makes a
@@ -122,10 +142,14 @@ restore_message (const RestorePair *pair, const StoreMessage *message, GHashTabl
     g_hash_table_replace (known, g_bytes_ref (digest), GUINT_TO_POINTER (count - 1));
     return true;
   }
+  if (pair->others != NULL && !restore_is_other (pair, message->uid))
+    return true;
   if (!job_has (pair->restore->job, STORE_WORD_DRY_RUN) && !bring_as_new (pair, message, error))
     return false;
   restore_tell (pair, STORE_PROBLEM_NO_FILE, message->uid, message->size,
-                "comes back under a new UID: the mailbox is another one");
+                pair->others == NULL
+                    ? "comes back under a new UID: the mailbox is another one"
+                    : "comes back under a new UID: here this one is another message");
   return true;
 }
 
@@ -153,6 +177,20 @@ restore_by_digest (RestorePair *pair, GError **error)
   return true;
 }
 
+/* In the same mailbox; then, by their bytes, those whose UID means another message here. */
+static bool
+restore_same (RestorePair *pair, GError **error)
+{
+  if (!restore_by_uid (pair, error))
+    return false;
+  if (pair->others->len == 0)
+    return true;
+  g_autofree char *owner = g_strdup_printf ("%u", pair->to->owner);
+  return (job_has (pair->restore->job, STORE_WORD_DRY_RUN) ||
+          job_reconstruct_quietly (pair->restore->live, owner, error)) &&
+         restore_by_digest (pair, error);
+}
+
 /* ---- the whole ----------------------------------------------------------------------------- */
 
 static bool
@@ -175,7 +213,7 @@ restore_mailbox (Restore *self, uint32_t number, GError **error)
   if (!node_state_read (pair.to->fd, pair.to->kind, &now, &has_state, error))
     return false;
   g_hash_table_add (self->touched, GUINT_TO_POINTER (node.owner));
-  return has_state && now.uidvalidity == pair.was.uidvalidity ? restore_by_uid (&pair, error)
+  return has_state && now.uidvalidity == pair.was.uidvalidity ? restore_same (&pair, error)
                                                               : restore_by_digest (&pair, error);
 }
 
@@ -214,8 +252,9 @@ update_rows (Restore *self, GError **error)
 }
 
 static Store *
-open_backup (const StoreJob *job, bool *out_same, GError **error)
+open_backup (Restore *self, GError **error)
 {
+  const StoreJob *job = self->job;
   const char *directory = job->request->directory;
   g_auto (BackupInfo) info = {0};
   if (!backup_info_read (directory, &info, error))
@@ -225,7 +264,9 @@ open_backup (const StoreJob *job, bool *out_same, GError **error)
           directory);
     return NULL;
   }
-  *out_same = strcmp (info.uuid, job->store->uuid) == 0;
+  self->same_store = strcmp (info.uuid, job->store->uuid) == 0;
+  /* What a backup that is not complete does not have is no reason to take it away. */
+  self->exact = info.complete && job_has (job, STORE_WORD_FORCE);
   return store_open (directory, STORE_READ_ONLY, error);
 }
 
@@ -249,7 +290,7 @@ command_restore (StoreJob *job, GError **error)
   if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
   Restore self = {.job = job, .live = job->store};
-  g_autoptr (Store) backup = open_backup (job, &self.same_store, error);
+  g_autoptr (Store) backup = open_backup (&self, error);
   if (backup == NULL)
     return false;
   g_autoptr (GArray) targets = g_array_new (FALSE, FALSE, sizeof (uint32_t));

@@ -9,6 +9,7 @@ typedef struct {
   StoreJob *job;
   Store *live, *backup;
   bool same_store;
+  bool exact; /* what the backup does not have goes, and what it has counts: force, and it is whole */
   GHashTable *touched; /* owners in the store whose rows are behind */
 } Restore;
 
@@ -18,6 +19,7 @@ typedef struct {
   StoreMailbox *from, *to; /* `to` is NULL in a dry run of what has to be made */
   NodeState was;
   GArray *missing;  /* UIDs */
+  GArray *others;   /* UIDs of messages there that are other messages here */
   GArray *damaged;  /* UIDs, also among the missing: their files here go first */
   GArray *restated; /* UIDs whose state is to be the backup's */
   GArray *expunged; /* ExpungeMove of what lies in .expunged */
@@ -29,6 +31,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestorePair, restore_pair_clear)
 /* Tells what became of a message, or would in a dry run. */
 void restore_tell (const RestorePair *pair, StoreProblem problem, uint32_t uid, uint64_t size,
                    const char *what);
+
+/* Whether the UID, which is in both, means another message here. */
+bool restore_is_other (const RestorePair *pair, uint32_t uid);
 
 /* Brings back what is missing in the same mailbox, UID by UID. */
 bool restore_by_uid (RestorePair *pair, GError **error);

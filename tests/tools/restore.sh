@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What a backup must not lose while mailboxes change, and what a restore must not mix up.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/lib.sh"
+
+mailstore -q init
+for user in ann zed; do
+  mailstore -q deliver -c "$user@example.com/INBOX" <"$sample/01-welcome.eml" >/dev/null
+done
+mailstore -q deliver -c ann@example.com/Old <"$sample/05-bounce.eml" >/dev/null
+inbox=ann@example.com/INBOX
+
+# A mailbox that is renamed after it was copied stays in the backup; a second one is refused. The
+# last user's lock holds the backup up.
+exec {lock}<"$store/mail/example.com/user/zed"
+flock "$lock"
+mailstore -q backup "$work/renamed" {lock}<&- &
+until [ -e "$work/renamed/index/example.com/user/ann.sqlite3" ]; do sleep 0.01; done
+run backup "$work/renamed" {lock}<&-
+expect_status 75
+expect_err 'another backup goes to'
+mailstore -q mailbox rename ann@example.com/Old ann@example.com/New
+exec {lock}<&-
+wait
+run -s "$work/renamed" list -r --json
+expect_json 'sum(row["messages"] for row in rows) == 3' 'any(row["mailbox"].endswith("/Old") for row in rows)'
+run -s "$work/renamed" check --full
+expect_status 0
+# The next one follows.
+run backup "$work/renamed"
+expect_status 0
+run -s "$work/renamed" list -r --json
+expect_json 'sum(row["messages"] for row in rows) == 3' 'any(row["mailbox"].endswith("/New") for row in rows)'
+
+# Not into the store by another way.
+ln -s "$store/mail" "$work/link"
+run backup "$work/link/copy"
+expect_status 64
+[ ! -e "$store/mail/copy" ] || complain 'a backup lies in the store'
+
+# An incomplete backup takes nothing away.
+mailstore -q backup "$work/incomplete"
+sed -i s/complete=true/complete=false/ "$work/incomplete/backup.conf"
+mailstore -q deliver "$inbox" <"$sample/05-bounce.eml" >/dev/null
+run restore --force "$work/incomplete"
+expect_status 0
+run list --json "$inbox"
+expect_json '[row["uid"] for row in rows] == [1, 2]'
+
+# A removed mailbox that lay in another comes back at once.
+mailstore -q deliver -c ann@example.com/New/Sub <"$sample/05-bounce.eml" >/dev/null
+mailstore -q mailbox remove ann@example.com/New/Sub
+mailstore -q quarantine restore "$(ls "$store/quarantine")"
+run list --json -r ann@example.com/New
+expect_json 'len(rows) == 2'
+mailstore -q work --until-empty
+run check
+expect_status 0
+run list --json ann@example.com/New/Sub
+expect_json 'len(rows) == 1'
+
+# The store is set back and goes on: UIDs and numbers mean something else, and nothing is mixed up.
+cp -a "$store" "$work/older"
+mailstore -q deliver "$inbox" <"$sample/02-unicode.eml" >/dev/null
+mailstore -q deliver -c ann@example.com/Secret <"$sample/05-bounce.eml" >/dev/null
+mailstore -q backup "$work/newer"
+rm -r "$store"
+mv "$work/older" "$store"
+mailstore -q deliver "$inbox" <"$sample/03-alternative.eml" >/dev/null
+mailstore -q deliver -c zed@example.com/Other <"$sample/01-welcome.eml" >/dev/null
+run restore -n "$work/newer"
+expect_out 'here this one is another message'
+run restore "$work/newer"
+expect_status 0
+expect_out 'here this one is another message'
+run list --json "$inbox"
+expect_json '[row["uid"] for row in rows] == [1, 2, 3, 4]'
+run check --full
+expect_status 0
+run restore "$work/newer"
+expect_no_out

@@ -215,8 +215,18 @@ job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error)
 static bool
 visit_owner (StoreJob *self, uint32_t owner, JobOwnerFunc each, GError **error)
 {
-  g_autoptr (GArray) mailboxes = job_mailboxes_of (self, owner, error);
-  return mailboxes != NULL && each (self, owner, mailboxes, true, error);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GArray) mailboxes = job_mailboxes_of (self, owner, &failure);
+  if (mailboxes != NULL && each (self, owner, mailboxes, true, &failure))
+    return true;
+  /* One that was removed since it was listed needs nothing; the others are not to wait for it. */
+  g_auto (StoreNode) node = {0};
+  g_autoptr (GError) gone = NULL;
+  bool missing = error_code (failure) == ENOENT || error_code (failure) == ESTALE;
+  if (missing && !store_node_get (self->store, owner, &node, &gone) && gone->code == ENOENT)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
 }
 
 /* Everything below a node that is no mailbox. */

@@ -33,6 +33,21 @@ expect_status 0
 run -s "$work/renamed" list -r --json
 expect_json 'sum(row["messages"] for row in rows) == 3' 'any(row["mailbox"].endswith("/New") for row in rows)'
 
+# A user who is removed meanwhile is no reason to do without the others.
+mailstore -q deliver -c bob@example.com/INBOX <"$sample/01-welcome.eml" >/dev/null
+exec {lock}<"$store/mail/example.com/user/ann"
+flock "$lock"
+mailstore -q backup "$work/removed" {lock}<&- &
+backup=$!
+until [ -e "$work/removed/tmp" ]; do sleep 0.01; done
+while ! grep -q "FLOCK .*-> \|-> FLOCK" /proc/locks; do sleep 0.01; done
+mailstore -q mailbox remove -r bob@example.com
+exec {lock}<&-
+wait "$backup" || complain 'the backup was given up'
+run -s "$work/removed" check
+expect_status 0
+mailstore -q quarantine remove --force "$(ls "$store/quarantine")"
+
 # Not into the store by another way.
 ln -s "$store/mail" "$work/link"
 run backup "$work/link/copy"

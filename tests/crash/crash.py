@@ -412,13 +412,11 @@ class Trial:
         if effect == "kill" or not name:
             return
         if self.operation.is_done(result):
-            # The index may fail, it is only a cache; and the queue, which is bookkeeping; and the list
-            # where a mark on it makes it follow later.
-            spared = ("/index", "/queue", *(["/mailboxes"] if self.operation.words[0] == "mailbox" else []))
-            # The index may fail, it is only a cache; and the queue, which is bookkeeping. A restore
-            # writes to the list once more when it failed to take in a directory, and a recovery has
-            # a database in tmp/ that does not outlive it.
-            more = {"restore": "/mailboxes", "recover": "/tmp"}.get(self.operation.words[0], "/index")
+            # The index may fail, it is only a cache; and the queue, which is bookkeeping. The list may
+            # where a mark on it makes it follow later, and a restore writes to it once more when it
+            # failed to take in a directory. A recovery has a database in tmp/ that does not outlive it.
+            more = {"mailbox": "/mailboxes", "restore": "/mailboxes",
+                    "recover": "/tmp"}.get(self.operation.words[0], "/index")
             spared = ("/index", "/queue", more)
             require("sync" not in name or path == "" or path.startswith(spared),
                     "success in spite of a failed sync")

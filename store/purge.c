@@ -334,7 +334,7 @@ purge_quarantined (Store *store, const StoreQuarantined *object, void *data, GEr
     return false;
   /* Whatever the age is: what came in just now stays. */
   if (g_str_has_prefix (object->path, self->stamp) ||
-      object->since_s * 1000000000 > self->before_ns || lies_in (path, self->refused) ||
+      object->since_s > self->before_ns / 1000000000 || lies_in (path, self->refused) ||
       !(everything || lies_in (path, self->done)))
     return true;
   if (!is_dry (self) && !quarantine_remove (store, object, NULL, error))

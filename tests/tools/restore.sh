@@ -95,3 +95,10 @@ run check --full
 expect_status 0
 run restore "$work/newer"
 expect_no_out
+
+# A time that lies far ahead is not one that lies far back.
+mkdir -p "$store/quarantine/99991231T000000Z-00000000/example.com"
+touch "$store/quarantine/99991231T000000Z-00000000/example.com/file"
+run purge
+expect_status 0
+expect_no_out

@@ -103,6 +103,14 @@ list_read_end (ListRead *self)
   "number, parent, owner, kind, subscribed, name, full_name, special_use,"                         \
   " no_index"
 
+/* Names become parts of paths, and who wrote them is not known. */
+static bool
+is_name (const char *text)
+{
+  return text != NULL && *text != '\0' && strchr (text, '/') == NULL && strcmp (text, ".") != 0 &&
+         strcmp (text, "..") != 0;
+}
+
 /* The next node; `*out_found` is false at the end. */
 static bool
 step_node (Connection *connection, sqlite3_stmt *select, ListNode *out, bool *out_found,
@@ -111,8 +119,9 @@ step_node (Connection *connection, sqlite3_stmt *select, ListNode *out, bool *ou
   bool row;
   if (!connection_step (connection, select, &row, error))
     return false;
-  if (row && sqlite3_column_text (select, 5) == NULL)
-    return fail (error, EUCLEAN, "%s: a node has no name", connection->name);
+  if (row && !is_name ((const char *)sqlite3_column_text (select, 5)))
+    return fail (error, EUCLEAN, "%s: a node has no name that a directory can have",
+                 connection->name);
   if (row)
     *out = (ListNode){
         .number = (uint32_t)sqlite3_column_int64 (select, 0),

@@ -308,6 +308,29 @@ test_in_memory (Fixture *fixture, const void *data)
   g_assert_true (list_data_version (list, &version, &error));
 }
 
+/* Names become parts of paths. */
+static void
+test_hostile_names (Fixture *fixture, const void *data)
+{
+  static const char *const names[] = {"..", ".", "", "../x", "a/b"};
+  {
+    g_autoptr (List) list = open_list (fixture->path);
+    g_autoptr (ListWrite) write = begin_list (list);
+    put_node (write, 1, 0, LIST_DOMAIN, "example.com");
+    commit_list (write);
+  }
+  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_autofree char *sql = g_strdup_printf ("UPDATE node SET name = '%s' WHERE number = 1", names[i]);
+    run_sql (fixture->path, sql);
+    g_autoptr (List) list = open_list (fixture->path);
+    g_autoptr (GError) error = NULL;
+    ListNode node = {0};
+    bool found;
+    g_assert_false (list_get (list, 1, &node, &found, &error));
+    g_assert_error (error, MAILFS_ERROR, EUCLEAN);
+  }
+}
+
 /* The two kinds of database are not taken for each other. */
 static void
 test_not_an_index (Fixture *fixture, const void *data)
@@ -332,6 +355,7 @@ main (int argc, char **argv)
   add_test ("/index/list/remove", test_remove);
   add_test ("/index/list/rollback", test_rollback);
   add_test ("/index/list/in-memory", test_in_memory);
+  add_test ("/index/list/hostile-names", test_hostile_names);
   add_test ("/index/list/not-an-index", test_not_an_index);
   return g_test_run ();
 }

@@ -176,6 +176,15 @@ take_over (Store *store, const QueueJob *from, StoreJob *job, GError **error)
   return true;
 }
 
+/* A job that names a directory outside the store works there with the worker's rights. Who may
+ * write the queue is the store's owner, and must not borrow those of root. */
+static bool
+exceeds_owner (const Store *store, const StoreRequest *request)
+{
+  return (request->command->traits & STORE_COMMAND_DIRECTORY) != 0 && geteuid () == 0 &&
+         store->owner_uid != 0;
+}
+
 bool
 record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **error)
 {
@@ -195,6 +204,8 @@ record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **er
   if (request == NULL)
     return queue_drop (store, from, failure->message, error);
   g_autoptr (StoreJob) job = store_job_new (store, request);
+  if (exceeds_owner (store, request))
+    return queue_drop (store, from, "root runs it only when asked directly", error);
   if (is_repaired (store, request, from->created_s))
     return queue_drop (store, from, "repaired since", error);
   if (!take_over (store, from, job, error))

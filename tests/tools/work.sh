@@ -121,3 +121,14 @@ kill -TERM "$worker"
 end "$worker" 0
 run check
 expect_status 0
+
+# What the store's owner puts into the queue does not borrow root's rights outside the store.
+if [ "$(id -u)" -eq 0 ]; then
+  cp -a "$store" "$work/owned"
+  chown -R nobody "$work/owned"
+  mailstore -q -s "$work/owned" queue add backup "directory=$work/elsewhere" >/dev/null
+  run -s "$work/owned" work --until-empty
+  [ ! -e "$work/elsewhere" ] || complain 'a queued job left the store as root'
+  run -s "$work/owned" jobs
+  expect_out 'cancelled'
+fi

@@ -3,8 +3,10 @@
  * purge: takes away what is provably not needed, and no message ever.
  *
  *   records of removed messages, where they are many; then the index is copied without what is
- * empty files that belong nowhere and are old enough: they go to quarantine what lies in quarantine
- * for long enough: it is removed for good
+ *     empty
+ *   files that belong nowhere and are old enough: they go to quarantine
+ *   what lies in quarantine for longer than `purge.age`, whatever --age says: it is removed for
+ * good
  *
  * Nothing of a user is touched while the user's index is missing, damaged, behind or being rebuilt:
  * then there is no telling what belongs where. A lock of its own keeps rebuilds out meanwhile.
@@ -22,7 +24,7 @@
 typedef struct {
   StoreJob *job;
   char *stamp;        /* of this run, in quarantine */
-  int64_t before_ns;  /* what was changed then or before is old enough */
+  int64_t before_ns;  /* what was changed then or before may go to quarantine */
   GPtrArray *done;    /* paths of the users of whom all was looked at */
   GPtrArray *refused; /* paths of those who must not be touched */
 } Purge;
@@ -322,6 +324,14 @@ lies_in (const char *path, const GPtrArray *directories)
   return false;
 }
 
+/* Whether it lies in quarantine for long enough. An age that was asked for does not count: who
+ * sweeps what is stray has not said that what was removed yesterday is not wanted back. */
+static bool
+is_over (const Purge *self, const StoreQuarantined *object)
+{
+  return object->since_s <= record_now () - store_setting (self->job->store, STORE_PURGE_AGE);
+}
+
 /* Removes what is old enough in quarantine, of users who were looked at; with the whole store also
  * what is of nobody. */
 static bool
@@ -332,10 +342,9 @@ purge_quarantined (Store *store, const StoreQuarantined *object, void *data, GEr
   bool everything = self->job->request->targets->len == 0;
   if (!job_go_on (self->job, error))
     return false;
-  /* Whatever the age is: what came in just now stays. */
-  if (g_str_has_prefix (object->path, self->stamp) ||
-      object->since_s > self->before_ns / 1000000000 || lies_in (path, self->refused) ||
-      !(everything || lies_in (path, self->done)))
+  /* Whatever the setting is: what came in just now stays. */
+  if (g_str_has_prefix (object->path, self->stamp) || !is_over (self, object) ||
+      lies_in (path, self->refused) || !(everything || lies_in (path, self->done)))
     return true;
   if (!is_dry (self) && !quarantine_remove (store, object, NULL, error))
     return false;

@@ -362,7 +362,11 @@ act_on (Store *store, const char *path, QuarantineFunc act, GError **error)
 {
   if (store_is_read_only (store))
     return fail (error, EROFS, "the store %s is open read only", store->path);
-  Chosen chosen = {path, act, 0};
+  /* Directories are listed with a slash behind them. */
+  g_autofree char *plain = g_strdup (path);
+  for (size_t end = strlen (plain); end > 0 && plain[end - 1] == '/'; end--)
+    plain[end - 1] = '\0';
+  Chosen chosen = {plain, act, 0};
   if (!quarantine_each (store, act_on_chosen, &chosen, error))
     return false;
   g_autofree char *printable = store_text_printable (path);

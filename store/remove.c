@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Removing a mailbox, or a user: the directory goes to quarantine as it is, the rows leave the list
- * and the index. Nothing is lost; bringing it back is renaming it back.
+ * Removing a mailbox, a user, or a domain without any: the directory goes to quarantine as it is,
+ * the rows leave the list and the index. Nothing is lost; bringing it back is renaming it back.
  */
 #include "store/internal.h"
 
@@ -24,6 +24,13 @@ remove_row (List *list, uint32_t number, const Doubt *doubt, GError **error)
          list_write_remove (write, number, error) && list_write_commit (write, error);
 }
 
+/* What is locked, and whose place on the list is in doubt, meanwhile; a domain has no owner. */
+static uint32_t
+owner_of (const StoreMailbox *mailbox)
+{
+  return mailbox->owner != 0 ? mailbox->owner : mailbox->number;
+}
+
 /* A user's index, which nobody would find any more after a crash, goes first: it is a cache. */
 static bool
 forget_index (StoreMailbox *owner, GError **error)
@@ -33,10 +40,30 @@ forget_index (StoreMailbox *owner, GError **error)
   return layout_remove_database (path, error);
 }
 
+/* A domain goes when nobody is left in it; tells who is: a ListChildFunc. */
+static bool
+refuse_inhabited (List *list, ListNode *node, void *path, GError **error)
+{
+  g_autofree char *below = g_build_filename (path, node->name, NULL);
+  if (node->kind == LIST_USERS)
+    return list_each_child (list, node->number, refuse_inhabited, below, error);
+  return fail (error, ENOTEMPTY, "'%s' is not empty: '%s' is in the way", (char *)path, below);
+}
+
+static bool
+may_go (List *list, const StoreMailbox *mailbox, bool recursive, guint count, GError **error)
+{
+  if (mailbox->kind == STORE_NODE_DOMAIN)
+    return list_each_child (list, mailbox->number, refuse_inhabited, mailbox->path, error);
+  return count <= 1 || recursive ||
+         fail (error, ENOTEMPTY, "'%s' holds mailboxes; -r removes them, too", mailbox->path);
+}
+
 /* With the user locked: takes the directory away, then its row. A list that cannot follow is
  * marked, and follows at the next look. */
 static bool
-remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, GError **error)
+remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, char **out_place,
+               GError **error)
 {
   Store *store = mailbox->store;
   g_autoptr (Handle) list = NULL;
@@ -49,10 +76,9 @@ remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, GError **
   ListNode top = {.number = mailbox->number};
   if (!collect (list->list, &top, numbers, error))
     return false;
-  if (numbers->len > 1 && !recursive)
-    return fail (error, ENOTEMPTY, "'%s' holds mailboxes; -r removes them, too", mailbox->path);
-  if ((mailbox->number == mailbox->owner && !forget_index (mailbox, error)) ||
-      !doubt_begin (&doubt, store, list->list, mailbox->owner, error))
+  if (!may_go (list->list, mailbox, recursive, numbers->len, error) ||
+      (mailbox->number == mailbox->owner && !forget_index (mailbox, error)) ||
+      !doubt_begin (&doubt, store, list->list, owner_of (mailbox), error))
     return false;
   g_autofree char *stamp = quarantine_stamp ();
   if (!quarantine_take (store, stamp, mailbox->path, error)) {
@@ -61,6 +87,7 @@ remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, GError **
     return false;
   }
   remove_row (list->list, mailbox->number, &doubt, NULL);
+  *out_place = g_build_filename (stamp, mailbox->path, NULL);
   return true;
 }
 
@@ -82,14 +109,15 @@ static bool
 may_remove (Store *store, const StoreNode *node, GError **error)
 {
   if (node_is_inbox (store, node))
-    return fail (error, EPERM, "INBOX cannot be removed, only the user as a whole");
+    return fail (error, EINVAL, "INBOX cannot be removed, only the user as a whole");
   return node->kind == STORE_NODE_MAILBOX || node->kind == STORE_NODE_USER ||
-         node->kind == STORE_NODE_SHARED ||
-         fail (error, EPERM, "'%s' is neither a mailbox nor a user", node->name);
+         node->kind == STORE_NODE_SHARED || node->kind == STORE_NODE_DOMAIN ||
+         fail (error, EINVAL, "'%s' is no mailbox, user or domain", node->name);
 }
 
 bool
-store_mailbox_remove (Store *self, uint32_t number, bool recursive, GError **error)
+store_mailbox_remove (Store *self, uint32_t number, bool recursive, char **out_place,
+                      GError **error)
 {
   g_auto (StoreNode) node = {0};
   if (store_is_read_only (self))
@@ -100,12 +128,15 @@ store_mailbox_remove (Store *self, uint32_t number, bool recursive, GError **err
   g_autoptr (StoreMailbox) parent =
       mailbox != NULL ? store_mailbox_open (self, node.parent, error) : NULL;
   g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  auto_fd lock = parent != NULL ? lock_user (self, node.owner, error) : -1;
-  if (lock < 0 || !remove_listed (mailbox, recursive, numbers, error))
+  auto_fd lock = parent != NULL ? lock_user (self, owner_of (mailbox), error) : -1;
+  g_autofree char *place = NULL;
+  if (lock < 0 || !remove_listed (mailbox, recursive, numbers, &place, error))
     return false;
-  if (number != node.owner)
+  if (node.kind == STORE_NODE_MAILBOX)
     forget_rows (parent, numbers);
   change_note (self, node.parent, 0);
   change_note (self, number, 0);
+  if (out_place != NULL)
+    *out_place = g_steal_pointer (&place);
   return true;
 }

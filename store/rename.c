@@ -248,8 +248,8 @@ store_mailbox_rename (Store *self, uint32_t number, const char *spelling, GError
   if (!store_node_get (self, number, &source, error))
     return false;
   if (source.kind != STORE_NODE_MAILBOX)
-    return fail (error, EPERM, "'%s' is no mailbox: only mailboxes can be renamed", source.name);
+    return fail (error, EINVAL, "'%s' is no mailbox: only mailboxes can be renamed", source.name);
   if (node_is_inbox (self, &source))
-    return fail (error, EPERM, "INBOX cannot be renamed; move its messages instead");
+    return fail (error, EINVAL, "INBOX cannot be renamed; move its messages instead");
   return prepare (&renaming, &source, spelling, error) && rename_locked (&renaming, error);
 }

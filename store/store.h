@@ -177,13 +177,16 @@ bool store_mailbox_create_at (Store *self, uint32_t parent, const char *const *n
 
 /* Gives a mailbox another name, or another place below the same user; `spelling` is the whole new
  * name. Number, UIDs and UIDVALIDITY stay, sub-mailboxes move along, missing parents are made. EEXIST:
- * there is one of that name; EINVAL: into itself; EPERM: it is INBOX, or no mailbox; EXDEV: another
+ * there is one of that name; EINVAL: into itself, or it is INBOX or no mailbox; EXDEV: another
  * user's. The list may follow later than the directory, after a crash. */
 bool store_mailbox_rename (Store *self, uint32_t number, const char *spelling, GError **error);
 
-/* Takes a mailbox, or a user, out of the store: its directory goes to quarantine as it is. ENOTEMPTY:
- * there are mailboxes in it, and `recursive` is not set; EPERM: it is INBOX, or neither. */
-bool store_mailbox_remove (Store *self, uint32_t number, bool recursive, GError **error);
+/* Takes a mailbox, a user or an empty domain out of the store: its directory goes to quarantine as it
+ * is, where `*out_place` is its STAMP/PATH; `out_place` may be NULL. ENOTEMPTY: there are mailboxes in
+ * it, and `recursive` is not set, or it is a domain with users or shared folders; EINVAL: it is INBOX,
+ * or something else. */
+bool store_mailbox_remove (Store *self, uint32_t number, bool recursive, char **out_place,
+                           GError **error);
 
 bool store_mailbox_subscribe (Store *self, uint32_t number, bool subscribed, GError **error);
 

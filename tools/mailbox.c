@@ -48,14 +48,14 @@ set_special_use (Store *store, uint32_t number, GError **error)
 }
 
 /* What an operand names, and what is to be done with it. */
-typedef bool (*NodeFunc) (Store *store, const StoreNode *node, GError **error);
+typedef bool (*NodeFunc) (const Tool *tool, Store *store, const StoreNode *node, GError **error);
 
 static bool
 each_node (const Tool *tool, Store *store, char **operands, NodeFunc each, GError **error)
 {
   for (char **operand = operands; *operand != NULL; operand++) {
     g_auto (StoreNode) node = {0};
-    if (!store_node_resolve (store, *operand, &node, error) || !each (store, &node, error))
+    if (!store_node_resolve (store, *operand, &node, error) || !each (tool, store, &node, error))
       return false;
   }
   return true;
@@ -90,9 +90,16 @@ rename_one (const Tool *tool, Store *store, char **operands, GError **error)
 }
 
 static bool
-remove_node (Store *store, const StoreNode *node, GError **error)
+remove_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
 {
-  return store_mailbox_remove (store, node->number, recursive, error);
+  g_autofree char *place = NULL;
+  if (!store_mailbox_remove (store, node->number, recursive, &place, error))
+    return false;
+  g_autofree char *printable = store_text_printable (place);
+  g_autofree char *until = text_local_time (time (NULL) + store_setting (store, STORE_PURGE_AGE));
+  tool_say (tool, "kept until %s; 'mailstore quarantine restore %s' brings it back", until,
+            printable);
+  return true;
 }
 
 static bool
@@ -102,7 +109,7 @@ remove_each (const Tool *tool, Store *store, char **operands, GError **error)
 }
 
 static bool
-subscribe_node (Store *store, const StoreNode *node, GError **error)
+subscribe_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
 {
   return store_mailbox_subscribe (store, node->number, true, error);
 }
@@ -114,7 +121,7 @@ subscribe (const Tool *tool, Store *store, char **operands, GError **error)
 }
 
 static bool
-unsubscribe_node (Store *store, const StoreNode *node, GError **error)
+unsubscribe_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
 {
   return store_mailbox_subscribe (store, node->number, false, error);
 }
@@ -126,7 +133,7 @@ unsubscribe (const Tool *tool, Store *store, char **operands, GError **error)
 }
 
 static bool
-set_node (Store *store, const StoreNode *node, GError **error)
+set_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
 {
   bool on = g_strcmp0 (index_state, "on") == 0;
   return set_special_use (store, node->number, error) &&

@@ -158,6 +158,27 @@ run quarantine
 expect_no_out
 run quarantine restore ../mail
 expect_status 66
+# An age is for what goes into quarantine, not for what lies in it. What is listed can be restored as it is listed.
+mailstore mailbox create joe@example.com/Old
+mailstore deliver joe@example.com/Old <"$sample/01-welcome.eml" >/dev/null
+mailstore -q mailbox remove joe@example.com/Old
+run purge --age 0 -q joe@example.com
+expect_status 0
+expect_no_out
+run purge --age 0 -q
+expect_status 0
+run quarantine
+path=${out##* }
+[[ $path == */user/joe/Old/ ]] || complain 'purge removed a mailbox for good'
+run quarantine restore "$path"
+expect_status 0
+mailstore -q reconstruct >/dev/null
+expect_equal "$(mailstore list --json joe@example.com/Old | wc -l)" 1
+mailstore -q mailbox remove joe@example.com/Old
+run quarantine remove --force "$(mailstore quarantine | sed 's/.* //')"
+expect_status 0
+run quarantine
+expect_no_out
 run quarantine throw
 expect_status 64
 run check

@@ -124,10 +124,10 @@ done <<'END'
 69 joe@example.com/New nobody@example.com/New
 69 joe@example.com/New example.com/shared/New
 69 joe@example.com/New New
-77 joe@example.com/INBOX joe@example.com/Old
-77 joe@example.com/inbox joe@example.com/Old
-77 joe@example.com jim@example.com
-77 example.com example.org
+64 joe@example.com/INBOX joe@example.com/Old
+64 joe@example.com/inbox joe@example.com/Old
+64 joe@example.com jim@example.com
+64 example.com example.org
 66 joe@example.com/Nowhere joe@example.com/Old
 END
 clean
@@ -137,10 +137,13 @@ run mailbox remove joe@example.com/New
 expect_status 73
 expect_one_error
 run mailbox remove joe@example.com/INBOX
-expect_status 77
+expect_status 64
 expect_one_error
+run mailbox remove -r example.com/user
+expect_status 64
 run mailbox remove -r example.com
-expect_status 77
+expect_status 73
+expect_err "'example.com/shared' is in the way"
 run mailbox remove -r joe@example.com/Nowhere
 expect_status 66
 messages=$(count)
@@ -148,7 +151,9 @@ before=$(facts joe@example.com/New)
 run mailbox remove -r joe@example.com/New
 expect_status 0
 expect_no_out
-expect_no_err
+place=$(cd "$store/quarantine" && echo */example.com/user/joe/New)
+expect_err "'mailstore quarantine restore $place' brings it back"
+expect_err 'kept until 2'
 [ ! -e "$mail/New" ] || complain 'the directory is still there'
 run list -r joe@example.com/New
 expect_status 66
@@ -180,6 +185,26 @@ first=$(number INBOX)
 mailstore mailbox remove -r joe@example.com
 mailstore mailbox create joe@example.com
 [ "$(number INBOX)" -gt "$first" ] || complain 'the number was used again'
+clean
+
+# A domain goes when nobody is left in it, and comes back. It says who is.
+mailstore mailbox create ann@gone.example
+run mailbox remove -r gone.example
+expect_status 73
+expect_err "'gone.example/user/ann' is in the way"
+run mailbox remove -q -r ann@gone.example
+expect_status 0
+expect_no_err
+run mailbox remove gone.example
+expect_status 0
+place=${err##* restore }
+place=${place%"' brings"*}
+expect_equal "$(mailstore list -r gone.example 2>/dev/null)" ''
+[ ! -e "$store/mail/gone.example" ] || complain 'the domain is still there'
+clean
+run quarantine restore "$place/"
+expect_status 0
+[ -d "$store/mail/gone.example/user" ] || complain 'the domain did not come back'
 clean
 
 # ---- a user without an index

@@ -42,7 +42,7 @@ test_held (Fixture *fixture, gconstpointer data)
              error);
   assert_clean (fixture->store);
 
-  assert_ok (store_mailbox_remove (fixture->store, old->number, false, &error), error);
+  assert_ok (store_mailbox_remove (fixture->store, old->number, false, NULL, &error), error);
   assert_fails (append_one (there, &error), error, ESTALE);
   assert_fails (store_message_flag (there, &uid, 1, STORE_FLAGS_ADD, STORE_FLAG_SEEN, NULL, &error),
                 error, ESTALE);
@@ -50,7 +50,7 @@ test_held (Fixture *fixture, gconstpointer data)
   assert_fails (store_mailbox_set_uidvalidity (there, 5, 5, &error), error, ESTALE);
   uint32_t user = old->owner;
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
-  assert_ok (store_mailbox_remove (fixture->store, user, true, &error), error);
+  assert_ok (store_mailbox_remove (fixture->store, user, true, NULL, &error), error);
   assert_fails (append_one (inbox, &error), error, ESTALE);
   assert_clean (fixture->store);
 }
@@ -175,7 +175,7 @@ test_read_only (Fixture *fixture, gconstpointer data)
   reopen (fixture, STORE_READ_ONLY);
   Store *store = fixture->store;
   assert_fails (store_mailbox_rename (store, number, "joe@example.com/B", &error), error, EROFS);
-  assert_fails (store_mailbox_remove (store, number, true, &error), error, EROFS);
+  assert_fails (store_mailbox_remove (store, number, true, NULL, &error), error, EROFS);
   assert_fails (store_mailbox_subscribe (store, number, true, &error), error, EROFS);
   assert_fails (store_mailbox_set_special_use (store, number, "\\Sent", &error), error, EROFS);
 }

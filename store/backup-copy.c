@@ -4,6 +4,7 @@
 #include "store/backup.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* How much is copied before it is synced and gets its names. */
@@ -89,6 +90,72 @@ place_path (const Place *place, bool expunged, const char *name, char out[32])
   return out;
 }
 
+/* The copy from an earlier backup, if it is what was delivered; it comes to where the message lies
+ * now. -1: there is none. */
+static int
+find_whole (const Place *place, uint32_t uid, const char *name)
+{
+  char path[32], to[32];
+  place_path (place, place->expunged, name, to);
+  for (int other = 0; other < 2; other++) {
+    bool known = false;
+    size_t size;
+    place_path (place, place->expunged != (other == 1), name, path);
+    auto_fd copy = layout_open_message (place->directory, path);
+    if (copy < 0 ||
+        !store_message_verify (place->mailbox, uid, copy, NULL, 0, &size, &known, NULL) || !known)
+      continue;
+    if (other == 1 && renameat (place->directory, path, place->directory, to) < 0)
+      continue;
+    return g_steal_fd (&copy);
+  }
+  return -1;
+}
+
+/* Whether two files have different bytes. */
+static bool
+differ (int one, int other)
+{
+  uint8_t digests[2][32];
+  const int fds[] = {one, other};
+  struct stat st;
+  for (int i = 0; i < 2; i++) {
+    if (fstat (fds[i], &st) < 0 ||
+        !message_digest (fds[i], (uint64_t)st.st_size, NULL, 0, digests[i], NULL))
+      return true;
+  }
+  return memcmp (digests[0], digests[1], sizeof digests[0]) != 0;
+}
+
+/* Looks at a copy that has just been made. One that is damaged never takes the place of one that is
+ * whole; that is returned then, else -1. Where there is none the damaged one is evidence. Its date
+ * is not quite the message's, so that the next backup looks at it again. */
+static int
+check_copy (Backup *self, const Place *place, uint32_t uid, const char *name, int copy)
+{
+  StoreProblem problem = STORE_PROBLEM_DIGEST;
+  bool known = false;
+  g_autoptr (GError) failure = NULL;
+  bool good = damage_verify (place->mailbox, uid, copy, &problem, &known, &failure);
+  if (good && known)
+    return -1;
+  auto_fd whole = find_whole (place, uid, name);
+  if (good && (whole < 0 || !differ (whole, copy)))
+    return -1;
+  self->differs = true;
+  if (!self->job->counted)
+    job_found (self->job, problem, false, place->mailbox->number, uid, place->mailbox->path, "%s",
+               whole >= 0 ? "damaged; the backup keeps the whole copy that it has"
+                          : "damaged, and so is its copy: the backup has no other");
+  struct stat st;
+  if (whole < 0 && fstat (copy, &st) == 0) {
+    struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
+    times[1].tv_nsec += times[1].tv_nsec > 0 ? -1 : 1;
+    futimens (copy, times);
+  }
+  return g_steal_fd (&whole);
+}
+
 /* Copies one message to where it lay. ENOENT: it is nowhere any more. */
 static bool
 copy_message (Backup *self, const Place *place, uint32_t uid, GError **error)
@@ -116,10 +183,15 @@ copy_message (Backup *self, const Place *place, uint32_t uid, GError **error)
   g_autofree char *whole = g_strdup_printf ("mail/%s/%s", place->listed->path, to);
   g_autofree char *temporary = backup_name (self, whole);
   copy = copy_file (self->job->store, place->mailbox->fd, path, self->tmp_fd, temporary, error);
-  if (copy < 0) {
+  auto_fd kept = copy >= 0 ? check_copy (self, place, uid, name, copy) : -1;
+  if (kept >= 0)
+    unlinkat (self->tmp_fd, temporary, 0);
+  if (copy < 0 || kept >= 0)
     g_ptr_array_set_size (self->pending, self->pending->len - 1);
+  if (copy < 0)
     return false;
-  }
+  if (kept >= 0)
+    return copy_state (self, place->mailbox->fd, source, place->directory, kept, uid, &row, error);
   return copy_state (self, place->mailbox->fd, source, place->directory, copy, uid, &row, error) &&
          (self->pending->len < PENDING_MAX || backup_place (self, error));
 }

@@ -419,6 +419,7 @@ copy_owner (Backup *self, uint32_t owner, const GArray *mailboxes, bool whole, b
   g_autofree char *path = store_node_path (self->job->store, owner, error);
   g_autofree char *copied = NULL;
   g_hash_table_remove_all (self->made);
+  self->differs = false;
   if (path == NULL || !list_owner (self, owner, path, mailboxes, whole, listed, &copied, error))
     return false;
   g_autoptr (Index) index = copied != NULL ? index_open (copied, 0, error) : NULL;
@@ -440,7 +441,7 @@ copy_owner (Backup *self, uint32_t owner, const GArray *mailboxes, bool whole, b
   if (*gone > 0 && !last)
     return true;
   bool makes = copied == NULL || *gone > 0;
-  if (makes && mailboxes->len > 0)
+  if ((makes || self->differs) && mailboxes->len > 0)
     g_string_append_printf (self->reconstruct, "%s%s", self->reconstruct->len > 0 ? "\n" : "",
                             path);
   if (whole)
@@ -527,8 +528,10 @@ command_backup (StoreJob *job, GError **error)
   self.seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self.reconstruct = g_string_new (NULL);
   job->data = &self;
-  bool done = open_directory (&self, error) && job_each_owner (job, backup_owner, error) &&
-              finish (&self, error);
+  bool opened = open_directory (&self, error);
+  bool done = opened && job_each_owner (job, backup_owner, error) && finish (&self, error);
+  if (opened && !done)
+    fail_prefix (error, "the backup %s is incomplete and can be run again", self.path);
   job->data = NULL;
   g_ptr_array_unref (self.pending);
   g_hash_table_unref (self.made);

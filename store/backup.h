@@ -11,6 +11,7 @@ typedef struct {
   GPtrArray *pending;   /* of char *: names below the backup, for the files 0, 1, ... in tmp/ */
   GHashTable *made;     /* of char *: directories below mail/ that have been copied */
   GHashTable *seen;     /* likewise, in this run; what it does not have is from an earlier one */
+  bool differs;         /* a message of this owner is not as the copied index tells */
   GString *reconstruct; /* paths in the backup whose index is to be made from the files */
 } Backup;
 

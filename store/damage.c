@@ -92,3 +92,25 @@ damage_find (ScanItem *item, int fd)
   if (item->damage & INDEX_DAMAGE_NUL)
     find_zeros (item, fd);
 }
+
+bool
+damage_verify (StoreMailbox *mailbox, uint32_t uid, int fd, StoreProblem *out_problem,
+               bool *out_known, GError **error)
+{
+  size_t size;
+  if (store_message_verify (mailbox, uid, fd, NULL, 0, &size, out_known, error))
+    return true;
+  uint64_t delivered;
+  uint8_t known[32];
+  bool found = false;
+  struct stat st;
+  g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  bool sized =
+      handle != NULL && fstat (fd, &st) == 0 &&
+      index_digest_get (handle->index, mailbox->number, uid, &delivered, known, &found, NULL) &&
+      found && digest_is_whole (known) && delivered != (uint64_t)st.st_size;
+  *out_problem = !sized                             ? STORE_PROBLEM_DIGEST
+                 : (uint64_t)st.st_size < delivered ? STORE_PROBLEM_TRUNCATED
+                                                    : STORE_PROBLEM_SIZE;
+  return false;
+}

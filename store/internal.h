@@ -1060,6 +1060,12 @@ bool inspection_walk (Inspection *self, GError **error);
 /* Fills in what the item's file, which has just been parsed, shows: known, damage, zeros, stale. */
 void damage_find (ScanItem *item, int fd);
 
+/* Holds the bytes in `fd`, the message's file or a copy of it, against what was delivered. EIO when
+ * they differ or cannot be read; `*out_problem` then says how. `*out_known` is false when there is
+ * nothing to compare with: no error. */
+bool damage_verify (StoreMailbox *mailbox, uint32_t uid, int fd, StoreProblem *out_problem,
+                    bool *out_known, GError **error);
+
 /* ---- rebuild.c: rows from what a scan found ------------------------------------------------ */
 
 /* The row that the item's file and old row amount to: the newer state wins, the internal date and

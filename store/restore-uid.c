@@ -61,19 +61,68 @@ is_other (const RestorePair *pair, uint32_t uid)
          there.digest != 0 && here.digest != 0 && there.digest != here.digest;
 }
 
-/* Whether the message is not what was delivered, here, but is so in the backup. */
+/* Whether the message in the backup is what was delivered. */
 static bool
-is_mendable (const RestorePair *pair, uint32_t uid)
+is_whole_there (const RestorePair *pair, uint32_t uid)
 {
-  g_auto (StoreMessage) here = {0};
-  bool found = false, known = false;
+  bool known = false;
   size_t size;
-  if (!store_message_find (pair->to, uid, &here, &found, NULL) || !found ||
-      (here.damage & STORE_DAMAGE_GRAVE) == 0)
-    return false;
   auto_fd fd = store_message_open (pair->from, uid, NULL);
   return fd >= 0 && store_message_verify (pair->from, uid, fd, NULL, 0, &size, &known, NULL) &&
          known;
+}
+
+bool
+restore_is_damaged (StoreMailbox *mailbox, uint32_t uid, StoreProblem *out_problem)
+{
+  g_autoptr (GError) failure = NULL;
+  bool known;
+  *out_problem = STORE_PROBLEM_UNREADABLE;
+  auto_fd fd = store_message_open (mailbox, uid, &failure);
+  if (fd >= 0)
+    return !damage_verify (mailbox, uid, fd, out_problem, &known, NULL);
+  return failure->code != ESTALE;
+}
+
+void
+restore_tell_damaged (const RestorePair *pair, StoreProblem problem, uint32_t uid, const char *what)
+{
+  const StoreMailbox *mailbox = pair->to != NULL ? pair->to : pair->from;
+  job_found (pair->restore->job, problem, false, pair->to != NULL ? pair->to->number : 0, uid,
+             mailbox->path, "%s", what);
+}
+
+/* Whether the message is not what was delivered, here, but is so in the backup. One that cannot be
+ * mended is told of. */
+static bool
+is_mendable (const RestorePair *pair, uint32_t uid)
+{
+  StoreProblem problem;
+  if (!restore_is_damaged (pair->to, uid, &problem))
+    return false;
+  if (is_whole_there (pair, uid))
+    return true;
+  restore_tell_damaged (pair, problem, uid,
+                        "damaged, and the backup does not have it whole either");
+  return false;
+}
+
+/* A message that the backup does not have cannot come back from it. */
+static void
+look_at_newer (const RestorePair *pair, uint32_t uid)
+{
+  StoreProblem problem;
+  if (restore_is_damaged (pair->to, uid, &problem))
+    restore_tell_damaged (pair, problem, uid, "damaged, and the backup does not have it");
+}
+
+/* A copy that is damaged comes back all the same: it is better than none. */
+static void
+look_at_missing (const RestorePair *pair, uint32_t uid)
+{
+  StoreProblem problem;
+  if (restore_is_damaged (pair->from, uid, &problem))
+    restore_tell_damaged (pair, problem, uid, "comes back as the backup has it: damaged");
 }
 
 bool
@@ -123,6 +172,8 @@ compare (RestorePair *pair, GError **error)
   pair->newer = moves_new ();
   for (guint i = 0; gone != NULL && i < there->len; i++) {
     uint32_t uid = g_array_index (there, uint32_t, i);
+    if (!job_go_on (pair->restore->job, error))
+      return false;
     if (has (here, uid) && is_other (pair, uid)) {
       g_array_append_val (pair->others, uid);
     } else if (has (here, uid) && is_mendable (pair, uid)) {
@@ -134,12 +185,18 @@ compare (RestorePair *pair, GError **error)
     } else if (has (gone, uid)) {
       add_move (pair->expunged, uid);
     } else {
+      look_at_missing (pair, uid);
       g_array_append_val (pair->missing, uid);
     }
   }
-  for (guint i = 0; gone != NULL && pair->restore->exact && i < here->len; i++) {
+  for (guint i = 0; gone != NULL && i < here->len; i++) {
     uint32_t uid = g_array_index (here, uint32_t, i);
-    if (!has (there, uid))
+    if (!job_go_on (pair->restore->job, error))
+      return false;
+    if (has (there, uid))
+      continue;
+    look_at_newer (pair, uid);
+    if (pair->restore->exact)
       add_move (pair->newer, uid);
   }
   return gone != NULL;

@@ -144,6 +144,12 @@ restore_message (const RestorePair *pair, const StoreMessage *message, GHashTabl
   }
   if (pair->others != NULL && !restore_is_other (pair, message->uid))
     return true;
+  /* As a new message it would pass for what was delivered. */
+  StoreProblem problem;
+  if (restore_is_damaged (pair->from, message->uid, &problem)) {
+    restore_tell_damaged (pair, problem, message->uid, "damaged in the backup; it stays there");
+    return true;
+  }
   if (!job_has (pair->restore->job, STORE_WORD_DRY_RUN) && !bring_as_new (pair, message, error))
     return false;
   restore_tell (pair, STORE_PROBLEM_NO_FILE, message->uid, message->size,

@@ -32,6 +32,13 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestorePair, restore_pair_clear)
 void restore_tell (const RestorePair *pair, StoreProblem problem, uint32_t uid, uint64_t size,
                    const char *what);
 
+/* Whether the message is not what was delivered; `*out_problem` says how. */
+bool restore_is_damaged (StoreMailbox *mailbox, uint32_t uid, StoreProblem *out_problem);
+
+/* Tells of a damaged message that is left. */
+void restore_tell_damaged (const RestorePair *pair, StoreProblem problem, uint32_t uid,
+                           const char *what);
+
 /* Whether the UID, which is in both, means another message here. */
 bool restore_is_other (const RestorePair *pair, uint32_t uid);
 

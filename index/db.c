@@ -140,9 +140,11 @@ db_verify (Db *self, GError **error)
   if (check == NULL || !connection_step (reading, check, &row, error))
     return false;
   g_autofree char *finding = statement_text (check, 0);
-  if (g_strcmp0 (finding, "ok") != 0)
-    return fail (error, EUCLEAN, "%s: %s", reading->name, finding);
-  return true;
+  if (g_strcmp0 (finding, "ok") == 0)
+    return true;
+  /* A line of its own says which database of the connection it is, though there is but one. */
+  const char *sentence = finding != NULL ? strchr (finding, '\n') : NULL;
+  return fail (error, EUCLEAN, "%s: %s", reading->name, sentence != NULL ? sentence + 1 : finding);
 }
 
 bool

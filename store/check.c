@@ -93,8 +93,8 @@ report_lasting (StoreJob *job, uint32_t owner, const GPtrArray *items, const GPt
 
 /* ---- one owner ----------------------------------------------------------------------------- */
 
-/* Reports an index that is missing or damaged. */
-static void
+/* Reports an index that is missing or damaged; false. */
+static bool
 check_index (StoreJob *job, uint32_t owner, const char *path)
 {
   g_autoptr (GError) failure = NULL;
@@ -103,8 +103,10 @@ check_index (StoreJob *job, uint32_t owner, const char *path)
   bool good = handle != NULL &&
               (job_has (job, STORE_WORD_FULL) ? index_verify (handle->index, &failure)
                                               : index_totals (handle->index, &totals, &failure));
-  if (!good && error_code (failure) != EOPNOTSUPP)
-    report_database (job, owner, path, false, failure);
+  if (good || error_code (failure) == EOPNOTSUPP)
+    return true;
+  report_database (job, owner, path, false, failure);
+  return false;
 }
 
 static bool
@@ -147,7 +149,7 @@ check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
     return false;
   if (mailboxes->len == 0)
     return true;
-  check_index (job, owner, path);
+  bool good = check_index (job, owner, path);
   g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
   g_autoptr (GPtrArray) scanned =
       g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
@@ -158,7 +160,9 @@ check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
-  report_database (job, owner, path, false, failure);
+  /* Once is enough, though the comparison stumbles over it, too. */
+  if (good)
+    report_database (job, owner, path, false, failure);
   return true;
 }
 

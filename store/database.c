@@ -83,8 +83,9 @@ test_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError
   if (handle != NULL && index_totals (handle->index, &totals, NULL))
     job_looked_at (job, mailboxes->len, totals.messages, totals.bytes);
   if (job_has (job, STORE_WORD_VERBOSE))
-    job_noted (job, owner, path, "sound: %u mailboxes, %u messages, %u expunged", mailboxes->len,
-               totals.messages, totals.expunged);
+    job_noted (job, STORE_PROBLEM_NOTE, owner, 0, path,
+               "sound: %u mailboxes, %u messages, %u expunged", mailboxes->len, totals.messages,
+               totals.expunged);
   return true;
 }
 
@@ -103,7 +104,7 @@ test_list (StoreJob *job, GError **error)
     job_found (job, STORE_PROBLEM_BAD_INDEX, false, 0, 0, "", "%s",
                list->failure != NULL ? list->failure->message : failure->message);
   else if (job_has (job, STORE_WORD_VERBOSE))
-    job_noted (job, 0, "", "%s: sound", list->path);
+    job_noted (job, STORE_PROBLEM_NOTE, 0, 0, "", "%s: sound", list->path);
   return true;
 }
 
@@ -148,7 +149,7 @@ checkpoint_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, 
     return false;
   job_looked_at (job, mailboxes->len, 0, 0);
   if (hot)
-    job_noted (job, owner, path, "an interrupted write was taken back");
+    job_noted (job, STORE_PROBLEM_NOTE, owner, 0, path, "an interrupted write was taken back");
   return true;
 }
 
@@ -166,6 +167,7 @@ command_checkpoint (StoreJob *job, GError **error)
     job_found (job, STORE_PROBLEM_BAD_INDEX, false, 0, 0, "", "%s",
                list->failure != NULL ? list->failure->message : failure->message);
   if (job->findings->len == 0)
-    job_noted (job, 0, "", "nothing to do: every commit is in its database and on disk already");
+    job_noted (job, STORE_PROBLEM_NOTE, 0, 0, "",
+               "nothing to do: every commit is in its database and on disk already");
   return true;
 }

@@ -20,6 +20,7 @@
 #define FILE_MODE      0640
 #define DIRECTORY_MODE 0750
 
+/* Less than that, and less than a hundredth, is too little. */
 #define SPACE_MIN ((uint64_t)64 << 20)
 
 struct Inspection {
@@ -244,7 +245,7 @@ visit_file (const Visit *here, const char *name, const struct stat *st)
     check_links (here->in, st, here->path, uid);
   /* Mail can be kept without user attributes, but then flags depend on this file alone. */
   if (here->kind == STORE_NODE_MAILBOX && strcmp (name, LAYOUT_STATE) == 0)
-    job_found (here->in->job, STORE_PROBLEM_NO_ATTRIBUTES, false, 0, 0, here->path,
+    job_noted (here->in->job, STORE_PROBLEM_NO_ATTRIBUTES, 0, 0, here->path,
                "its state is kept in " LAYOUT_STATE ": the filesystem has no user attributes");
 }
 
@@ -268,19 +269,24 @@ visit (Visit *here, GError **error)
 
 /* ---- beside mail/ -------------------------------------------------------------------------- */
 
+/* Looks for room on a directory's filesystem, unless that is `*device`, which was looked at. */
 static bool
-check_space (const Inspection *self, const char *name, GError **error)
+check_space (const Inspection *self, const char *name, dev_t *device, GError **error)
 {
   const Store *store = self->job->store;
   auto_fd fd = layout_open (store->fd, name, O_RDONLY | O_DIRECTORY, 0);
   struct statvfs now;
+  struct stat st;
   if (fd < 0)
     return true;
-  if (fstatvfs (fd, &now) < 0)
+  if (fstat (fd, &st) < 0 || fstatvfs (fd, &now) < 0)
     return fail_errno (error, "stat %s/%s", store->path, name);
+  if (st.st_dev == *device)
+    return true;
+  *device = st.st_dev;
   uint64_t unit = now.f_frsize, available = now.f_bavail * unit, size = now.f_blocks * unit;
   g_autofree char *path = g_strconcat ("../", name, NULL);
-  if (size > 0 && (available < SPACE_MIN || available < size / 100))
+  if (size > 0 && available < SPACE_MIN && available < size / 100)
     job_found (self->job, STORE_PROBLEM_DISK_SPACE, false, 0, 0, path,
                "%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " MiB are free", available >> 20,
                size >> 20);
@@ -357,9 +363,9 @@ walk_tmp (const Inspection *self)
 static bool
 is_top_name (const char *name)
 {
-  static const char *const names[] = {"backup.conf", "changes",         NODE_LOST_FOUND, "index",
-                                      "jobs.lock",       "mail",          "mailfs.conf",
-                                      "mailfs.conf.new", "quarantine",    "tmp"};
+  static const char *const names[] = {"backup.conf", "changes", NODE_LOST_FOUND, "index",
+                                      "jobs.lock",   "mail",    "mailfs.conf",   "mailfs.conf.new",
+                                      "quarantine",  "tmp"};
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
     if (strcmp (name, names[i]) == 0)
       return true;
@@ -491,7 +497,8 @@ inspection_top (Inspection *self, GError **error)
     return true;
   walk_top (self);
   walk_tmp (self);
-  return check_space (self, "mail", error) && check_space (self, "index", error);
+  dev_t device = 0;
+  return check_space (self, "mail", &device, error) && check_space (self, "index", &device, error);
 }
 
 bool

@@ -741,8 +741,8 @@ void job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t u
                const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
 
 /* Says something that is neither wrong nor taken. */
-void job_noted (StoreJob *self, uint32_t number, const char *path, const char *detail, ...)
-    G_GNUC_PRINTF (4, 5);
+void job_noted (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid,
+                const char *path, const char *detail, ...) G_GNUC_PRINTF (6, 7);
 
 /* Runs "reconstruct" on `nodes` ("4 17"; "": everything) in a store, without telling of what it mends. */
 bool job_reconstruct_quietly (Store *store, const char *nodes, GError **error);

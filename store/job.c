@@ -58,11 +58,12 @@ job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, u
 }
 
 void
-job_noted (StoreJob *self, uint32_t number, const char *path, const char *detail, ...)
+job_noted (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, const char *path,
+           const char *detail, ...)
 {
   va_list args;
   va_start (args, detail);
-  StoreFinding finding = {.problem = STORE_PROBLEM_NOTE, .outcome = STORE_NOTED, .number = number};
+  StoreFinding finding = {.problem = problem, .outcome = STORE_NOTED, .number = number, .uid = uid};
   add_finding (self, finding, path, g_strdup_vprintf (detail, args));
   va_end (args);
 }

@@ -12,7 +12,7 @@ static const struct {
     [STORE_PROBLEM_CHANGED] = {"changed", "repair makes file and row agree; the newer state wins"},
     [STORE_PROBLEM_DIGEST] = {"hash-mismatch", "restore the message from a backup"},
     [STORE_PROBLEM_SIZE] = {"size-mismatch", "restore the message from a backup"},
-    [STORE_PROBLEM_NUL] = {"nul", "nothing: it was delivered so"},
+    [STORE_PROBLEM_NUL] = {"nul", ""},
     [STORE_PROBLEM_UNREADABLE] =
         {"io-error", "see whether its owner may read it and the disk is sound, then restore it"},
     [STORE_PROBLEM_NO_INDEX] = {"missing-index", "repair builds it"},
@@ -22,7 +22,7 @@ static const struct {
     [STORE_PROBLEM_BAD_STATE] = {"state-mismatch", "repair writes a valid state"},
     [STORE_PROBLEM_UIDNEXT] = {"uidnext", "repair raises it"},
     [STORE_PROBLEM_STRAY] = {"stray", "look at what it is, and move it out of the store"},
-    [STORE_PROBLEM_NO_ATTRIBUTES] = {"no-attributes", "nothing: the state is kept in .state"},
+    [STORE_PROBLEM_NO_ATTRIBUTES] = {"no-attributes", ""},
     [STORE_PROBLEM_PERMISSION] = {"permission", "repair --permissions puts it right"},
     [STORE_PROBLEM_TRUNCATED] = {"truncated", "restore the message from a backup"},
     [STORE_PROBLEM_ZERO_RUN] = {"zero-run",
@@ -187,8 +187,9 @@ scan_report (const ScanItem *item, StoreJob *job, bool fixed)
   if (item->verdict != SCAN_GONE && !damaged && item->failure != NULL)
     job_found (job, STORE_PROBLEM_BAD_STATE, fixed, number, item->uid, path, "%s",
                item->failure->message);
+  /* Mail does have such bytes. Where they came in later, it is the digest that tells. */
   if (job_has (job, STORE_WORD_FULL) && (item->damage & INDEX_DAMAGE_NUL))
-    job_found (job, STORE_PROBLEM_NUL, false, number, item->uid, path, "has NUL bytes");
+    job_noted (job, STORE_PROBLEM_NUL, number, item->uid, path, "has NUL bytes");
 }
 
 void

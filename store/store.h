@@ -622,7 +622,7 @@ typedef enum {
   STORE_LEFT,  /* wrong, and still so */
   STORE_FIXED, /* was wrong */
   STORE_TAKEN, /* nothing wrong: what the command is there to take, or would take in a dry run */
-  STORE_NOTED, /* nothing wrong: said because it is asked for */
+  STORE_NOTED, /* nothing wrong: good to know, or said because it is asked for */
 } StoreOutcome;
 
 typedef struct {

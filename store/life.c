@@ -119,16 +119,38 @@ undelete_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GE
   return each_mailbox (job, owner, mailboxes, undelete_mailbox, error);
 }
 
+static bool
+count_mailboxes (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
+{
+  *(guint *)job->data += mailboxes->len;
+  return true;
+}
+
+/* A UID means something else in each mailbox. */
+static bool
+require_one_mailbox (StoreJob *job, GError **error)
+{
+  guint count = 0;
+  if (job->request->uids == NULL)
+    return true;
+  job->data = &count;
+  bool counted = job_each_owner (job, count_mailboxes, error);
+  job->data = NULL;
+  return counted && (count <= 1 || fail (error, EINVAL, "--uid wants one mailbox, not %u", count));
+}
+
 bool
 command_expunge (StoreJob *job, GError **error)
 {
-  return life_require_writable (job, error) && job_each_owner (job, expunge_owner, error);
+  return life_require_writable (job, error) && require_one_mailbox (job, error) &&
+         job_each_owner (job, expunge_owner, error);
 }
 
 bool
 command_undelete (StoreJob *job, GError **error)
 {
-  return life_require_writable (job, error) && job_each_owner (job, undelete_owner, error);
+  return life_require_writable (job, error) && require_one_mailbox (job, error) &&
+         job_each_owner (job, undelete_owner, error);
 }
 
 /* ---- cleanup ------------------------------------------------------------------------------- */

@@ -24,6 +24,15 @@ expect_status 66
 expect_err '77'
 run check --uid 1 joe@example.com/INBOX
 expect_status 64
+# UIDs are those of one mailbox.
+for verb in expunge undelete; do
+  for many in 'joe@example.com' 'joe@example.com/INBOX joe@example.com/Lists'; do
+    # shellcheck disable=SC2086 # words
+    run $verb --uid 1 $many
+    expect_status 64
+    expect_err '--uid wants one mailbox'
+  done
+done
 run expunge joe@example.com/INBOX
 expect_status 0
 expect_no_out

@@ -148,6 +148,8 @@ def learn():
         if not after or after[0]['uidvalidity'] != before:
             continue  # it was renamed meanwhile
         for row in messages:
+            if row['subject'] is None and time.monotonic() < stop_at:
+                continue  # it was expunged between its row and its summary
             number = int(row['subject'].rsplit(' ', 1)[1])
             known = meaning.setdefault((before, row['uid']), number)
             if known != number:
@@ -168,6 +170,7 @@ def kept():
     return found
 
 
+threading.excepthook = lambda hook: fail(f'{hook.thread.name}: {hook.exc_value!r}')
 random.seed(os.environ.get('STRESS_SEED'))
 for name in NAMES:
     deliver(f'{USER}/{name}')

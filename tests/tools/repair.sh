@@ -100,7 +100,7 @@ os._exit(0)
 PYTHON
 }
 
-# overwrite FILE AT BYTES: other bytes, the same date.
+# overwrite FILE AT BYTES [SOURCE]: other bytes, the same date. A single random byte may be the one that was there.
 overwrite() {
   local date
   date=$(stat -c @%Y "$1")
@@ -123,8 +123,8 @@ finding state-mismatch fixed "$inbox/0000000001.eml" '' \
   "setfattr -n user.mailfs.state -v nonsense mail/$inbox/0000000001.eml"
 finding summary-mismatch fixed "$inbox/0000000001.eml" --full \
   "sqlite3 $index \"UPDATE summary SET envelope = '()' WHERE id & 0xffffffff = 1\""
-finding hash-mismatch left "$large" '' "overwrite mail/$large 100 1 /dev/urandom"
-finding hash-mismatch left "$large" --full "rm -r index; overwrite mail/$large 100 1 /dev/urandom"
+finding hash-mismatch left "$large" '' "overwrite mail/$large 100 1 <(echo X)"
+finding hash-mismatch left "$large" --full "rm -r index; overwrite mail/$large 100 1 <(echo X)"
 finding zero-run left "$large" '' "overwrite mail/$large 4096 8192"
 finding truncated left "$large" '' "truncate -s 100 mail/$large"
 finding size-mismatch left "$large" '' "printf more >>mail/$large"

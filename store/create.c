@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a user may be called: the index is named after it, with ".sqlite3", and a suffix that tells the time
- * when a broken one was put aside, at the end. */
+/* What a user may be called: the index is named after it, with ".sqlite3", and a suffix that tells
+ * the time when a broken one was put aside, at the end. */
 #define USER_BYTES_MAX 208u
 
 /* How often a node is made again when the list goes away under it. */
@@ -147,6 +147,30 @@ make_node (Store *self, const StoreNode *parent, StoreNodeKind kind, const char 
   return true;
 }
 
+/* A new domain has to be one, as far as a typo would show; what is there is taken as it is. */
+static bool
+is_domain (const char *name)
+{
+  bool label = false;
+  for (const char *c = name; *c != '\0'; c++) {
+    if ((unsigned char)*c <= ' ' || *c == 0x7f || *c == '/' || *c == '%' || (*c == '.' && !label))
+      return false;
+    label = *c != '.';
+  }
+  return label;
+}
+
+static bool
+check_new_name (StoreNodeKind kind, const char *name, GError **error)
+{
+  if (kind == STORE_NODE_DOMAIN ? is_domain (name)
+                                : strcmp (name, ".") != 0 && strcmp (name, "..") != 0)
+    return true;
+  g_autofree char *printable = store_text_printable (name);
+  return fail (error, EINVAL, "'%s' cannot be the name of a %s", printable,
+               kind == STORE_NODE_DOMAIN ? "domain" : "mailbox or user");
+}
+
 bool
 create_name (const StoreNode *parent, const char *name, char **out_name, char **out_full_name,
              GError **error)
@@ -166,6 +190,8 @@ create_name (const StoreNode *parent, const char *name, char **out_name, char **
   g_autofree char *plain = store_name_unescape (name);
   g_autofree char *again = store_name_escape (plain, NULL);
   bool is_escaped = strcmp (again, name) == 0;
+  if (!check_new_name (kind, is_escaped ? plain : name, error))
+    return false;
   if (kind == STORE_NODE_USER && strlen (is_escaped ? name : escaped) > USER_BYTES_MAX)
     return fail (error, ENAMETOOLONG, "user name '%s' is too long", name);
   *out_full_name = lossy && !is_escaped ? g_strdup (name) : NULL;

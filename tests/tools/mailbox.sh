@@ -39,6 +39,15 @@ run mailbox create example.com
 expect_status 73
 run mailbox create example.com/elsewhere/joe
 expect_status 64
+# What only a typo can be.
+for typo in 'joe@exa mple.com' joe@example..com joe@.com joe@example. $'joe@exa\tmple.com' joe@exa%2Fmple.com \
+  'exa mple.com/user/joe' joe@example.com/. joe@example.com/.. joe@example.com/A/%2E .@example.com; do
+  run mailbox create "$typo"
+  expect_status 64
+  expect_one_error
+  expect_err "cannot be the name of a "
+done
+expect_equal "$(find "$store/mail" -mindepth 1 -maxdepth 1)" "$store/mail/example.com"
 run mailbox create --special-use '\Rubbish' joe@example.com/Odd
 expect_status 64
 expect_one_error

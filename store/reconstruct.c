@@ -128,7 +128,7 @@ remove_unknown (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError *
     if (!listed)
       g_array_append_val (unknown, number);
   }
-  if (unknown->len == 0 || job_has (job, STORE_WORD_DRY_RUN))
+  if (unknown->len == 0)
     return handle == NULL || known != NULL;
   auto_fd lock = lock_user (job->store, owner, error);
   g_autoptr (IndexWrite) write = lock >= 0 ? index_write_begin (handle->index, error) : NULL;
@@ -223,16 +223,19 @@ is_index_damaged (StoreJob *job, uint32_t owner)
 /* Rebuilds until the index is whole: damage may show only when the rows are read, and somebody may
  * delete the index meanwhile. */
 static bool
-rebuild_until_whole (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole,
+rebuild_until_whole (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole, bool told,
                      GError **error)
 {
+  bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
   for (int attempt = 1;; attempt++) {
     g_autoptr (GError) failure = NULL;
     if (rebuild_owner (job, owner, mailboxes, whole, &failure))
       return true;
     bool damaged = is_index_broken (failure) && is_index_damaged (job, owner);
-    bool again = attempt < ATTEMPTS_MAX && !job_has (job, STORE_WORD_DRY_RUN) &&
-                 (failure->code == ESTALE || damaged);
+    /* Only without it there were more to tell, and a dry run leaves it where it is. */
+    if (damaged && dry_run)
+      return told || prepare_owner (job, owner, failure, error);
+    bool again = attempt < ATTEMPTS_MAX && !dry_run && (failure->code == ESTALE || damaged);
     if (!again) {
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;
@@ -265,8 +268,9 @@ rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool 
     if (all == NULL)
       return false;
   }
-  return rebuild_until_whole (job, owner, mailboxes, whole, error) &&
-         (!whole || remove_unknown (job, owner, mailboxes, error));
+  return rebuild_until_whole (job, owner, mailboxes, whole, is_index_broken (failure), error) &&
+         (!whole || job_has (job, STORE_WORD_DRY_RUN) ||
+          remove_unknown (job, owner, mailboxes, error));
 }
 
 static bool
@@ -295,8 +299,10 @@ rebuild_list (StoreJob *job, GError **error)
   if (list == NULL)
     return false;
   g_autoptr (GError) failure = NULL;
-  if (!list_verify (list->list, &failure)) {
-    job_found (job, STORE_PROBLEM_BAD_INDEX, !dry_run, 0, 0, LAYOUT_LIST, "%s", failure->message);
+  /* Who may not mend it has one in memory instead. */
+  if (is_index_broken (list->failure) || !list_verify (list->list, &failure)) {
+    job_found (job, STORE_PROBLEM_BAD_INDEX, !dry_run, 0, 0, LAYOUT_LIST, "%s",
+               failure != NULL ? failure->message : list->failure->message);
     if (dry_run)
       return true;
     /* With the lock held it looks again, and sets the damaged one aside. */

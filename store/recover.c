@@ -37,15 +37,30 @@ recover_whole (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GEr
   return recover_owner (job, owner, error);
 }
 
+/* The backup that is to be made use of must be there. That none is known shows later. */
+static bool
+check_backup (StoreJob *job, GError **error)
+{
+  if (!job_has (job, STORE_WORD_CATASTROPHIC))
+    return true;
+  g_auto (BackupInfo) info = {0};
+  g_autofree char *last = backup_last (job->store);
+  const char *directory = job->request->directory != NULL ? job->request->directory : last;
+  return directory == NULL || backup_info_read (directory, &info, error);
+}
+
 bool
 command_recover (StoreJob *job, GError **error)
 {
   if (job->request->directory != NULL && !job_has (job, STORE_WORD_CATASTROPHIC))
-    return fail (error, EINVAL, "a backup is used with -c alone");
+    return fail (error, EINVAL, "a backup is used only with -c");
   if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
+  if (!check_backup (job, error))
+    return false;
   g_autoptr (Handle) list = cache_list (job->store, error);
-  if (list == NULL || (!list_verify (list->list, NULL) && !rebuild_list (job, error)))
+  if (list == NULL || ((is_index_broken (list->failure) || !list_verify (list->list, NULL)) &&
+                       !rebuild_list (job, error)))
     return false;
   return job_each_owner (job, recover_whole, error);
 }

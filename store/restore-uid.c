@@ -39,6 +39,15 @@ read_state (const StoreMailbox *mailbox, uint32_t uid, MessageState *out)
   return fd >= 0 && message_state_read (mailbox->fd, fd, uid, out, &found, NULL) && found;
 }
 
+static uint64_t
+size_there (const RestorePair *pair, uint32_t uid)
+{
+  char name[STORE_NAME_SIZE];
+  struct stat st = {0};
+  store_message_name (uid, name);
+  return fstatat (pair->from->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 /* Whether the message here is to get the state that it has there. */
 static bool
 is_outdated (const RestorePair *pair, uint32_t uid)
@@ -174,6 +183,7 @@ compare (RestorePair *pair, GError **error)
     uint32_t uid = g_array_index (there, uint32_t, i);
     if (!job_go_on (pair->restore->job, error))
       return false;
+    job_looked_at (pair->restore->job, 0, 1, size_there (pair, uid));
     if (has (here, uid) && is_other (pair, uid)) {
       g_array_append_val (pair->others, uid);
     } else if (has (here, uid) && is_mendable (pair, uid)) {
@@ -211,15 +221,6 @@ restore_tell (const RestorePair *pair, StoreProblem problem, uint32_t uid, uint6
   const StoreMailbox *mailbox = pair->to != NULL ? pair->to : pair->from;
   job_took (pair->restore->job, problem, pair->to != NULL ? pair->to->number : 0, uid, size,
             mailbox->path, "%s", what);
-}
-
-static uint64_t
-size_there (const RestorePair *pair, uint32_t uid)
-{
-  char name[STORE_NAME_SIZE];
-  struct stat st = {0};
-  store_message_name (uid, name);
-  return fstatat (pair->from->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 /* Takes the next modseq, and makes sure that it is never given out again. */

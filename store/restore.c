@@ -134,6 +134,8 @@ restore_message (const RestorePair *pair, const StoreMessage *message, GHashTabl
                  GError **error)
 {
   g_auto (StoreSummary) summary = {0};
+  if (pair->others == NULL)
+    job_looked_at (pair->restore->job, 0, 1, message->size);
   if (!store_message_summary (pair->from, message->uid, &summary, error))
     return false;
   g_autoptr (GBytes) digest = g_bytes_new (summary.sha256, sizeof summary.sha256);

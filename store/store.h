@@ -542,15 +542,18 @@ typedef enum {
   STORE_COMMAND_REBUILDS = 1u << 2, /* brings rows in line with files: once is enough */
   STORE_COMMAND_DIRECTORY = 1u << 8, /* its first operand is a directory */
   STORE_COMMAND_FOREIGN = 1u << 9,   /* its mailboxes are those of that directory's store */
+  STORE_COMMAND_BRINGS = 1u << 10,   /* what it takes it brings back */
 } StoreCommandTraits;
 
 typedef struct {
   const char *name;
-  uint32_t words;      /* StoreWords it takes */
-  uint32_t traits;     /* StoreCommandTraits */
-  const char *grammar; /* "[-r] [-n] [MAILBOX...]" */
-  const char *summary; /* one line */
+  uint32_t words;       /* StoreWords it takes */
+  uint32_t traits;      /* StoreCommandTraits */
+  const char *operands; /* "[-u USER] [DOMAIN] [MAILBOX...]" */
+  const char *summary;  /* one line */
   bool (*run) (StoreJob *job, GError **error);
+  const char *force; /* what "force" does; NULL: what store_words[] says */
+  const char *after; /* what to say when it is done; NULL: nothing */
 } StoreCommand;
 
 /* The table, ended by a row whose name is NULL. */

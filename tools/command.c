@@ -20,13 +20,14 @@ command_options (const StoreCommand *command)
   for (size_t i = 0; store_words[i].name != NULL; i++) {
     const StoreWord *word = &store_words[i];
     bool flag = word->value == NULL;
+    bool own = word->bit == STORE_WORD_FORCE && command->force != NULL;
     /* -v is an option of all commands. */
     if ((command->words & word->bit) != 0 && word->bit != STORE_WORD_VERBOSE)
       *next++ = (GOptionEntry){.long_name = word->name,
                                .short_name = word->letter,
                                .arg = flag ? G_OPTION_ARG_NONE : G_OPTION_ARG_FILENAME,
                                .arg_data = flag ? (void *)&given[i] : (void *)&values[i],
-                               .description = word->summary,
+                               .description = own ? command->force : word->summary,
                                .arg_description = word->value};
   }
   *next++ = (GOptionEntry){.long_name = "user",

@@ -105,7 +105,7 @@ find_command (const char *name, Command *out, GError **error)
   if (verb == NULL)
     return fail (error, EINVAL, "no command '%s'; see mailstore -h", name);
   *out = (Command){.name = verb->name,
-                   .operands = "[-u USER] [DOMAIN] [MAILBOX...]",
+                   .operands = verb->operands,
                    .summary = verb->summary,
                    .options = command_options (verb),
                    .run = command_run};

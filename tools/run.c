@@ -79,6 +79,16 @@ print_result_json (const StoreRequest *request, const StoreResult *result)
   json_print (json);
 }
 
+/* What became of what is counted as taken. */
+static const char *
+taking (const StoreRequest *request)
+{
+  bool dry_run = (request->words & STORE_WORD_DRY_RUN) != 0;
+  if (request->command->traits & STORE_COMMAND_BRINGS)
+    return dry_run ? "to bring back" : "brought back";
+  return dry_run ? "to take" : "taken";
+}
+
 /* "check: 2 mailboxes, 10 messages, 1.0 MB in 0.1 s; 1 left" */
 static void
 print_result (const Tool *tool, const StoreRequest *request, const StoreResult *result,
@@ -94,10 +104,10 @@ print_result (const Tool *tool, const StoreRequest *request, const StoreResult *
   g_autofree char *time = text_seconds (seconds);
   g_autofree char *taken_size = text_size (result->taken_bytes);
   bool dry_run = (request->words & STORE_WORD_DRY_RUN) != 0;
-  g_autofree char *taken = result->taken == 0
-                               ? g_strdup ("")
-                               : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken,
-                                                  dry_run ? "to take" : "taken", taken_size);
+  g_autofree char *taken =
+      result->taken == 0
+          ? g_strdup ("")
+          : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken, taking (request), taken_size);
   /* Who only looks fixes nothing. */
   bool looks = (request->command->traits & STORE_COMMAND_READS) != 0;
   g_autofree char *fixed =
@@ -105,6 +115,8 @@ print_result (const Tool *tool, const StoreRequest *request, const StoreResult *
   tool_say (tool, "%s%s: %s, %s, %s in %s; %s%s%" PRIu64 " left", request->command->name,
             dry_run ? " (dry run)" : "", mailboxes, messages, size, time, taken, fixed,
             result->left);
+  if (request->command->after != NULL && !dry_run)
+    tool_say (tool, "%s", request->command->after);
 }
 
 bool

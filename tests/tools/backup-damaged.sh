@@ -39,7 +39,8 @@ expect_status 1
 expect_equal "$(digests "$copies")" "$(sort -k 2 <<<"${whole/\/0000000001/\/.expunged\/0000000001}")"
 run -s "$backup" check --full
 expect_status 0
-mailstore -q undelete --uid 1 joe@example.com/INBOX >/dev/null
+run undelete --uid 1 joe@example.com/INBOX
+expect_err '1 brought back ('
 run backup "$backup"
 expect_status 1
 expect_equal "$(digests "$copies")" "$whole" 'the copies after the expunge was undone'
@@ -56,8 +57,12 @@ expect_status 0
 run restore -n "$backup"
 expect_status 0
 expect_out 'goes to quarantine'
+expect_err ' messages, '
+expect_err ' to bring back ('
 run restore "$backup"
 expect_status 0
+expect_err ' brought back ('
+[[ $err != *' 0 messages'* ]] || complain 'no message was counted'
 expect_equal "$(digests "$inbox")" "$whole" 'the store'
 run check --full
 expect_status 0

@@ -60,5 +60,52 @@ for options in '-c' "-c --directory $work/backup"; do
 done
 run recover --directory "$work/backup"
 expect_status 64
+expect_err 'only with -c'
 run check
 expect_status 0
+for options in '' joe@example.com; do
+  # shellcheck disable=SC2086 # words
+  run recover -c --directory "$work/nosuch" $options
+  expect_status 66
+  expect_one_error
+  expect_err "$work/nosuch: no backup is there"
+done
+mv "$work/backup" "$work/elsewhere"
+run recover -c
+expect_status 66
+expect_err "$work/backup: no backup is there"
+
+# Pages in the middle are gone: a dry run tells what is wrong and changes nothing.
+pages=$(($(stat -c %s "$index") / 4096))
+dd if=/dev/urandom of="$index" bs=4096 seek=2 count=$((pages - 2)) conv=notrunc status=none
+broken=$(sha256sum "$index")
+for command in 'reconstruct -n' 'reconstruct -n --force' 'recover -n' 'repair -n' 'repair -n --full' \
+  'recover -n joe@example.com/INBOX'; do
+  # shellcheck disable=SC2086 # words
+  run $command
+  expect_status 1
+  expect_out bad-index
+  expect_err '(dry run): '
+  expect_equal "$(sha256sum "$index")" "$broken" "$command"
+done
+run recover
+expect_status 0
+expect_out bad-index
+run check --full
+expect_status 0
+
+# The mailbox list, too.
+dd if=/dev/urandom of="$store/mailboxes.sqlite3" bs=4096 seek=1 conv=notrunc status=none \
+  count=$(($(stat -c %s "$store/mailboxes.sqlite3") / 4096 - 1))
+for command in 'reconstruct -n -m' 'recover -n' 'repair -n'; do
+  # shellcheck disable=SC2086 # words
+  run $command
+  expect_status 1
+  expect_out bad-index
+done
+
+# A reset says what is left to do.
+run reset
+expect_status 0
+expect_no_out
+expect_err 'reconstruct builds it'

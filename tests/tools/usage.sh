@@ -29,6 +29,29 @@ run reconstruct -h
 expect_status 0
 expect_out --recursive
 expect_out --user
+# Operands as they must be given, and what --force does where it is dangerous.
+for command in expunge undelete; do
+  run "$command" -h
+  expect_out '] MAILBOX...'
+done
+for command in backup restore; do
+  run "$command" -h
+  expect_out '] DIR [-u USER]'
+done
+expect_out '--force'
+expect_out 'DANGER'
+run reconstruct -h
+expect_out 'do not trust what looks unchanged'
+# The manual says of each command's dry run what the command says.
+for command in check test checkpoint backup; do
+  run "$command" -h
+  [[ $out != *--dry-run* ]] || complain 'has a dry run by now: the manual says that it has not'
+done
+for command in repair reconstruct reset recover restore cleanup purge expunge undelete; do
+  run "$command" -h
+  expect_out '-n, --dry-run'
+  expect_out '-r, --recursive'
+done
 run -V
 expect_status 0
 expect_out mailstore

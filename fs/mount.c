@@ -80,6 +80,12 @@ static const struct fuse_lowlevel_ops operations = {
     .fallocate = refuse_fallocate,
 };
 
+static void
+log_notice (const char *text, void *data)
+{
+  log_message (LOG_WARNING, "%s", text);
+}
+
 static bool
 open_store (Mount *mount, GError **error)
 {
@@ -87,7 +93,10 @@ open_store (Mount *mount, GError **error)
   StoreNodeTimes root;
 
   mount->store = store_open (options->store, options->read_only ? STORE_READ_ONLY : 0, error);
-  if (mount->store == NULL || !store_node_times (mount->store, STORE_ROOT, &root, error))
+  if (mount->store == NULL)
+    return false;
+  store_notice (mount->store, log_notice, NULL);
+  if (!store_node_times (mount->store, STORE_ROOT, &root, error))
     return false;
   mount->uid = options->uid != OPTION_UNSET ? options->uid : root.uid;
   mount->gid = options->gid != OPTION_UNSET ? options->gid : root.gid;

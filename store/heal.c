@@ -37,9 +37,10 @@ heal_clear (Store *store)
 }
 
 void
-heal_note (Store *store, uint32_t number, HealReasons reasons)
+heal_note (const StoreMailbox *mailbox, HealReasons reasons)
 {
-  gpointer key = GUINT_TO_POINTER (number);
+  Store *store = mailbox->store;
+  gpointer key = GUINT_TO_POINTER ((reasons & HEAL_INDEX) != 0 ? mailbox->owner : mailbox->number);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->heal_mutex);
   guint known = GPOINTER_TO_UINT (g_hash_table_lookup (store->heal, key));
   if (known != 0 || g_hash_table_size (store->heal) < NOTES_MAX)
@@ -80,25 +81,22 @@ heal_is_behind (Store *store, uint32_t number)
 
 /* SQLite's own check, of all of the index: it may take seconds. */
 static bool
-is_index_damaged (Store *store, uint32_t number)
+is_index_damaged (Store *store, uint32_t owner)
 {
   g_autoptr (GError) failure = NULL;
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, NULL);
-  g_autoptr (Handle) handle =
-      mailbox != NULL ? cache_index (store, mailbox->owner, false, &failure) : NULL;
-  return handle != NULL && !index_verify (handle->index, &failure) && failure->code == EUCLEAN;
+  g_autoptr (Handle) handle = cache_index (store, owner, false, &failure);
+  bool good = handle != NULL && index_verify (handle->index, &failure);
+  return !good && is_index_broken (failure);
 }
 
-/* What is still so. */
+/* What is still so. What was noted of an index is its owner's, the rest a mailbox's. */
 static HealReasons
 look_again (Store *store, uint32_t number, HealReasons reasons)
 {
-  HealReasons lasting = reasons & HEAL_BYTES;
-  if ((reasons & (HEAL_ROWS | HEAL_INDEX)) != 0 && heal_is_behind (store, number))
-    return lasting | HEAL_ROWS;
-  if ((reasons & HEAL_INDEX) != 0 && is_index_damaged (store, number))
-    lasting |= HEAL_INDEX;
-  return lasting;
+  if ((reasons & HEAL_INDEX) != 0)
+    return is_index_damaged (store, number) ? reasons : 0;
+  bool behind = (reasons & HEAL_ROWS) != 0 && heal_is_behind (store, number);
+  return (reasons & HEAL_BYTES) | (behind ? HEAL_ROWS : 0);
 }
 
 typedef struct {
@@ -135,10 +133,10 @@ is_futile (Store *store, const char *action, const char *nodes, HealReasons reas
 static const char *
 describe (HealReasons reasons)
 {
-  if ((reasons & HEAL_ROWS) != 0)
-    return "a reader was served from the files";
-  return (reasons & HEAL_INDEX) != 0 ? "a reader met a damaged index"
-                                     : "a reader met a message that is not what was delivered";
+  if ((reasons & HEAL_INDEX) != 0)
+    return "a reader met a damaged index";
+  return (reasons & HEAL_ROWS) != 0 ? "a reader was served from the files"
+                                    : "a reader met a message that is not what was delivered";
 }
 
 static void

@@ -306,6 +306,20 @@ has_owner (const Inspection *self, const char *directory, const char *name)
   return faccessat (self->job->store->mail_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* What was set aside when a database was found damaged. A repair is not the one to tell: it may
+ * just have done so. */
+static void
+note_kept (const Inspection *self, const char *directory, const char *name)
+{
+  bool kept = strstr (name, ".sqlite3.damaged-") != NULL;
+  if ((self->flags & INSPECT_SWEEP) || (!kept && strstr (name, ".sqlite3.broken-") == NULL))
+    return;
+  g_autofree char *path = g_strconcat (directory, "/", name, NULL);
+  job_noted (self->job, STORE_PROBLEM_NOTE, 0, 0, path, "%s",
+             kept ? "a damaged database, kept as evidence; it may be removed"
+                  : "a damaged index; it goes on being made use of until its user is repaired");
+}
+
 /* Walks index/, or the directory `path` below it. */
 static void
 walk_indexes (const Inspection *self, const char *path, unsigned depth, bool exposed)
@@ -314,6 +328,7 @@ walk_indexes (const Inspection *self, const char *path, unsigned depth, bool exp
   DIR *stream = open_stream (self->job->store->fd, title + strlen ("../"));
   struct stat st;
   for (const char *name; (name = next_name (stream, &st)) != NULL;) {
+    note_kept (self, title, name);
     if (has_owner (self, path, name)) {
       look_at (self, dirfd (stream), name, &st, title, exposed);
     } else if (S_ISDIR (st.st_mode) && depth < 2) {
@@ -383,6 +398,7 @@ walk_top (const Inspection *self)
   struct stat st;
   for (const char *name; (name = next_name (stream, &st)) != NULL;) {
     bool open = false;
+    note_kept (self, "..", name);
     if (!is_top_name (name))
       tell_stray (self, "..", name, "no part of a mail store");
     else if (strcmp (name, NODE_LOST_FOUND) != 0 && name[0] != '.')

@@ -72,8 +72,11 @@ struct Store {
   char tmp_name[32];
   int tmp_count; /* atomic */
 
+  StoreNoticeFunc notice; /* NULL: nobody wants to know; set before threads use the store */
+  void *notice_data;
+
   GMutex heal_mutex; /* guards what follows */
-  GHashTable *heal;  /* mailbox number -> HealReasons; see heal.c */
+  GHashTable *heal;  /* number of a mailbox, or an owner, -> HealReasons; see heal.c */
 
   GMutex delivery_mutex;  /* guards what follows; see delivery.c */
   GHashTable *deliveries; /* owner -> Delivery */
@@ -842,15 +845,16 @@ void finding_free (gpointer finding);
 
 typedef enum {
   HEAL_ROWS = 1u << 0,  /* the mailbox was served from its files */
-  HEAL_INDEX = 1u << 1, /* so was a part of it: the index failed in the middle */
+  HEAL_INDEX = 1u << 1, /* so was a part of it: the index failed */
   HEAL_BYTES = 1u << 2, /* a message is not what was delivered */
 } HealReasons;
 
 void heal_init (Store *store);
 void heal_clear (Store *store);
 
-/* Remembers that a reader met damage in a mailbox. Cheap, and takes no lock of a file. */
-void heal_note (Store *store, uint32_t number, HealReasons reasons);
+/* Remembers that a reader met damage in a mailbox; when it is the index that failed, for its owner,
+ * whose mailboxes are all in it. Cheap, and takes no lock of a file. */
+void heal_note (const StoreMailbox *mailbox, HealReasons reasons);
 
 /* Queues the repair of some of what was noted, as far as it still is so, and was not tried in vain
  * lately. `say` is told of each and may be NULL. What cannot be queued now is met again. */

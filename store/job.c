@@ -117,7 +117,8 @@ bool
 job_go_on (StoreJob *self, GError **error)
 {
   return g_atomic_int_get (&self->cancelled) == 0 ||
-         fail (error, ECANCELED, "%s was cancelled", self->request->command->name);
+         fail (error, ECANCELED, "%s was %s", self->request->command->name,
+               self->interrupted ? "interrupted" : "cancelled");
 }
 
 bool

@@ -49,31 +49,35 @@ drop_index (View *view)
   g_clear_pointer (&view->handle, handle_unref);
 }
 
-/* What the index has of a mailbox. `*out_agrees` is true when that is what lies in the directory;
- * if it is, and `still`, the index stays as it is. */
+/* What the index has of a mailbox. `*out_reasons` is 0 when that is what lies in the directory,
+ * else why it is of no use; if it is 0, and `still`, the index stays as it is. */
 static bool
-find_row (StoreMailbox *mailbox, bool still, View *view, int64_t *out_mtime_ns, bool *out_agrees,
-          GError **error)
+find_row (StoreMailbox *mailbox, bool still, View *view, int64_t *out_mtime_ns,
+          HealReasons *out_reasons, GError **error)
 {
   struct stat st;
-  bool found = false;
+  bool found = false, broken = false;
+  g_autoptr (GError) failure = NULL;
   if (fstat (mailbox->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", mailbox->path);
   *view = (View){.mailbox = mailbox};
-  if (mailbox->kind == STORE_NODE_MAILBOX)
-    view->handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  if (mailbox->kind == STORE_NODE_MAILBOX) {
+    view->handle = cache_index (mailbox->store, mailbox->owner, false, &failure);
+    broken = view->handle == NULL && is_index_broken (failure);
+  }
   if (view->handle != NULL && still)
     view->read = index_read_begin (view->handle->index, NULL);
   if (view->handle != NULL &&
       !index_mailbox_get (view->handle->index, mailbox->number, &view->row, &found, NULL)) {
     drop_index (view);
-    heal_note (mailbox->store, mailbox->number, HEAL_INDEX);
+    broken = true;
   }
   if (!found)
     view->row = (IndexMailbox){0};
   *out_mtime_ns = stat_mtime_ns (&st);
-  *out_agrees = found && view->row.directory_ns == *out_mtime_ns;
-  if (!*out_agrees)
+  bool agrees = found && view->row.directory_ns == *out_mtime_ns;
+  *out_reasons = agrees ? 0 : broken ? HEAL_ROWS | HEAL_INDEX : HEAL_ROWS;
+  if (!agrees)
     g_clear_pointer (&view->read, index_read_end);
   return true;
 }
@@ -83,12 +87,12 @@ begin (StoreMailbox *mailbox, bool still, View *out, GError **error)
 {
   View view;
   int64_t mtime_ns;
-  bool agrees;
-  if (!find_row (mailbox, still, &view, &mtime_ns, &agrees, error))
+  HealReasons reasons;
+  if (!find_row (mailbox, still, &view, &mtime_ns, &reasons, error))
     return false;
-  if (!agrees) {
+  if (reasons != 0) {
     if (mailbox->kind == STORE_NODE_MAILBOX)
-      heal_note (mailbox->store, mailbox->number, HEAL_ROWS);
+      heal_note (mailbox, reasons);
     view.uids = directory_uids (mailbox, mtime_ns, error);
     if (view.uids == NULL) {
       view_clear (&view);
@@ -118,9 +122,9 @@ mailbox_is_behind (StoreMailbox *self)
 {
   g_auto (View) view = {0};
   int64_t mtime_ns;
-  bool agrees;
+  HealReasons reasons;
   return self->kind == STORE_NODE_MAILBOX &&
-         find_row (self, false, &view, &mtime_ns, &agrees, NULL) && !agrees;
+         find_row (self, false, &view, &mtime_ns, &reasons, NULL) && reasons != 0;
 }
 
 void
@@ -135,7 +139,7 @@ static bool
 view_distrust (View *view, GError **error)
 {
   drop_index (view);
-  heal_note (view->mailbox->store, view->mailbox->number, HEAL_INDEX);
+  heal_note (view->mailbox, HEAL_INDEX);
   if (view->uids == NULL)
     view->uids = layout_uids (view->mailbox->fd, "", NULL, error);
   return view->uids != NULL;
@@ -424,7 +428,7 @@ mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
   }
   int code = error_code (failure);
   if (code == EUCLEAN)
-    heal_note (self->store, self->number, HEAL_ROWS);
+    heal_note (self, HEAL_ROWS | HEAL_INDEX);
   else if (code != EOPNOTSUPP)
     g_propagate_error (error, g_steal_pointer (&failure));
   return NULL;

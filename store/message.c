@@ -86,12 +86,13 @@ static bool
 learn_digest (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size, uint8_t out_known[32])
 {
   bool found = false;
-  g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, &failure);
   bool good = handle != NULL && index_digest_get (handle->index, self->number, uid, out_size,
-                                                  out_known, &found, NULL);
+                                                  out_known, &found, &failure);
   if (good && found)
     return true;
-  heal_note (self->store, self->number, good || handle == NULL ? HEAL_ROWS : HEAL_INDEX);
+  heal_note (self, is_index_broken (failure) ? HEAL_ROWS | HEAL_INDEX : HEAL_ROWS);
   g_auto (MessageState) state = {0};
   struct stat st;
   if (fstat (fd, &st) < 0 || !message_state_read (self->fd, fd, uid, &state, &found, NULL) ||
@@ -139,7 +140,7 @@ store_message_verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, si
   if (verify (self, uid, fd, buffer, capacity, out_size, out_known, &failure))
     return true;
   if (failure->code == EIO)
-    heal_note (self->store, self->number, HEAL_BYTES);
+    heal_note (self, HEAL_BYTES);
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;
 }
@@ -151,7 +152,7 @@ store_message_summary (StoreMailbox *self, uint32_t uid, StoreSummary *out, GErr
   bool found = false;
   g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, NULL);
   if (handle != NULL && !index_summary_get (handle->index, self->number, uid, &row, &found, NULL)) {
-    heal_note (self->store, self->number, HEAL_INDEX);
+    heal_note (self, HEAL_INDEX);
     found = false;
   }
   /* A message that could not be read when it was indexed has an empty one. */

@@ -27,7 +27,12 @@ set_aside (Store *store, GError **error)
   }
   cache_drop_queue (store);
   g_autofree char *path = g_build_filename (store->path, "queue.sqlite3", NULL);
-  return layout_keep_damaged (path, error);
+  if (!layout_keep_damaged (path, error))
+    return false;
+  if (store->notice != NULL)
+    store->notice ("the queue was damaged: it is kept as queue.sqlite3.damaged-*, a new one is begun",
+                   store->notice_data);
+  return true;
 }
 
 bool
@@ -95,12 +100,10 @@ store_record_rebuilds (const StoreRecord *record)
          (command->traits & STORE_COMMAND_REBUILDS) != 0;
 }
 
-/* "joe@example.com/INBOX, ann@example.com"; NULL for the whole store. */
+/* "joe@example.com/INBOX, ann@example.com" */
 static char *
 make_title (Store *store, const char *nodes)
 {
-  if (*nodes == '\0')
-    return NULL;
   g_auto (GStrv) numbers = g_strsplit (nodes, " ", -1);
   for (char **number = numbers; *number != NULL; number++) {
     guint64 value = g_ascii_strtoull (*number, NULL, 10);
@@ -111,6 +114,25 @@ make_title (Store *store, const char *nodes)
     *number = title;
   }
   return g_strjoinv (", ", numbers);
+}
+
+/* The mailboxes of a backup that a restore is of: "joe@example.com"; NULL for all that it holds. */
+static char *
+make_foreign_title (const char *action)
+{
+  g_auto (GStrv) words = g_strsplit (action, " ", -1);
+  char **word = words;
+  while (*word != NULL && !g_str_has_prefix (*word, "of="))
+    word++;
+  g_auto (GStrv) escaped = g_strsplit (*word != NULL ? *word + strlen ("of=") : "", ",", -1);
+  for (char **name = escaped; *name != NULL; name++) {
+    char *plain = g_uri_unescape_string (*name, NULL);
+    if (plain != NULL) {
+      g_free (*name);
+      *name = plain;
+    }
+  }
+  return *word != NULL ? g_strjoinv (", ", escaped) : NULL;
 }
 
 /* Nobody knows who wrote what is in the queue. NULL for NULL; lines stay lines. */
@@ -141,7 +163,8 @@ make_record (Store *store, const QueueJob *job)
       .state = state,
       .queued = job->queued,
       .action = make_printable (job->action),
-      .title = make_title (store, job->nodes),
+      .title =
+          *job->nodes != '\0' ? make_title (store, job->nodes) : make_foreign_title (job->action),
       .created_s = job->created_s,
       .started_s = job->started_s,
       .ended_s = job->ended_s,

@@ -221,20 +221,28 @@ is_index_damaged (StoreJob *job, uint32_t owner)
 }
 
 /* Rebuilds until the index is whole: damage may show only when the rows are read, and somebody may
- * delete the index meanwhile. */
+ * delete the index meanwhile. With a broken index every mailbox in it is lost, whichever was named:
+ * so `broken` makes it all of the owner's. */
 static bool
-rebuild_until_whole (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole, bool told,
-                     GError **error)
+rebuild_until_whole (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole,
+                     bool broken, GError **error)
 {
   bool dry_run = job_has (job, STORE_WORD_DRY_RUN);
+  g_autoptr (GArray) all = NULL;
   for (int attempt = 1;; attempt++) {
     g_autoptr (GError) failure = NULL;
+    if (broken && !whole) {
+      mailboxes = all = job_mailboxes_of (job, owner, error);
+      whole = true;
+      if (all == NULL)
+        return false;
+    }
     if (rebuild_owner (job, owner, mailboxes, whole, &failure))
-      return true;
+      return !whole || dry_run || remove_unknown (job, owner, mailboxes, error);
     bool damaged = is_index_broken (failure) && is_index_damaged (job, owner);
     /* Only without it there were more to tell, and a dry run leaves it where it is. */
     if (damaged && dry_run)
-      return told || prepare_owner (job, owner, failure, error);
+      return broken || prepare_owner (job, owner, failure, error);
     bool again = attempt < ATTEMPTS_MAX && !dry_run && (failure->code == ESTALE || damaged);
     if (!again) {
       g_propagate_error (error, g_steal_pointer (&failure));
@@ -242,6 +250,7 @@ rebuild_until_whole (StoreJob *job, uint32_t owner, const GArray *mailboxes, boo
     }
     if (damaged && !prepare_owner (job, owner, failure, error))
       return false;
+    broken = broken || damaged;
   }
 }
 
@@ -250,7 +259,6 @@ rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool 
                    bool thoroughly, GError **error)
 {
   g_autoptr (GError) failure = NULL;
-  g_autoptr (GArray) all = NULL;
   if (mailboxes->len == 0 || !node_has_index (job->store, owner))
     return true;
   /* Nobody purges meanwhile. */
@@ -261,16 +269,7 @@ rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool 
   if (!index_probe (job, owner, thoroughly, &failure) &&
       !prepare_owner (job, owner, failure, error))
     return false;
-  /* With a broken index every mailbox in it is lost, whichever was named. */
-  if (!whole && is_index_broken (failure)) {
-    mailboxes = all = job_mailboxes_of (job, owner, error);
-    whole = true;
-    if (all == NULL)
-      return false;
-  }
-  return rebuild_until_whole (job, owner, mailboxes, whole, is_index_broken (failure), error) &&
-         (!whole || job_has (job, STORE_WORD_DRY_RUN) ||
-          remove_unknown (job, owner, mailboxes, error));
+  return rebuild_until_whole (job, owner, mailboxes, whole, is_index_broken (failure), error);
 }
 
 static bool

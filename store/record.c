@@ -311,6 +311,8 @@ record_end (StoreJob *self, const GError *failure)
     self->interrupted = false;
   to = self->record;
   to.state = judge_end (self, failure);
+  if (failure == NULL)
+    to.total = to.done; /* Messages may have come and gone since they were counted. */
   to.ended_s = record_now ();
   to.fixed = self->result.fixed;
   to.left = self->result.left;

@@ -184,6 +184,13 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
 }
 
 void
+store_notice (Store *self, StoreNoticeFunc notice, void *user_data)
+{
+  self->notice = notice;
+  self->notice_data = user_data;
+}
+
+void
 store_close (Store *self)
 {
   if (self == NULL)

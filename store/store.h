@@ -54,6 +54,13 @@ bool store_create (const char *path, GError **error);
  * from a backup, is taken into it. */
 Store *store_open (const char *path, StoreOpenFlags flags, GError **error);
 
+/* From then on `notice` is told of what went wrong with the store itself and was put right, and of which
+ * no call returns an error: such as a damaged queue that was set aside. It may be called from any
+ * thread that uses the store, with locks held, and must not use the store. To be set before other
+ * threads use it. */
+typedef void (*StoreNoticeFunc) (const char *text, void *user_data);
+void store_notice (Store *self, StoreNoticeFunc notice, void *user_data);
+
 /* What readers met that wants to be repaired is put into the queue, where the store can be written. */
 void store_close (Store *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Store, store_close)

@@ -23,7 +23,7 @@ printf 'Subject: expunged\n\nbody\n' | mailstore -q -s "$good" deliver joe@examp
 mailstore -q -s "$good" expunge --uid 3 joe@example.com/Lists >/dev/null
 large=$lists/0000000002.eml
 
-# findings COMMAND... -> $work/found: "problem object outcome" of each, sorted.
+# findings COMMAND... -> $work/found: "problem object outcome" of each, sorted; but not what repairs have set aside.
 findings() {
   status=0
   mailstore --json "$@" >"$work/out" 2>"$work/err" || status=$?
@@ -36,7 +36,8 @@ told = [json.dumps(row) for row in rows]
 for line in sorted(set(line for line in told if told.count(line) > 1 or '***' in line)):
     print('told twice, or raw:', line)
 for row in sorted((row['problem'], row['object'], row['outcome']) for row in rows if row['type'] == 'finding'):
-    print(*row)
+    if row[0] != 'note' or '.damaged-' not in row[1]:
+        print(*row)
 PYTHON
 }
 

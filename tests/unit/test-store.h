@@ -93,8 +93,8 @@ open_named (Store *store, const char *spelling)
   return mailbox;
 }
 
-/* Delivers a small message and returns its UID. Its row is committed: tests look at the index behind
- * the store's back. */
+/* Delivers a small message and returns its UID. Its row is committed: tests look at the index
+ * behind the store's back. */
 static inline uint32_t
 deliver (StoreMailbox *mailbox, const char *subject, uint32_t flags, const char *keywords)
 {
@@ -163,12 +163,14 @@ assert_clean (Store *store)
 {
   g_autoptr (StoreJob) job = run_job (store, "check");
   const GPtrArray *findings = store_job_findings (job);
+  guint count = 0;
   for (guint i = 0; i < findings->len; i++) {
     const StoreFinding *finding = findings->pdata[i];
     g_test_message ("%s %s %s", store_problem_name (finding->problem), finding->object,
                     finding->detail);
+    count += finding->outcome != STORE_NOTED;
   }
-  g_assert_cmpuint (findings->len, ==, 0);
+  g_assert_cmpuint (count, ==, 0);
 }
 
 #define add_test(name, function) g_test_add (name, Fixture, NULL, set_up, function, tear_down)

@@ -122,11 +122,10 @@ add_foreign (GPtrArray *request, const GPtrArray *names)
 
 /* From "-r -u joe example.com INBOX" to { "reconstruct", "recursive", "joe@example.com/INBOX" }. */
 static GPtrArray *
-make_request (const Tool *tool, Store *store, const GPtrArray *names)
+spell_request (const Tool *tool, Store *store, const StoreCommand *command, const GPtrArray *names)
 {
   GPtrArray *request = g_ptr_array_new_with_free_func (g_free);
-  const StoreCommand *command = store_command_find (tool->command);
-  g_ptr_array_add (request, g_strdup (tool->command));
+  g_ptr_array_add (request, g_strdup (command->name));
   for (size_t i = 0; store_words[i].name != NULL; i++) {
     bool verbose = store_words[i].bit == STORE_WORD_VERBOSE && tool->verbose &&
                    (command->words & STORE_WORD_VERBOSE) != 0;
@@ -189,25 +188,23 @@ drop_covered (Store *store, GArray *targets)
   }
 }
 
-static StoreJob *
-make_job (const Tool *tool, Store *store, const GPtrArray *names, GError **error)
+StoreRequest *
+command_request (const Tool *tool, Store *store, const StoreCommand *command,
+                 const GPtrArray *names, GError **error)
 {
-  g_autoptr (GPtrArray) request_words = make_request (tool, store, names);
-  StoreRequest *request =
-      store_request_parse (store, (const char *const *)request_words->pdata, error);
-  if (request == NULL)
-    return NULL;
-  drop_covered (store, request->targets);
-  return store_job_new (store, request);
+  g_autoptr (GPtrArray) words = spell_request (tool, store, command, names);
+  StoreRequest *request = store_request_parse (store, (const char *const *)words->pdata, error);
+  if (request != NULL)
+    drop_covered (store, request->targets);
+  return request;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* Who only looks changes nothing, not even what opening for writing would put right. */
 static StoreOpenFlags
-choose_flags (const Tool *tool)
+choose_flags (const StoreCommand *command)
 {
-  const StoreCommand *command = store_command_find (tool->command);
   bool looks = (command->traits & STORE_COMMAND_READS) != 0 || is_given (STORE_WORD_DRY_RUN);
   looks = looks && !is_given (STORE_WORD_RECOVER) && !is_given (STORE_WORD_LOCKS);
   return looks ? STORE_READ_ONLY : 0;
@@ -215,9 +212,8 @@ choose_flags (const Tool *tool)
 
 /* Where the first operand is a directory. */
 static void
-take_directory (const Tool *tool, GPtrArray *names)
+take_directory (const StoreCommand *command, GPtrArray *names)
 {
-  const StoreCommand *command = store_command_find (tool->command);
   if ((command->traits & STORE_COMMAND_DIRECTORY) == 0 || names->len == 0 ||
       is_given (STORE_WORD_DIRECTORY))
     return;
@@ -262,23 +258,30 @@ take_file (GPtrArray *names, GError **error)
   return good && (names->len > before || fail (error, EINVAL, "%s names no mailbox", from_file));
 }
 
-bool
-command_run (Tool *tool, int argc, char **argv, GError **error)
+GPtrArray *
+command_names (const StoreCommand *command, int argc, char **argv, GError **error)
 {
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
   for (int i = 0; i < argc; i++) {
     if (!take_operand (argv[i], names, error))
-      return false;
+      return NULL;
   }
-  take_directory (tool, names);
-  if (from_file != NULL && !take_file (names, error))
+  take_directory (command, names);
+  return from_file == NULL || take_file (names, error) ? g_steal_pointer (&names) : NULL;
+}
+
+bool
+command_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  const StoreCommand *command = store_command_find (tool->command);
+  g_autoptr (GPtrArray) names = command_names (command, argc, argv, error);
+  g_autoptr (Store) store =
+      names != NULL ? tool_store_open (tool, choose_flags (command), error) : NULL;
+  StoreRequest *request =
+      store != NULL ? command_request (tool, store, command, names, error) : NULL;
+  if (request == NULL)
     return false;
-  g_autoptr (Store) store = tool_store_open (tool, choose_flags (tool), error);
-  if (store == NULL)
-    return false;
-  g_autoptr (StoreJob) job = make_job (tool, store, names, error);
-  if (job == NULL)
-    return false;
+  g_autoptr (StoreJob) job = store_job_new (store, request);
   /* Who only looks leaves no trace. One that cannot be registered runs all the same. */
   g_autoptr (GError) unregistered = NULL;
   if (!store_request_reads (store_job_request (job)))

@@ -15,9 +15,12 @@
 
 #define LOOK_US 200000 /* how often --follow looks */
 
-static gboolean follow;
+#define NEWEST 20u /* how many are shown to people who do not ask for all */
+
+static gboolean follow, all;
 
 const GOptionEntry jobs_options[] = {
+    {"all", 'a', 0, G_OPTION_ARG_NONE, &all, "list all jobs, not only the newest 20", NULL},
     {"follow", 'F', 0, G_OPTION_ARG_NONE, &follow,
      "go on until the job, or all of them, have ended", NULL},
     {NULL},
@@ -90,9 +93,10 @@ print_line (const Tool *tool, const StoreRecord *record)
   g_autofree char *created = text_local_time (record->created_s);
   g_autofree char *progress = describe_progress (&record->progress);
   g_autofree char *target = describe_target (record);
-  printf ("%7" PRIu64 "  %-11s  %-19s  %13s  %6" PRIu64 " %6" PRIu64 " %6" PRIu64 "  %s  %s\n",
+  printf ("%7" PRIu64 "  %-11s  %-19s  %13s  %6" PRIu64 " %6" PRIu64 " %6" PRIu64 "  %s  %s%s%s\n",
           record->id, store_job_state_name (record->state), created, progress, record->fixed,
-          record->left, record->taken, record->action, target);
+          record->left, record->taken, record->action, target, record->error != NULL ? ": " : "",
+          record->error != NULL ? record->error : "");
 }
 
 static void
@@ -124,9 +128,35 @@ each_record (const Tool *tool, Store *store, bool pending, RecordFunc each, void
 }
 
 static void
+count_each (const Tool *tool, const StoreRecord *record, void *data)
+{
+  ++*(uint64_t *)data;
+}
+
+/* Prints what comes after the first `*data`. */
+static void
 print_each (const Tool *tool, const StoreRecord *record, void *data)
 {
-  print_line (tool, record);
+  uint64_t *older = data;
+  if (*older > 0)
+    --*older;
+  else
+    print_line (tool, record);
+}
+
+/* Programs get all. */
+static bool
+print_newest (const Tool *tool, Store *store, GError **error)
+{
+  uint64_t count = 0;
+  if (!all && !tool->json && !each_record (tool, store, false, count_each, &count, error))
+    return false;
+  uint64_t older = count > NEWEST ? count - NEWEST : 0, skip = older;
+  if (!each_record (tool, store, false, print_each, &skip, error))
+    return false;
+  if (older > 0)
+    tool_say (tool, "%" PRIu64 " older than these; -a lists all", older);
+  return true;
 }
 
 /* What is not to be done yet may wait for days. */
@@ -172,8 +202,7 @@ static bool
 list_jobs (const Tool *tool, Store *store, GError **error)
 {
   print_heading (tool);
-  return follow ? follow_all (tool, store, error)
-                : each_record (tool, store, false, print_each, NULL, error);
+  return follow ? follow_all (tool, store, error) : print_newest (tool, store, error);
 }
 
 /* ---- one of them --------------------------------------------------------------------------- */

@@ -36,7 +36,14 @@ static const Command commands[] = {
      "what was taken out of the store: list it, put it back, remove it",
      .options = quarantine_options, .run = quarantine_run},
     {"queue", "[add VERB [WORD...] [MAILBOX...] | remove RECNO...]",
-     "what waits for the worker; let it do more, or less", .strict = true, .run = queue_run},
+     "what waits for the worker; let it do more, or less", .strict = true,
+     .more = "What follows add is what could follow mailstore, for the worker to do:\n"
+             "  mailstore queue add repair joe@example.com\n"
+             "  mailstore queue add cleanup --age 0 joe@example.com\n"
+             "  mailstore queue add backup /var/backups/mail\n"
+             "VERB is check, repair, reconstruct, expunge, undelete, cleanup, purge, reset, test,\n"
+             "recover, checkpoint, backup or restore; 'mailstore VERB -h' tells its options.",
+     .run = queue_run},
     {"jobs", "[ID | resume ID | cancel ID...]", "what runs and what has ended",
      .options = jobs_options, .run = jobs_run},
     {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},
@@ -91,6 +98,16 @@ exit_code (const GError *error)
   }
 }
 
+static Command
+make_command (const StoreCommand *verb)
+{
+  return (Command){.name = verb->name,
+                   .operands = verb->operands,
+                   .summary = verb->summary,
+                   .options = command_options (verb),
+                   .run = command_run};
+}
+
 /* Finds a command in either table. */
 static bool
 find_command (const char *name, Command *out, GError **error)
@@ -104,11 +121,7 @@ find_command (const char *name, Command *out, GError **error)
   const StoreCommand *verb = store_command_find (name);
   if (verb == NULL)
     return fail (error, EINVAL, "no command '%s'; see mailstore -h", name);
-  *out = (Command){.name = verb->name,
-                   .operands = verb->operands,
-                   .summary = verb->summary,
-                   .options = command_options (verb),
-                   .run = command_run};
+  *out = make_command (verb);
   return true;
 }
 
@@ -139,6 +152,8 @@ print_help (GOptionContext *context, const Command *command)
   fputs (help, stdout);
   if (command != NULL) {
     printf ("%s: %s. See mailstore(1).\n", command->name, command->summary);
+    if (command->more != NULL)
+      puts (command->more);
     return;
   }
   puts ("Commands:");
@@ -146,7 +161,27 @@ print_help (GOptionContext *context, const Command *command)
     printf ("  %-12s %s\n", row->name, row->summary);
   for (const StoreCommand *row = store_commands; row->name != NULL; row++)
     printf ("  %-12s %s\n", row->name, row->summary);
-  puts ("\n'mailstore COMMAND -h' tells more about one; mailstore(1) about all.");
+  puts ("\n'mailstore help COMMAND' tells more about one; mailstore(1) about all.");
+}
+
+bool
+tool_verb_parse (const StoreCommand *verb, int *argc, char ***argv, GError **error)
+{
+  Command command = make_command (verb);
+  g_autoptr (GOptionContext) context = parse_options (&command, argc, argv, error);
+  if (context != NULL && tool.help)
+    print_help (context, &command);
+  return context != NULL;
+}
+
+/* "help COMMAND" is "COMMAND -h". */
+static void
+take_help (int *argc, char ***argv)
+{
+  if (*argc < 2 || strcmp ((*argv)[1], "help") != 0)
+    return;
+  tool.help = true;
+  --*argc, ++*argv;
 }
 
 static bool
@@ -155,6 +190,7 @@ run (int argc, char **argv, GError **error)
   g_autoptr (GOptionContext) context = parse_options (NULL, &argc, &argv, error);
   if (context == NULL)
     return false;
+  take_help (&argc, &argv);
   if (tool.version) {
     puts ("mailstore " MAILFS_VERSION);
     return true;

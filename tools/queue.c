@@ -4,6 +4,7 @@
  *
  *   mailstore queue
  *   mailstore queue add reconstruct -r joe@example.com ann@example.com
+ *   mailstore queue add cleanup --age 0 joe@example.com
  *   mailstore queue remove 12 13
  */
 #include "tools/tools.h"
@@ -59,34 +60,6 @@ list_queue (const Tool *tool, Store *store, GError **error)
 
 /* ---- adding -------------------------------------------------------------------------------- */
 
-/* "-r" and "--recursive" are the word "recursive" here, as for the command itself. */
-static char *
-spell_word (const char *operand)
-{
-  if (g_str_has_prefix (operand, "--"))
-    return g_strdup (operand + 2);
-  for (const StoreWord *word = store_words; word->name != NULL; word++) {
-    if (operand[0] == '-' && operand[1] == word->letter && operand[1] != '\0' && operand[2] == '\0')
-      return g_strdup (word->name);
-  }
-  return g_strdup (operand);
-}
-
-static StoreRequest *
-parse_request (Store *store, int argc, char **argv, GError **error)
-{
-  g_autoptr (GPtrArray) words = g_ptr_array_new_with_free_func (g_free);
-  for (int i = 0; i < argc; i++) {
-    if (*argv[i] == '\0') {
-      fail (error, EINVAL, "a mailbox's name is empty");
-      return NULL;
-    }
-    g_ptr_array_add (words, spell_word (argv[i]));
-  }
-  g_ptr_array_add (words, NULL);
-  return store_request_parse (store, (const char *const *)words->pdata, error);
-}
-
 static bool
 add_request (const Tool *tool, Store *store, const StoreRequest *request, GError **error)
 {
@@ -107,13 +80,8 @@ add_request (const Tool *tool, Store *store, const StoreRequest *request, GError
 
 /* Each mailbox is an entry of its own: it is done, removed and found to wait already by itself. */
 static bool
-add_to_queue (const Tool *tool, Store *store, int argc, char **argv, GError **error)
+add_each (const Tool *tool, Store *store, const StoreRequest *request, GError **error)
 {
-  if (argc == 0)
-    return fail (error, EINVAL, "queue add takes a command, its words and mailboxes");
-  g_autoptr (StoreRequest) request = parse_request (store, argc, argv, error);
-  if (request == NULL)
-    return false;
   if (request->targets->len == 0)
     return add_request (tool, store, request, error);
   g_autoptr (GArray) target = g_array_sized_new (FALSE, FALSE, sizeof (uint32_t), 1);
@@ -128,10 +96,30 @@ add_to_queue (const Tool *tool, Store *store, int argc, char **argv, GError **er
   return true;
 }
 
+/* What follows `add` is what would follow `mailstore`. */
+static bool
+add_to_queue (Tool *tool, int argc, char **argv, GError **error)
+{
+  if (argc == 0)
+    return fail (error, EINVAL, "queue add takes a command, its options and mailboxes");
+  const StoreCommand *command = store_command_find (argv[0]);
+  if (command == NULL)
+    return fail (error, EINVAL, "no command '%s' for the queue; see mailstore queue -h", argv[0]);
+  if (!tool_verb_parse (command, &argc, &argv, error))
+    return false;
+  if (tool->help)
+    return true;
+  g_autoptr (GPtrArray) names = command_names (command, argc - 1, argv + 1, error);
+  g_autoptr (Store) store = names != NULL ? tool_store_open (tool, 0, error) : NULL;
+  g_autoptr (StoreRequest) request =
+      store != NULL ? command_request (tool, store, command, names, error) : NULL;
+  return request != NULL && add_each (tool, store, request, error);
+}
+
 /* ---- removing ------------------------------------------------------------------------------ */
 
 static bool
-remove_from_queue (Store *store, int argc, char **argv, GError **error)
+remove_from_queue (const Tool *tool, int argc, char **argv, GError **error)
 {
   if (argc == 0)
     return fail (error, EINVAL, "queue remove takes record numbers");
@@ -140,27 +128,24 @@ remove_from_queue (Store *store, int argc, char **argv, GError **error)
     if (!job_id_parse (argv[i], &id, error))
       return false;
   }
-  for (int i = 0; i < argc; i++) {
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
+  for (int i = 0; store != NULL && i < argc; i++) {
     uint64_t id = g_ascii_strtoull (argv[i], NULL, 10);
     if (!store_queue_remove (store, id, error))
       return false;
   }
-  return true;
+  return store != NULL;
 }
 
 bool
 queue_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  const char *what = argc > 0 ? argv[0] : "list";
-  bool adds = strcmp (what, "add") == 0, removes = strcmp (what, "remove") == 0;
-  if (argc > 0 && !adds && !removes)
-    return fail (error, EINVAL, "queue takes add or remove, not '%s'", what);
-  g_autoptr (Store) store =
-      adds || removes ? tool_store_open (tool, 0, error) : tool_store_open_queue (tool, error);
-  if (store == NULL)
-    return false;
-  if (adds)
-    return add_to_queue (tool, store, argc - 1, argv + 1, error);
-  return removes ? remove_from_queue (store, argc - 1, argv + 1, error)
-                 : list_queue (tool, store, error);
+  if (argc > 0 && strcmp (argv[0], "add") == 0)
+    return add_to_queue (tool, argc - 1, argv + 1, error);
+  if (argc > 0 && strcmp (argv[0], "remove") == 0)
+    return remove_from_queue (tool, argc - 1, argv + 1, error);
+  if (argc > 0)
+    return fail (error, EINVAL, "queue takes add or remove, not '%s'", argv[0]);
+  g_autoptr (Store) store = tool_store_open_queue (tool, error);
+  return store != NULL && list_queue (tool, store, error);
 }

@@ -20,6 +20,13 @@ tool_store_path (const Tool *tool)
   return g_strdup (path != NULL && *path != '\0' ? path : STORE_DEFAULT);
 }
 
+static void
+say_notice (const char *text, void *data)
+{
+  const Tool *tool = data;
+  tool_say (tool, "%s", text);
+}
+
 Store *
 tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
@@ -31,6 +38,8 @@ tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
     return NULL;
   }
   Store *store = store_open (path, flags, error);
+  if (store != NULL)
+    store_notice (store, say_notice, (void *)tool);
   if (store != NULL && tool->verbose)
     tool_say (tool, "store %s, %s", store_path (store), store_uuid (store));
   return store;

@@ -31,6 +31,7 @@ typedef struct {
   const char *summary;
   bool strict; /* options end at the first operand, since operands may begin with '-' */
   const GOptionEntry *options;
+  const char *more; /* what -h says below the options, or NULL */
   bool (*run) (Tool *tool, int argc, char **argv, GError **error);
 } Command;
 
@@ -54,6 +55,20 @@ extern const GOptionEntry cat_options[], deliver_options[], import_options[], jo
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);
+
+/* What is left of the command line when its options were taken out: the mailboxes, also those of
+ * --from-file. Words of the control files among them count as options. */
+GPtrArray *command_names (const StoreCommand *command, int argc, char **argv, GError **error);
+
+/* The command with the options that were given, for these mailboxes. */
+StoreRequest *command_request (const Tool *tool, Store *store, const StoreCommand *command,
+                               const GPtrArray *names, GError **error);
+
+/* ---- main.c --------------------------------------------------------------------------------- */
+
+/* Takes the options of a verb of store_commands[] out of `argv`, which begins with its name; prints its
+ * help if that is one of them. */
+bool tool_verb_parse (const StoreCommand *verb, int *argc, char ***argv, GError **error);
 
 /* ---- tool.c: finding the store and a mailbox in it ---------------------------------------------
  */

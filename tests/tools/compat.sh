@@ -17,6 +17,15 @@ old() {
   out=$(<"$work/out") err=$(<"$work/err")
 }
 
+# Each tells how it is called.
+for wrapper in "$MAILFS_SOURCE"/contrib/compat/[!R]*; do
+  old "$wrapper" -h
+  expect_status 0
+  expect_no_err
+  expect_equal "$(wc -l <"$work/out")" 1
+  expect_out "usage: ${wrapper##*/}"
+done
+
 # M-Store's and PMDF's reconstruct.
 for arguments in '-r example.com' '-r -u joe example.com' '-u joe example.com INBOX' 'foo.com admin' \
   '-r foo.com admin' '-r example.com user/joe' '-r' '-m' '-recurse' '-mailbox_list'; do
@@ -68,6 +77,9 @@ expect_out 'RecNo'
 expect_out 'joe@example.com'
 old impurge --until-empty
 expect_status 0
+MAILSTORE=$work/none old impurge
+expect_status 66
+expect_err 'waits for work in the queue'
 old imcheck -q
 [[ $out != *joe@example.com* ]] || complain 'impurge left something'
 old imcheck -m joe@example.com/INBOX

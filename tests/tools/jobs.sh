@@ -90,6 +90,7 @@ wait "$stopped" || status=$?
 err=$(<"$work/err")
 expect_status 143
 expect_err "'mailstore jobs resume 3' goes on"
+expect_err 'reset was interrupted'
 expect_equal "$(job 3 state)" interrupted
 run work --until-empty
 expect_status 0
@@ -140,6 +141,24 @@ wait "$follower" || status=$?
 grep -q 'state     done' "$work/followed" || complain 'not followed to its end'
 wait "$all" || complain 'following all failed'
 grep -q '7  done' "$work/all" || complain 'not all were followed to their ends'
+
+# A reason stands in the list; a restore is of what it names; and only the newest are listed, unless all are wanted.
+run jobs
+expect_out "$(job 2 error)"
+mailstore -q backup "$work/backup" >/dev/null
+mailstore -q restore "$work/backup" joe@example.com/INBOX >/dev/null
+last=$(mailstore --json jobs | wc -l)
+expect_equal "$(job "$last" mailbox)" joe@example.com/INBOX
+for ((count = last; count < 25; count++)); do mailstore -q checkpoint >/dev/null; done
+run jobs
+expect_status 0
+expect_equal "$(wc -l <"$work/out")" 21
+expect_err '5 older than these'
+expect_out '25  done'
+run jobs --all
+expect_equal "$(wc -l <"$work/out")" 26
+expect_no_err
+expect_equal "$(mailstore --json jobs | wc -l)" 25
 
 # Without a queue that can be written commands do their work all the same.
 rm -f "$store"/queue.sqlite3*

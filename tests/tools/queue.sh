@@ -53,6 +53,39 @@ run queue shuffle
 expect_status 64
 expect_equal "$(mailstore --json queue | wc -l)" 4
 
+# Options as the commands have them, and a directory where they take one.
+before=$(mailstore --json queue | wc -l)
+run queue add cleanup --age 0 joe@example.com
+expect_status 0
+run queue add cleanup --age=0 joe@example.com
+expect_err 'waits already'
+run queue add -- cleanup age=0 joe@example.com
+expect_status 64
+run queue add cleanup age=0 -u joe example.com
+expect_err 'waits already'
+run queue add expunge --uid 50 joe@example.com/INBOX
+expect_status 0
+run queue add test -r joe@example.com
+expect_status 0
+run queue add backup "$work/backup" joe@example.com
+expect_status 0
+run --json queue
+expect_json "len(rows) == $before + 4" \
+  '[row["action"] for row in rows][-4:-1] == ["cleanup age=0", "expunge uid=50", "test recover"]' \
+  'rows[-1]["action"].startswith("backup directory=/") and rows[-1]["mailbox"] == "joe@example.com"'
+mapfile -t ids < <(mailstore --json queue | tail -n 4 | sed 's/.*"id":\([0-9]*\).*/\1/')
+run queue remove "${ids[@]}"
+expect_status 0
+run queue add cleanup -h
+expect_status 0
+expect_out '--age'
+run queue -h
+expect_status 0
+expect_out 'queue add cleanup --age 0 joe@example.com'
+for verb in $(mailstore -h | sed -n '/^  work /,$s/^  \([a-z]*\) .*/\1/p' | tail -n +2); do
+  grep -qw -- "$verb" <<<"${out#*VERB is}" || complain "queue -h does not know $verb"
+done
+
 run queue remove 2 4
 expect_status 0
 expect_no_out
@@ -77,7 +110,7 @@ run work --until-empty
 expect_status 0
 expect_equal "$(mailstore --json queue | wc -l)" 0
 run --json jobs
-expect_json '[row["state"] for row in rows] == ["done", "cancelled", "done", "cancelled"]'
+expect_json '[row["state"] for row in rows] == ["done", "cancelled", "done"] + 5 * ["cancelled"]'
 mailstore -q reconstruct >/dev/null
 run check
 expect_status 0
@@ -98,6 +131,17 @@ expect_status 0
 run --json jobs
 expect_json "{row['id']: row['state'] for row in rows}[$gone] == 'cancelled'" \
   "{row['id']: (row['state'], row['error']) for row in rows}[$late] == ('cancelled', 'repaired since')"
+
+# A queue that is damaged is kept, and somebody is told; check notes it, and nothing is left to do for that.
+head -c 20000 /dev/urandom >"$store/queue.sqlite3"
+run queue add reset
+expect_status 0
+expect_err 'the queue was damaged: it is kept as queue.sqlite3.damaged-'
+run queue
+expect_no_err
+run --json check
+expect_status 0
+expect_json 'any(row.get("outcome") == "noted" and "queue.sqlite3.damaged-" in row["object"] for row in rows)'
 
 # Who may only read the store sees the queue.
 if [ "$(id -u)" -eq 0 ]; then

@@ -129,3 +129,17 @@ status=0
 err=$(as_nobody mailstore -s "$store" list 2>&1) || status=$?
 expect_status 77
 [[ $err == 'mailstore: '* ]] || complain 'no reason given'
+
+# help is -h.
+mailstore -h >"$work/expected"
+run help
+expect_status 0
+cmp -s "$work/out" "$work/expected" || complain 'another help'
+for command in list check queue; do
+  mailstore "$command" -h >"$work/expected"
+  run help "$command"
+  expect_status 0
+  cmp -s "$work/out" "$work/expected" || complain "another help for $command"
+done
+run help nosuch
+expect_status 64

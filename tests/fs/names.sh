@@ -5,7 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 
 mailstore -q init
-names=('Grüße' 'a b' ' leading' 'trailing ' '.hidden' '..' '100%' $'tab\there' $'new\nline'
+names=('Grüße' 'a b' ' leading' 'trailing ' '.hidden' '..more' '100%' $'tab\there' $'new\nline'
   $'bell\a' '-rf' '0000000001.eml' '*' '?' '"quoted"' "it's" '\backslash' '日本語' '😀' $'e\u0301'
   "$(printf 'x%.0s' $(seq 300))" "$(printf 'ü%.0s' $(seq 200))" '.ctl' 'INBOX.Sub')
 for name in "${names[@]}"; do

@@ -8,7 +8,7 @@ import mount
 
 
 def walk(path):
-    """Milliseconds of each thing that a reader asks for: a listing with everybody's stat, a message."""
+    """Milliseconds of each thing that a reader asks for: an entry of a listing, its stat, a message."""
     waits = []
 
     def timed(act, *arguments):
@@ -17,21 +17,19 @@ def walk(path):
         waits.append((time.perf_counter() - start) * 1000)
         return result
 
-    def look(folder):
-        with os.scandir(folder) as entries:
-            return [(entry.path, entry.is_dir(), entry.stat().st_size) for entry in entries]
-
     def read(name):
         with open(name, "rb") as file:
             return file.read()
 
     folders = [path]
     while folders:
-        for name, is_folder, _ in timed(look, folders.pop()):
-            if is_folder:
-                folders.append(name)
-            else:
-                timed(read, name)
+        names = []
+        with timed(os.scandir, folders.pop()) as entries:
+            while (entry := timed(next, entries, None)) is not None:
+                timed(entry.stat)
+                (folders if entry.is_dir() else names).append(entry.path)
+        for name in names:
+            timed(read, name)
     return waits
 
 

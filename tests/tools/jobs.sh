@@ -8,27 +8,6 @@ mailstore -q init
 mailstore -q import --format eml "$sample" joe@example.com >/dev/null
 mailstore -q import --format eml "$sample" zoe@example.com >/dev/null
 
-# job ID KEY: what --json says of it.
-job() {
-  mailstore --json jobs "$1" | python3 -c '
-import json, sys
-print(json.loads(sys.stdin.readline())[sys.argv[1]])' "$2"
-}
-wait_for() {
-  until [[ $(job "$1" "$2" 2>/dev/null) == *"$3"* ]]; do sleep 0.05; done
-}
-# Nothing that changes joe's mail goes on until release.
-hold() {
-  flock "$store/mail/example.com/user/joe" -c "touch '$work/held'; until [ -e '$work/go' ]; do sleep 0.01; done" &
-  holder=$!
-  until [ -e "$work/held" ]; do sleep 0.01; done
-}
-release() {
-  touch "$work/go"
-  wait "$holder"
-  rm "$work/go" "$work/held"
-}
-
 # What only looks leaves no trace; what changes something is a job, with its findings.
 run check
 run reconstruct -n

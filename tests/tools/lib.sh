@@ -127,6 +127,28 @@ count() {
     python3 -c 'import json, sys; print(sum(json.loads(line)["messages"] for line in sys.stdin))'
 }
 
+# job ID KEY: what --json says of it.
+job() {
+  mailstore --json jobs "$1" | python3 -c '
+import json, sys
+print(json.loads(sys.stdin.readline())[sys.argv[1]])' "$2"
+}
+# wait_for ID KEY TEXT: until it says so.
+wait_for() {
+  until [[ $(job "$1" "$2" 2>/dev/null) == *"$3"* ]]; do sleep 0.05; done
+}
+# Nothing that changes joe's mail goes on until release.
+hold() {
+  flock "$store/mail/example.com/user/joe" -c "touch '$work/held'; until [ -e '$work/go' ]; do sleep 0.01; done" &
+  holder=$!
+  until [ -e "$work/held" ]; do sleep 0.01; done
+}
+release() {
+  touch "$work/go"
+  wait "$holder"
+  rm "$work/go" "$work/held"
+}
+
 # As another user, with no other rights than theirs.
 as_nobody() {
   [ "$(id -u)" -eq 0 ] || skip 'needs root to become somebody else'

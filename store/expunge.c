@@ -29,24 +29,24 @@ typedef struct {
 
 /* ---- which messages ------------------------------------------------------------------------ */
 
-void
-expunge_move_clear (gpointer data)
+static void
+move_clear (gpointer data)
 {
   ExpungeMove *move = data;
   index_message_clear (&move->row);
   g_clear_error (&move->failure);
 }
 
-static GArray *
-moves_new (guint count)
+GArray *
+expunge_moves_new (void)
 {
-  GArray *moves = g_array_sized_new (FALSE, TRUE, sizeof (ExpungeMove), count);
-  g_array_set_clear_func (moves, expunge_move_clear);
+  GArray *moves = g_array_new (FALSE, TRUE, sizeof (ExpungeMove));
+  g_array_set_clear_func (moves, move_clear);
   return moves;
 }
 
-static void
-add_move (GArray *moves, uint32_t uid)
+void
+expunge_moves_add (GArray *moves, uint32_t uid)
 {
   ExpungeMove move = {.uid = uid};
   g_array_append_val (moves, move);
@@ -55,9 +55,9 @@ add_move (GArray *moves, uint32_t uid)
 static GArray *
 moves_of (const GArray *uids)
 {
-  GArray *moves = moves_new (uids->len);
+  GArray *moves = expunge_moves_new ();
   for (guint i = 0; i < uids->len; i++)
-    add_move (moves, g_array_index (uids, uint32_t, i));
+    expunge_moves_add (moves, g_array_index (uids, uint32_t, i));
   return moves;
 }
 
@@ -77,7 +77,7 @@ expunge_uids (StoreMailbox *self, GError **error)
 static GArray *
 select_deleted (StoreMailbox *self, GError **error)
 {
-  g_autoptr (GArray) moves = moves_new (0);
+  g_autoptr (GArray) moves = expunge_moves_new ();
   StoreMessage page[256];
   size_t count = 1;
   for (uint32_t after = 0; count > 0;) {
@@ -86,7 +86,7 @@ select_deleted (StoreMailbox *self, GError **error)
     for (size_t i = 0; i < count; i++) {
       after = page[i].uid;
       if (page[i].flags & STORE_FLAG_DELETED)
-        add_move (moves, page[i].uid);
+        expunge_moves_add (moves, page[i].uid);
     }
     store_messages_clear (page, count);
   }
@@ -376,9 +376,9 @@ move_named (StoreMailbox *self, ExpungeWay way, const uint32_t *uids, size_t cou
   auto_fd lock = lock_mailbox (self, error);
   if (lock < 0)
     return false;
-  g_autoptr (GArray) moves = moves_new ((guint)count);
+  g_autoptr (GArray) moves = expunge_moves_new ();
   for (size_t i = 0; i < count; i++)
-    add_move (moves, uids[i]);
+    expunge_moves_add (moves, uids[i]);
   if (!require_all (self, way, moves, error) || !expunge_move (self, way, moves, error))
     return false;
   for (guint i = 0; i < moves->len; i++) {

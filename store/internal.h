@@ -586,7 +586,8 @@ typedef struct {
   IndexMessage row; /* as it is, or became */
   GError *failure;  /* why it stays where it is */
 } ExpungeMove;
-void expunge_move_clear (gpointer move);
+GArray *expunge_moves_new (void); /* of ExpungeMove */
+void expunge_moves_add (GArray *moves, uint32_t uid);
 
 /* Where messages go: into .expunged, or back. */
 typedef enum { EXPUNGE_OUT, EXPUNGE_BACK } ExpungeWay;

@@ -141,21 +141,6 @@ restore_is_other (const RestorePair *pair, uint32_t uid)
 }
 
 static GArray *
-moves_new (void)
-{
-  GArray *moves = g_array_new (FALSE, TRUE, sizeof (ExpungeMove));
-  g_array_set_clear_func (moves, expunge_move_clear);
-  return moves;
-}
-
-static void
-add_move (GArray *moves, uint32_t uid)
-{
-  ExpungeMove move = {.uid = uid};
-  g_array_append_val (moves, move);
-}
-
-static GArray *
 list_uids (const StoreMailbox *mailbox, const char *path, GError **error)
 {
   g_autoptr (GError) failure = NULL;
@@ -177,8 +162,8 @@ compare (RestorePair *pair, GError **error)
   pair->others = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   pair->damaged = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   pair->restated = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  pair->expunged = moves_new ();
-  pair->newer = moves_new ();
+  pair->expunged = expunge_moves_new ();
+  pair->newer = expunge_moves_new ();
   for (guint i = 0; gone != NULL && i < there->len; i++) {
     uint32_t uid = g_array_index (there, uint32_t, i);
     if (!job_go_on (pair->restore->job, error))
@@ -193,7 +178,7 @@ compare (RestorePair *pair, GError **error)
       if (is_outdated (pair, uid))
         g_array_append_val (pair->restated, uid);
     } else if (has (gone, uid)) {
-      add_move (pair->expunged, uid);
+      expunge_moves_add (pair->expunged, uid);
     } else {
       look_at_missing (pair, uid);
       g_array_append_val (pair->missing, uid);
@@ -207,7 +192,7 @@ compare (RestorePair *pair, GError **error)
       continue;
     look_at_newer (pair, uid);
     if (pair->restore->exact)
-      add_move (pair->newer, uid);
+      expunge_moves_add (pair->newer, uid);
   }
   return gone != NULL;
 }

@@ -16,17 +16,6 @@ fill (Store *store, const char *name, uint32_t count)
   return mailbox;
 }
 
-static IndexMailbox
-row_of (StoreMailbox *mailbox)
-{
-  g_autoptr (GError) error = NULL;
-  IndexMailbox row = {0};
-  bool found;
-  g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, &error);
-  assert_ok (index_mailbox_get (handle->index, mailbox->number, &row, &found, &error), error);
-  return row;
-}
-
 /* What a command found, one a line. */
 static char *
 told (Store *store, const char *words)

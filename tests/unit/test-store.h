@@ -174,3 +174,15 @@ assert_clean (Store *store)
 }
 
 #define add_test(name, function) g_test_add (name, Fixture, NULL, set_up, function, tear_down)
+
+/* The row that the index has of a mailbox. */
+static inline IndexMailbox
+row_of (StoreMailbox *mailbox)
+{
+  g_autoptr (GError) error = NULL;
+  IndexMailbox row = {0};
+  bool found;
+  g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, &error);
+  assert_ok (index_mailbox_get (handle->index, mailbox->number, &row, &found, &error), error);
+  return row;
+}

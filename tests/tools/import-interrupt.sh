@@ -10,22 +10,24 @@ for i in $(seq 3000); do
   printf 'Subject: message %d\n\n%d\n' "$i" "$i" >"$work/source/$i.eml"
 done
 
+threads() {
+  find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l
+}
+
 # Somebody holds the user's lock, so that the import is under way, and cannot end, when signal $1 comes.
+# It has noticed when its workers are gone, which wait for more to do as long as it goes on.
 stop_import() {
-  local holder importer
-  flock "$store/mail/example.com/user/joe" -c "touch '$work/held'; until [ -e '$work/go' ]; do sleep 0.01; done" &
-  holder=$!
-  until [ -e "$work/held" ]; do sleep 0.01; done
+  local importer before
+  hold
   mailstore import --format eml "$work/source" joe@example.com >"$work/out" 2>"$work/err" &
   importer=$!
   until [ -n "$(find "$store/tmp" -type f -print -quit)" ]; do sleep 0.01; done
-  sleep 0.5
+  before=$(threads "$importer")
   kill "-$1" "$importer"
-  touch "$work/go"
+  until [ "$(threads "$importer")" -lt "$before" ]; do sleep 0.01; done
+  release
   status=0
   wait "$importer" || status=$?
-  wait "$holder"
-  rm "$work/go" "$work/held"
   out=$(<"$work/out") err=$(<"$work/err")
 }
 

@@ -180,27 +180,6 @@ check_directory (const Backup *self, GError **error)
          fail (error, EEXIST, "%s is the backup of another store", self->path);
 }
 
-/* Removes what lies in the directory `name`, and with `itself` the directory. Backups hold nothing
- * that a store does not. */
-static void
-remove_tree (int fd, const char *name, bool itself)
-{
-  auto_fd copy = layout_open (fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-  int stream_fd = copy >= 0 ? dup (copy) : -1;
-  DIR *stream = stream_fd >= 0 ? fdopendir (stream_fd) : NULL;
-  struct dirent *entry;
-  while (stream != NULL && (entry = readdir (stream)) != NULL) {
-    if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0)
-      continue;
-    if (unlinkat (copy, entry->d_name, 0) < 0)
-      remove_tree (copy, entry->d_name, true);
-  }
-  if (stream != NULL)
-    closedir (stream);
-  if (itself)
-    unlinkat (fd, name, AT_REMOVEDIR);
-}
-
 static bool
 open_directory (Backup *self, GError **error)
 {
@@ -216,9 +195,11 @@ open_directory (Backup *self, GError **error)
     if (child < 0 || !layout_own (self->job->store, child, error))
       return child >= 0 ? false : fail_errno (error, "open %s/%s", self->path, names[i]);
   }
-  remove_tree (self->fd, "tmp", false);
   self->tmp_fd = layout_open (self->fd, "tmp", O_RDONLY | O_DIRECTORY, 0);
-  return self->tmp_fd >= 0 || fail_errno (error, "open %s/tmp", self->path);
+  if (self->tmp_fd < 0)
+    return fail_errno (error, "open %s/tmp", self->path);
+  layout_empty (self->tmp_fd, NULL);
+  return true;
 }
 
 /* ---- directories --------------------------------------------------------------------------- */
@@ -251,7 +232,7 @@ copy_directory (Backup *self, const char *path, GError **error)
   if (source < 0 || copy < 0)
     return fail_errno (error, "open directory '%s'", path);
   if (is_another (source, copy))
-    remove_tree (self->fd, whole, false);
+    layout_empty (copy, NULL);
   g_hash_table_add (self->made, g_strdup (path));
   g_hash_table_add (self->seen, g_strdup (path));
   return copy_directory_facts (self->job->store, source, copy, error) ||
@@ -386,7 +367,7 @@ remove_directories (const Backup *self, const char *path, GoneFunc gone, const v
       continue;
     g_autofree char *child = g_strdup_printf ("%s/%s", path, entry->d_name);
     if (gone (self, child + strlen ("mail/"), data))
-      remove_tree (self->fd, child, true);
+      layout_remove (fd, entry->d_name, NULL);
     else
       remove_directories (self, child, gone, data);
   }
@@ -511,7 +492,7 @@ finish (Backup *self, GError **error)
   if (!copy_directory (self, "", error) || !copy_config (self, error) ||
       !make_databases (self, error))
     return false;
-  remove_tree (self->fd, "tmp", false);
+  layout_empty (self->tmp_fd, NULL);
   if (syncfs (self->fd) < 0)
     return fail_errno (error, "sync %s", self->path);
   return write_info (self, true, error) && note_last (self, error);

@@ -161,6 +161,11 @@ bool layout_keep_broken (const char *path, GError **error);
 /* The name of the Nth of them; NULL: there are no more. */
 char *layout_broken_path (const char *path, unsigned n);
 
+/* Removes what is in the directory `fd`, or the file or directory `name` in it with all that it
+ * holds, never through a link. What cannot be removed stays, and the first of it is the error. */
+bool layout_empty (int fd, GError **error);
+bool layout_remove (int fd, const char *name, GError **error);
+
 /* The directory in tmp/ that belongs to this process; what dead processes left there is removed
  * when it is made. */
 int layout_tmp (Store *store, GError **error);

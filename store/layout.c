@@ -215,32 +215,43 @@ layout_remove_database (const char *path, GError **error)
   return true;
 }
 
-/* ---- tmp/ ---------------------------------------------------------------------------------------
- */
+/* ---- removing ------------------------------------------------------------------------------ */
 
-/* Removes everything in a directory of tmp/, which may hold directories that were not put into
- * place; those hold nothing but their state. */
-static void
-empty_directory (int fd, int depth)
+/* Each level is opened from the one above it, so nobody can lead this elsewhere by a link. */
+bool
+layout_empty (int fd, GError **error)
 {
-  auto_fd copy = fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  auto_fd copy = layout_open (fd, "", O_RDONLY | O_DIRECTORY, 0);
   DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
   if (directory == NULL)
-    return;
+    return fail_errno (error, "read a directory");
   copy = -1;
+  bool good = true;
   for (struct dirent *entry; (entry = readdir (directory)) != NULL;) {
-    if (strcmp (entry->d_name, ".") == 0 || strcmp (entry->d_name, "..") == 0)
-      continue;
-    if (unlinkat (fd, entry->d_name, 0) == 0 || depth == 0)
-      continue;
-    auto_fd child = layout_open (fd, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
-    if (child >= 0) {
-      empty_directory (child, depth - 1);
-      unlinkat (fd, entry->d_name, AT_REMOVEDIR);
-    }
+    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0 &&
+        !layout_remove (fd, entry->d_name, good ? error : NULL))
+      good = false;
   }
   closedir (directory);
+  return good;
 }
+
+bool
+layout_remove (int fd, const char *name, GError **error)
+{
+  if (unlinkat (fd, name, 0) == 0)
+    return true;
+  if (errno != EISDIR)
+    return fail_errno (error, "remove '%s'", name);
+  auto_fd child = layout_open (fd, name, O_RDONLY | O_DIRECTORY, 0);
+  if (child < 0)
+    return fail_errno (error, "remove '%s'", name);
+  return (layout_empty (child, error) || fail_prefix (error, "'%s'", name)) &&
+         (unlinkat (fd, name, AT_REMOVEDIR) == 0 || fail_errno (error, "remove '%s'", name));
+}
+
+/* ---- tmp/ ---------------------------------------------------------------------------------------
+ */
 
 bool
 layout_tmp_remove (int tmp, const char *name)
@@ -248,7 +259,7 @@ layout_tmp_remove (int tmp, const char *name)
   auto_fd fd = layout_open (tmp, name, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0 || flock (fd, LOCK_EX | LOCK_NB) < 0)
     return false;
-  empty_directory (fd, 2);
+  layout_empty (fd, NULL);
   return unlinkat (tmp, name, AT_REMOVEDIR) == 0;
 }
 

@@ -232,30 +232,18 @@ prune (int quarantine, const char *path)
     prune (quarantine, parent);
 }
 
-static bool
-remove_tree (int quarantine, const char *path, GError **error)
-{
-  struct stat st;
-  if (fstatat (quarantine, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-    return fail_errno (error, "stat '%s' in quarantine", path);
-  g_autoptr (GPtrArray) names = S_ISDIR (st.st_mode) ? read_names (quarantine, path, error) : NULL;
-  for (guint i = 0; names != NULL && i < names->len; i++) {
-    g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
-    if (!remove_tree (quarantine, child, error))
-      return false;
-  }
-  if (S_ISDIR (st.st_mode) && names == NULL)
-    return false;
-  return unlinkat (quarantine, path, S_ISDIR (st.st_mode) ? AT_REMOVEDIR : 0) == 0 ||
-         fail_errno (error, "remove '%s' from quarantine", path);
-}
-
 bool
 quarantine_remove (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
   auto_fd quarantine = open_quarantine (store, error);
-  if (quarantine < 0 || !remove_tree (quarantine, object->path, error))
+  if (quarantine < 0)
     return false;
+  g_autofree char *parent = g_path_get_dirname (object->path);
+  auto_fd directory = layout_open (quarantine, parent, O_RDONLY | O_DIRECTORY, 0);
+  if (directory < 0)
+    return fail_errno (error, "open '%s' in quarantine", parent);
+  if (!layout_remove (directory, strrchr (object->path, '/') + 1, error))
+    return fail_prefix (error, "'%s' in quarantine", parent);
   prune (quarantine, object->path);
   return true;
 }

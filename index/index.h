@@ -355,6 +355,7 @@ typedef struct {
   char *unit;         /* of these two; NULL: none */
   uint64_t fixed, left, taken;
   char *error;        /* why it failed or was given up; NULL: it was not */
+  int code;           /* the errno of that; 0: none */
   char *log;          /* lines */
 } QueueJob;
 
@@ -377,10 +378,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Queue, queue_close)
 bool queue_is_current (const Queue *self);
 bool queue_verify (Queue *self, GError **error);
 
-/* Adds a job, whose `id` is ignored. When one that waits, or was interrupted and is for a worker, has the
- * same action and nodes already, that is the job: `*out_id` is its number and `*out_added` false, and it is due no later than the
- * one given. */
-bool queue_add (Queue *self, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error);
+/* Adds `count` jobs, whose `id` is ignored, in one commit. When one that waits, or was interrupted and is for
+ * a worker, has the same action and nodes already, that is the job: its element of `out_ids` is its number and that
+ * of `out_added` false, and it is due no later than the one given. EAGAIN when more than `most` would wait:
+ * then none is added. */
+bool queue_add (Queue *self, const QueueJob *jobs, size_t count, uint64_t most, uint64_t *out_ids,
+                bool *out_added, GError **error);
 
 bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **error);
 
@@ -388,6 +391,10 @@ bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError
  * wait, run or were interrupted. The caller clears them. */
 bool queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
                  size_t *out_count, GError **error);
+
+/* The newest job of that command, with whatever words, for exactly those nodes. */
+bool queue_newest (Queue *self, const char *command, const char *nodes, QueueJob *out,
+                   bool *out_found, GError **error);
 
 /* The newest job with that action and nodes that is done or failed. */
 bool queue_last (Queue *self, const char *action, const char *nodes, QueueJob *out, bool *out_found,

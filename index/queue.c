@@ -2,6 +2,8 @@
 /* The queue of a store: jobs that wait, run, or have ended. */
 #include "index/internal.h"
 
+#include <string.h>
+
 struct Queue {
   Db db;
 };
@@ -57,7 +59,7 @@ queue_verify (Queue *self, GError **error)
 /* All statements that read jobs select these, in the order that step_job() knows. */
 #define JOB_COLUMNS                                                                                \
   "id, state, queued, deaths, action, nodes, created_s, started_s, ended_s, done, total, unit,"    \
-  " fixed, left, taken, error, log, runner, due_s, cancel"
+  " fixed, left, taken, error, log, runner, due_s, code, cancel"
 
 /* The next job; `*out_found` is false at the end. */
 static bool
@@ -93,7 +95,8 @@ step_job (Connection *connection, sqlite3_stmt *select, QueueJob *out, bool *out
         .log = statement_text (select, 16),
         .runner = (uint64_t)sqlite3_column_int64 (select, 17),
         .due_s = sqlite3_column_int64 (select, 18),
-        .cancel = sqlite3_column_int (select, 19) != 0,
+        .code = sqlite3_column_int (select, 19),
+        .cancel = sqlite3_column_int (select, 20) != 0,
     };
   *out_found = row;
   return true;
@@ -137,6 +140,23 @@ queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capaci
       return true;
     }
   }
+}
+
+bool
+queue_newest (Queue *self, const char *command, const char *nodes, QueueJob *out, bool *out_found,
+              GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select =
+      connection_prepare (reading,
+                          "SELECT " JOB_COLUMNS " FROM job WHERE nodes = ?1 AND command = ?2"
+                          "  ORDER BY id DESC LIMIT 1",
+                          error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_text (select, 1, nodes, -1, SQLITE_STATIC);
+  sqlite3_bind_text (select, 2, command, -1, SQLITE_STATIC);
+  return step_job (reading, select, out, out_found, error);
 }
 
 bool
@@ -244,6 +264,7 @@ bind_job (sqlite3_stmt *statement, const QueueJob *job)
   sqlite3_bind_text (statement, 17, job->log, -1, SQLITE_STATIC);
   sqlite3_bind_int64 (statement, 18, (int64_t)job->runner);
   sqlite3_bind_int64 (statement, 19, job->due_s);
+  sqlite3_bind_int (statement, 20, job->code);
 }
 
 /* Adds the job, or finds the one that is the same. */
@@ -253,7 +274,8 @@ insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
   auto_statement insert = connection_prepare (
       db->writing,
       "INSERT INTO job (" JOB_COLUMNS ") VALUES"
-      " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, 0)"
+      " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
+      "  0)"
       " ON CONFLICT DO NOTHING",
       error);
   if (insert == NULL)
@@ -298,24 +320,66 @@ find_pending (Db *db, const QueueJob *job, uint64_t *out_id, GError **error)
   return true;
 }
 
+static bool
+add_job (Db *db, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error)
+{
+  if (!insert_job (db, job, out_added, error))
+    return false;
+  if (!*out_added)
+    return find_pending (db, job, out_id, error) && hasten_job (db, *out_id, job->due_s, error);
+  *out_id = (uint64_t)sqlite3_last_insert_rowid (db->writing->handle);
+  return true;
+}
+
+static bool
+read_number (Db *db, const char *sql, uint64_t *out, GError **error)
+{
+  auto_statement select = connection_prepare (db->writing, sql, error);
+  bool row;
+  if (select == NULL || !connection_step (db->writing, select, &row, error))
+    return false;
+  *out = row ? (uint64_t)sqlite3_column_int64 (select, 0) : 0;
+  return true;
+}
+
+/* Counting takes as long as there are many, so it is done only where there may be too many: numbers
+ * are given out one after the other. */
+static bool
+check_room (Db *db, uint64_t most, GError **error)
+{
+  static const char first_sql[] = "SELECT min (id) FROM job WHERE state < 2 OR state = 5";
+  static const char last_sql[] = "SELECT max (id) FROM job";
+  static const char count_sql[] =
+      "SELECT count (*) FROM job WHERE state = 0 OR state = 5 AND queued = 1";
+  uint64_t first, last, waiting;
+  if (!read_number (db, first_sql, &first, error) || !read_number (db, last_sql, &last, error))
+    return false;
+  if (last - first < most)
+    return true;
+  return read_number (db, count_sql, &waiting, error) &&
+         (waiting <= most ||
+          fail (error, EAGAIN, "the queue is full: %" G_GUINT64_FORMAT " jobs wait", most));
+}
+
 bool
-queue_add (Queue *self, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error)
+queue_add (Queue *self, const QueueJob *jobs, size_t count, uint64_t most, uint64_t *out_ids,
+           bool *out_added, GError **error)
 {
   auto_transaction transaction = {NULL};
-  uint64_t id = 0;
-  bool added;
-  if (!transaction_begin (&transaction, &self->db, error) ||
-      !insert_job (&self->db, job, &added, error))
+  g_autofree uint64_t *ids = g_new (uint64_t, count);
+  g_autofree bool *added = g_new (bool, count);
+  bool waits = false;
+  if (!transaction_begin (&transaction, &self->db, error))
     return false;
-  if (added)
-    id = (uint64_t)sqlite3_last_insert_rowid (self->db.writing->handle);
-  else if (!find_pending (&self->db, job, &id, error) ||
-           !hasten_job (&self->db, id, job->due_s, error))
+  for (size_t i = 0; i < count; i++) {
+    if (!add_job (&self->db, &jobs[i], &ids[i], &added[i], error))
+      return false;
+    waits |= added[i] && jobs[i].state == QUEUE_WAITING;
+  }
+  if ((waits && !check_room (&self->db, most, error)) || !transaction_commit (&transaction, error))
     return false;
-  if (!transaction_commit (&transaction, error))
-    return false;
-  *out_id = id;
-  *out_added = added;
+  memcpy (out_ids, ids, count * sizeof *ids);
+  memcpy (out_added, added, count * sizeof *added);
   return true;
 }
 
@@ -327,15 +391,16 @@ update_job (Db *db, const QueueJob *from, const QueueJob *to, bool *out_changed,
       "UPDATE OR IGNORE job SET state = ?2, queued = ?3, deaths = ?4, action = ?5, nodes = ?6,"
       "  created_s = ?7, started_s = ?8, ended_s = ?9, done = ?10, total = ?11, unit = ?12,"
       "  fixed = ?13, left = ?14, taken = ?15, error = ?16, log = ?17, runner = ?18, due_s = ?19,"
+      "  code = ?20,"
       "  cancel = cancel AND ?2 = 1" /* it was asked of a run, not of a job that waits */
-      " WHERE id = ?1 AND state = ?20 AND runner = ?21",
+      " WHERE id = ?1 AND state = ?21 AND runner = ?22",
       error);
   if (update == NULL)
     return false;
   bind_job (update, to);
   sqlite3_bind_int64 (update, 1, (int64_t)from->id);
-  sqlite3_bind_int (update, 20, (int)from->state);
-  sqlite3_bind_int64 (update, 21, (int64_t)from->runner);
+  sqlite3_bind_int (update, 21, (int)from->state);
+  sqlite3_bind_int64 (update, 22, (int64_t)from->runner);
   if (!db_write (db, update, error))
     return false;
   *out_changed = sqlite3_changes (db->writing->handle) > 0;

@@ -75,6 +75,7 @@ static const char queue_sql[] = //
     "  deaths INTEGER NOT NULL,          -- of processes that ran it\n"
     "  runner INTEGER NOT NULL,          -- a byte of jobs.lock, locked by who runs it\n"
     "  action TEXT NOT NULL,             -- a command and its words\n"
+    "  command TEXT NOT NULL AS (substr (action, 1, instr (action || ' ', ' ') - 1)),\n"
     "  nodes TEXT NOT NULL,              -- numbers, separated by one space; empty: the store\n"
     "  created_s INTEGER NOT NULL,\n"
     "  due_s INTEGER NOT NULL,           -- not to be run before; 0: at once\n"
@@ -87,11 +88,13 @@ static const char queue_sql[] = //
     "  left INTEGER NOT NULL,\n"
     "  taken INTEGER NOT NULL,\n"
     "  error TEXT,                       -- why it failed or was given up\n"
+    "  code INTEGER NOT NULL,            -- the errno of that; 0: none\n"
     "  log TEXT NOT NULL                 -- lines\n"
     ") STRICT;\n"
     "CREATE UNIQUE INDEX pending ON job (action, nodes)\n"
     "  WHERE state = 0 OR state = 5 AND queued = 1;\n"
     "CREATE INDEX open ON job (id) WHERE state < 2 OR state = 5;\n"
+    "CREATE INDEX latest ON job (nodes, command, id);\n"
     "CREATE TABLE finding (\n"
     "  job INTEGER NOT NULL,\n"
     "  number INTEGER NOT NULL,          -- in the order they were found\n"
@@ -107,7 +110,7 @@ static const char queue_sql[] = //
 
 const Schema index_schema = {"index", 0x6d666978, 2, index_sql};
 const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
-const Schema queue_schema = {"queue", 0x6d667175, 2, queue_sql};
+const Schema queue_schema = {"queue", 0x6d667175, 3, queue_sql};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
 enum {

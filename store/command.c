@@ -238,6 +238,17 @@ find_spelling (const StoreRequest *request, const StoreWord *word)
   return request->spelled->pdata[i];
 }
 
+/* Whoever names the root means the whole store, whatever else is named. (A command that wants to be
+ * told what it is for must find it named again.) */
+static bool
+is_for_all (const StoreRequest *request)
+{
+  bool named = false;
+  for (guint i = 0; i < request->targets->len; i++)
+    named |= g_array_index (request->targets, uint32_t, i) == STORE_ROOT;
+  return named && (request->command->traits & STORE_COMMAND_NAMED) == 0;
+}
+
 /* In the order of the table, so that the same request has the same text. */
 char *
 request_action (const StoreRequest *request)
@@ -254,6 +265,8 @@ char *
 request_nodes (const StoreRequest *request)
 {
   GString *nodes = g_string_new (NULL);
+  if (is_for_all (request))
+    return g_string_free (nodes, FALSE);
   for (guint i = 0; i < request->targets->len; i++)
     g_string_append_printf (nodes, "%s%u", i > 0 ? " " : "",
                             g_array_index (request->targets, uint32_t, i));

@@ -807,8 +807,8 @@ bool queue_next (Store *store, uint64_t after, QueueJob *out, bool *out_found, G
 bool queue_find (Store *store, uint64_t id, QueueJob *out, GError **error);
 
 /* queue_add() and queue_change() through queue_use(). */
-bool queue_insert (Store *store, const QueueJob *job, uint64_t *out_id, bool *out_added,
-                   GError **error);
+bool queue_insert (Store *store, const QueueJob *jobs, size_t count, uint64_t *out_ids,
+                   bool *out_added, GError **error);
 bool queue_turn (Store *store, const QueueJob *from, const QueueJob *to,
                  const QueueFinding *findings, size_t count, bool *out_changed, GError **error);
 
@@ -816,8 +816,9 @@ bool queue_turn (Store *store, const QueueJob *from, const QueueJob *to,
 bool queue_add_waiting (Store *store, const char *action, const char *nodes, const char *why,
                         int64_t due_s, uint64_t *out_id, bool *out_added, GError **error);
 
-/* Cancels a job that does not run. EAGAIN: it is not as it was any more. */
-bool queue_drop (Store *store, const QueueJob *from, const char *why, GError **error);
+/* Cancels a job that does not run. `code` is the errno that goes with `why`; 0: it was not needed.
+ * EAGAIN: it is not as it was any more. */
+bool queue_drop (Store *store, const QueueJob *from, int code, const char *why, GError **error);
 
 /* Lets a worker run `action`, like "cleanup", on a node, not before `due_s`; one that waits already
  * is enough. The user lock may be held, the store lock must not be. */

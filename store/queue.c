@@ -30,8 +30,9 @@ set_aside (Store *store, GError **error)
   if (!layout_keep_damaged (path, error))
     return false;
   if (store->notice != NULL)
-    store->notice ("the queue was damaged: it is kept as queue.sqlite3.damaged-*, a new one is begun",
-                   store->notice_data);
+    store->notice (
+        "the queue was damaged: it is kept as queue.sqlite3.damaged-*, a new one is begun",
+        store->notice_data);
   return true;
 }
 
@@ -174,6 +175,7 @@ make_record (Store *store, const QueueJob *job)
       .left = job->left,
       .taken = job->taken,
       .error = make_printable (job->error),
+      .code = job->code,
       .log = make_printable (job->log),
   };
 }
@@ -263,6 +265,34 @@ queue_find (Store *store, uint64_t id, QueueJob *out, GError **error)
   return true;
 }
 
+typedef struct {
+  const char *command, *nodes;
+  QueueJob job;
+  bool found;
+} Newest;
+
+static bool
+read_newest (Queue *queue, void *data, GError **error)
+{
+  Newest *newest = data;
+  return queue_newest (queue, newest->command, newest->nodes, &newest->job, &newest->found, error);
+}
+
+bool
+store_queue_last (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
+                  bool *out_found, GError **error)
+{
+  g_autofree char *node = g_strdup_printf ("%u", number);
+  Newest newest = {.command = command->name, .nodes = number == STORE_ROOT ? "" : node};
+  if (!look (self, read_newest, &newest, error))
+    return false;
+  if (newest.found)
+    *out = make_record (self, &newest.job);
+  *out_found = newest.found;
+  queue_job_clear (&newest.job);
+  return true;
+}
+
 bool
 store_queue_get (Store *self, uint64_t id, StoreRecord *out, GError **error)
 {
@@ -314,29 +344,27 @@ store_queue_findings (Store *self, uint64_t id, GError **error)
 /* ---- adding -------------------------------------------------------------------------------- */
 
 typedef struct {
-  const QueueJob *job;
-  uint64_t id;
-  bool added;
+  const QueueJob *jobs;
+  size_t count;
+  uint64_t *ids;
+  bool *added;
 } Add;
 
 static bool
-add_job (Queue *queue, void *data, GError **error)
+add_jobs (Queue *queue, void *data, GError **error)
 {
   Add *add = data;
-  return queue_add (queue, add->job, &add->id, &add->added, error);
+  return queue_add (queue, add->jobs, add->count, STORE_QUEUE_MAX, add->ids, add->added, error);
 }
 
 bool
-queue_insert (Store *store, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error)
+queue_insert (Store *store, const QueueJob *jobs, size_t count, uint64_t *out_ids, bool *out_added,
+              GError **error)
 {
   if (store_is_read_only (store))
     return fail (error, EROFS, "the store %s is open read only", store->path);
-  Add add = {.job = job};
-  if (!queue_use (store, true, add_job, &add, error))
-    return false;
-  *out_id = add.id;
-  *out_added = add.added;
-  return true;
+  Add add = {jobs, count, out_ids, out_added};
+  return queue_use (store, true, add_jobs, &add, error);
 }
 
 bool
@@ -351,7 +379,15 @@ queue_add_waiting (Store *store, const char *action, const char *nodes, const ch
                   .due_s = due_s};
   g_autofree char *log = record_log ("", "queued%s%s", why != NULL ? ": " : "", why ? why : "");
   job.log = log;
-  return queue_insert (store, &job, out_id, out_added, error);
+  return queue_insert (store, &job, 1, out_id, out_added, error);
+}
+
+static bool
+check_waits (const StoreRequest *request, GError **error)
+{
+  return (request->command->traits & STORE_COMMAND_IMMEDIATE) == 0 ||
+         fail (error, EINVAL, "'%s' is done at once: it does not wait in the queue",
+               request->command->name);
 }
 
 bool
@@ -360,7 +396,31 @@ store_queue_add (Store *self, const StoreRequest *request, uint64_t *out_id, boo
 {
   g_autofree char *action = request_action (request);
   g_autofree char *nodes = request_nodes (request);
-  return queue_add_waiting (self, action, nodes, NULL, 0, out_id, out_added, error);
+  return check_waits (request, error) &&
+         queue_add_waiting (self, action, nodes, NULL, 0, out_id, out_added, error);
+}
+
+bool
+store_queue_add_all (Store *self, StoreRequest *const *requests, size_t count, uint64_t *out_ids,
+                     GError **error)
+{
+  g_autofree QueueJob *jobs = g_new0 (QueueJob, count);
+  g_autofree bool *added = g_new (bool, count);
+  for (size_t i = 0; i < count; i++) {
+    if (!check_waits (requests[i], error))
+      return false;
+  }
+  int64_t now_s = record_now ();
+  for (size_t i = 0; i < count; i++)
+    jobs[i] = (QueueJob){.state = QUEUE_WAITING,
+                         .queued = true,
+                         .action = request_action (requests[i]),
+                         .nodes = request_nodes (requests[i]),
+                         .created_s = now_s,
+                         .log = record_log ("", "queued")};
+  bool good = queue_insert (self, jobs, count, out_ids, added, error);
+  queue_jobs_clear (jobs, count);
+  return good;
 }
 
 bool
@@ -401,12 +461,13 @@ queue_turn (Store *store, const QueueJob *from, const QueueJob *to, const QueueF
 }
 
 bool
-queue_drop (Store *store, const QueueJob *from, const char *why, GError **error)
+queue_drop (Store *store, const QueueJob *from, int code, const char *why, GError **error)
 {
   QueueJob to = *from;
   to.state = QUEUE_CANCELLED;
   to.ended_s = record_now ();
   to.error = (char *)why;
+  to.code = code;
   g_autofree char *log = record_log (from->log, "cancelled: %s", why);
   to.log = log;
   bool changed;
@@ -449,7 +510,7 @@ take_out (Store *store, uint64_t id, bool stop, GError **error)
   case QUEUE_FAILED:
   case QUEUE_CANCELLED: return fail (error, EALREADY, "job %" G_GUINT64_FORMAT " has ended", id);
   }
-  return queue_drop (store, &job, "taken out of the queue", error);
+  return queue_drop (store, &job, ECANCELED, "taken out of the queue", error);
 }
 
 bool

@@ -108,7 +108,7 @@ store_job_register (StoreJob *self, GError **error)
   /* The lock first: whoever finds the record must find its process alive. */
   auto_fd lock = take_new_lock (self->store, &record.runner, error);
   bool added;
-  if (lock < 0 || !queue_insert (self->store, &record, &record.id, &added, error))
+  if (lock < 0 || !queue_insert (self->store, &record, 1, &record.id, &added, error))
     return false;
   self->run_lock = g_steal_fd (&lock);
   self->record = record;
@@ -162,6 +162,7 @@ take_over (Store *store, const QueueJob *from, StoreJob *job, GError **error)
   to.ended_s = 0;
   to.done = to.total = to.fixed = to.left = to.taken = 0;
   to.error = NULL;
+  to.code = 0;
   to.log = log;
   if (!queue_turn (store, from, &to, NULL, 0, &changed, error))
     return false;
@@ -191,10 +192,10 @@ record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **er
   *out_job = NULL;
   if (from->state == QUEUE_RUNNING && from->deaths + 1 >= DEATHS_MAX) {
     g_autofree char *why = g_strdup_printf ("%u processes died of it", from->deaths + 1);
-    return queue_drop (store, from, why, error);
+    return queue_drop (store, from, EIO, why, error);
   }
   if (from->state == QUEUE_RUNNING && from->cancel)
-    return queue_drop (store, from, "somebody asked for its end", error);
+    return queue_drop (store, from, ECANCELED, "somebody asked for its end", error);
   g_autoptr (GError) failure = NULL;
   StoreRequest *request = request_from_action (store, from->action, from->nodes, &failure);
   if (request == NULL && failure->code != ENOENT && failure->code != EINVAL) {
@@ -202,12 +203,12 @@ record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **er
     return false;
   }
   if (request == NULL)
-    return queue_drop (store, from, failure->message, error);
+    return queue_drop (store, from, failure->code, failure->message, error);
   g_autoptr (StoreJob) job = store_job_new (store, request);
   if (exceeds_owner (store, request))
-    return queue_drop (store, from, "root runs it only when asked directly", error);
+    return queue_drop (store, from, EPERM, "root runs it only when asked directly", error);
   if (is_repaired (store, request, from->created_s))
-    return queue_drop (store, from, "repaired since", error);
+    return queue_drop (store, from, 0, "repaired since", error);
   if (!take_over (store, from, job, error))
     return false;
   *out_job = g_steal_pointer (&job);
@@ -318,6 +319,7 @@ record_end (StoreJob *self, const GError *failure)
   to.left = self->result.left;
   to.taken = self->result.taken;
   to.error = failure != NULL && failure->code != ECANCELED ? failure->message : NULL;
+  to.code = error_code (failure);
   g_autofree char *log =
       failure != NULL
           ? record_log (to.log, "%s: %s", store_job_state_name ((StoreJobState)to.state),
@@ -332,7 +334,7 @@ record_end (StoreJob *self, const GError *failure)
   if (queue_turn (self->store, &self->record, &to, rows, findings->len, &changed, NULL) &&
       !changed && to.state == QUEUE_INTERRUPTED)
     /* The same job was queued meanwhile. */
-    queue_drop (self->store, &self->record, "the same job waits", NULL);
+    queue_drop (self->store, &self->record, ECANCELED, "the same job waits", NULL);
   store_close_fd (&self->run_lock);
   self->run_lock = -1;
 }

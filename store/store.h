@@ -547,6 +547,7 @@ typedef enum {
   STORE_COMMAND_READS = 1u << 0, /* changes nothing on disk */
   STORE_COMMAND_NAMED = 1u << 1, /* wants to be told what it is for: no mailbox is an error */
   STORE_COMMAND_REBUILDS = 1u << 2, /* brings rows in line with files: once is enough */
+  STORE_COMMAND_IMMEDIATE = 1u << 3, /* short: is run at once, and never waits in the queue */
   STORE_COMMAND_DIRECTORY = 1u << 8, /* its first operand is a directory */
   STORE_COMMAND_FOREIGN = 1u << 9,   /* its mailboxes are those of that directory's store */
   STORE_COMMAND_BRINGS = 1u << 10,   /* what it takes it brings back */
@@ -697,6 +698,7 @@ typedef struct {
   StoreProgress progress;
   uint64_t fixed, left, taken; /* as in StoreResult */
   char *error;          /* why it failed, or is not needed any more; NULL */
+  int code;             /* the errno of that; 0: it did not fail, or was not needed any more */
   char *log;            /* what became of it: lines, each with its time */
 } StoreRecord;
 
@@ -711,6 +713,17 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreRecord, store_record_clear)
  * `*out_added` is false then. */
 bool store_queue_add (Store *self, const StoreRequest *request, uint64_t *out_id, bool *out_added,
                       GError **error);
+
+/* The same for several, in one commit: all are in the queue, or none. `out_ids` gets a number for each.
+ * EINVAL: one is not to wait (STORE_COMMAND_IMMEDIATE); EAGAIN: more than STORE_QUEUE_MAX would wait. */
+#define STORE_QUEUE_MAX 1000000u
+bool store_queue_add_all (Store *self, StoreRequest *const *requests, size_t count,
+                          uint64_t *out_ids, GError **error);
+
+/* The newest job of the command, with whatever words, for exactly that node; STORE_ROOT is the whole
+ * store. One query, which the length of the queue does not matter to. Absence is no error. */
+bool store_queue_last (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
+                       bool *out_found, GError **error);
 
 /* The next at most `capacity` jobs above `after` in the order of their numbers; the caller clears
  * them. With `pending` only those that wait or run, or that a worker will take up again. */

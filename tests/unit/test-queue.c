@@ -95,6 +95,8 @@ test_same (Fixture *fixture, gconstpointer data)
   /* What was taken out is no longer the same. */
   assert_ok (store_queue_remove (fixture->store, first, &error), error);
   assert_state (fixture->store, first, STORE_JOB_CANCELLED);
+  g_auto (StoreRecord) removed = get (fixture->store, first);
+  g_assert_cmpint (removed.code, ==, ECANCELED);
   assert_fails (store_queue_remove (fixture->store, first, &error), error, EALREADY);
   assert_fails (store_queue_remove (fixture->store, 4711, &error), error, ENOENT);
   g_assert_cmpuint (add (fixture->store, "reconstruct joe@example.com/INBOX", &added), >, user);
@@ -162,6 +164,127 @@ test_words (Fixture *fixture, gconstpointer data)
   assert_fails (request_from_action (fixture->store, "expunge", "", &error), error, EINVAL);
   assert_fails (request_from_action (fixture->store, "reset", "4 x", &error), error, EINVAL);
   assert_fails (request_from_action (fixture->store, "reset", "4711", &error), error, ENOENT);
+}
+
+/* ---- several at once, and a bound ---------------------------------------------------------- */
+
+static StoreRequest *
+parse (Store *store, const char *words)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (GStrv) list = g_strsplit (words, " ", -1);
+  StoreRequest *request = store_request_parse (store, (const char *const *)list, &error);
+  g_assert_no_error (error);
+  return request;
+}
+
+static void
+test_several (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  bool added;
+  uint64_t before = add (fixture->store, "purge", &added), ids[4];
+  StoreRequest *requests[] = {parse (fixture->store, "reconstruct joe@example.com/INBOX"),
+                              parse (fixture->store, "purge"),
+                              parse (fixture->store, "reconstruct joe@example.com/INBOX force"),
+                              parse (fixture->store, "reconstruct force joe@example.com/INBOX")};
+  assert_ok (store_queue_add_all (fixture->store, requests, 4, ids, &error), error);
+  g_assert_cmpuint (ids[0], >, before);
+  g_assert_cmpuint (ids[1], ==, before);
+  g_assert_cmpuint (ids[2], >, ids[0]);
+  g_assert_cmpuint (ids[3], ==, ids[2]);
+  g_assert_cmpuint (count_jobs (fixture->store, true), ==, 3);
+  g_auto (StoreRecord) record = get (fixture->store, ids[2]);
+  g_assert_true (record.queued);
+  g_assert_cmpstr (record.action, ==, "reconstruct force");
+  g_assert_nonnull (strstr (record.log, "queued"));
+  assert_ok (store_queue_add_all (fixture->store, requests, 0, ids, &error), error);
+  for (size_t i = 0; i < G_N_ELEMENTS (requests); i++)
+    store_request_free (requests[i]);
+}
+
+/* All of them or none; and whoever asks for what waits already is never one too many. */
+static void
+test_full (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *path = g_build_filename (fixture->path, "small.sqlite3", NULL);
+  g_autoptr (Queue) queue = queue_open (path, INDEX_CREATE, &error);
+  g_assert_no_error (error);
+  QueueJob jobs[5] = {0};
+  char names[5][2] = {"1", "2", "3", "4", "5"};
+  uint64_t ids[5] = {0};
+  bool added[5], found;
+  for (size_t i = 0; i < G_N_ELEMENTS (jobs); i++)
+    jobs[i] =
+        (QueueJob){.queued = true, .action = (char *)"reset", .nodes = names[i], .log = (char *)""};
+  assert_ok (queue_add (queue, jobs, 2, 3, ids, added, &error), error);
+  assert_fails (queue_add (queue, jobs + 1, 3, 3, ids, added, &error), error, EAGAIN);
+  assert_ok (queue_add (queue, jobs, 3, 3, ids, added, &error), error);
+  g_assert_false (added[1]);
+  g_assert_true (added[2]);
+  assert_fails (queue_add (queue, jobs + 3, 1, 3, ids, added, &error), error, EAGAIN);
+  assert_ok (queue_add (queue, jobs, 3, 3, ids, added, &error), error);
+  g_auto (QueueJob) job = {0};
+  assert_ok (queue_get (queue, ids[2] + 1, &job, &found, &error), error);
+  g_assert_false (found);
+
+  /* One that runs does not wait. */
+  QueueJob running = jobs[0];
+  running.id = ids[0];
+  running.state = QUEUE_RUNNING;
+  assert_ok (queue_change (queue, &(QueueJob){.id = ids[0]}, &running, NULL, 0, &found, &error),
+             error);
+  g_assert_true (found);
+  assert_ok (queue_add (queue, jobs + 3, 1, 3, ids, added, &error), error);
+  g_assert_true (added[0]);
+}
+
+/* ---- the newest of a node ------------------------------------------------------------------ */
+
+/* The number of the newest job of a command for exactly that node; 0: there is none. */
+static uint64_t
+newest (Store *store, const char *command, uint32_t number)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreRecord) record = {0};
+  bool found;
+  assert_ok (
+      store_queue_last (store, store_command_find (command), number, &record, &found, &error),
+      error);
+  g_assert_cmpint (found, ==, record.id != 0);
+  return record.id;
+}
+
+static void
+test_newest (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "joe@example.com/Other");
+  g_autoptr (GError) error = NULL;
+  bool added;
+  g_assert_cmpuint (newest (fixture->store, "reset", inbox->number), ==, 0);
+  uint64_t first = add (fixture->store, "reset joe@example.com/INBOX", &added);
+  uint64_t second = add (fixture->store, "reset dry-run joe@example.com/INBOX", &added);
+  add (fixture->store, "recover joe@example.com/INBOX", &added);
+  add (fixture->store, "reset joe@example.com/INBOX joe@example.com/Other", &added);
+  uint64_t whole = add (fixture->store, "reset", &added);
+  g_assert_cmpuint (second, >, first);
+  g_assert_cmpuint (newest (fixture->store, "reset", inbox->number), ==, second);
+  g_assert_cmpuint (newest (fixture->store, "reset", other->number), ==, 0);
+  g_assert_cmpuint (newest (fixture->store, "reset", STORE_ROOT), ==, whole);
+  g_assert_cmpuint (newest (fixture->store, "check", STORE_ROOT), ==, 0);
+
+  /* One that has ended is told of, too; and naming the root is naming everything. */
+  assert_ok (store_queue_remove (fixture->store, second, &error), error);
+  g_assert_cmpuint (newest (fixture->store, "reset", inbox->number), ==, second);
+  StoreRequest *root[] = {parse (fixture->store, "purge")};
+  uint32_t number = STORE_ROOT;
+  g_array_append_val (root[0]->targets, number);
+  assert_ok (store_queue_add_all (fixture->store, root, 1, &whole, &error), error);
+  g_assert_cmpuint (newest (fixture->store, "purge", STORE_ROOT), ==, whole);
+  store_request_free (root[0]);
 }
 
 static void
@@ -343,6 +466,7 @@ test_failed (Fixture *fixture, gconstpointer data)
   g_auto (StoreRecord) record = get (fixture->store, store_job_id (job));
   g_assert_cmpint (record.state, ==, STORE_JOB_FAILED);
   g_assert_cmpstr (record.error, ==, error->message);
+  g_assert_cmpint (record.code, ==, error->code);
 }
 
 /* ---- jobs that nobody needs any more ------------------------------------------------------- */
@@ -479,6 +603,7 @@ test_deaths (Fixture *fixture, gconstpointer data)
   g_auto (StoreRecord) record = get (fixture->store, id);
   g_assert_cmpint (record.state, ==, STORE_JOB_CANCELLED);
   g_assert_nonnull (strstr (record.error, "3 processes died"));
+  g_assert_cmpint (record.code, ==, EIO);
 }
 
 /* Asking for a job that is to be run later is asking for it now. */
@@ -513,7 +638,7 @@ test_printable (Fixture *fixture, gconstpointer data)
                   .log = (char *)"one\n\033[2Jtwo\n"};
   uint64_t id;
   bool added;
-  assert_ok (queue_insert (fixture->store, &job, &id, &added, &error), error);
+  assert_ok (queue_insert (fixture->store, &job, 1, &id, &added, &error), error);
   g_auto (StoreRecord) record = get (fixture->store, id);
   g_assert_null (strchr (record.action, '\033'));
   g_assert_null (strchr (record.progress.unit, '\033'));
@@ -605,6 +730,9 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   add_test ("/queue/same", test_same);
   add_test ("/queue/words", test_words);
+  add_test ("/queue/several", test_several);
+  add_test ("/queue/full", test_full);
+  add_test ("/queue/newest", test_newest);
   add_test ("/queue/read-only", test_read_only);
   add_test ("/queue/registered", test_registered);
   add_test ("/queue/interrupted", test_interrupted);

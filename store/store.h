@@ -216,6 +216,27 @@ char *store_name_unescape (const char *name);
 /* Any bytes made safe to print: control bytes and invalid UTF-8 become \xHH. */
 char *store_text_printable (const char *text);
 
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+/*
+ * One object (RFC 8259) per line, member by member, as everything here prints it:
+ *
+ *   g_autoptr (GString) json = json_begin ("message"); {"type":"message"
+ *   json_uint (json, "uid", uid);
+ *   json_end (json);                                   }, and the end of the line
+ *
+ * Strings may hold any bytes: what is not UTF-8 becomes U+FFFD. A NULL string is written as null.
+ */
+GString *json_begin (const char *type);
+void json_string (GString *json, const char *key, const char *value);
+void json_uint (GString *json, const char *key, uint64_t value);
+void json_bool (GString *json, const char *key, bool value);
+void json_uints (GString *json, const char *key, const uint64_t *values, size_t count);
+
+/* The words of `value`, which are separated by one space, as an array. */
+void json_words (GString *json, const char *key, const char *value);
+void json_end (GString *json);
+
 /* ---- mailboxes ----------------------------------------------------------------------------- */
 
 typedef struct StoreMailbox StoreMailbox;

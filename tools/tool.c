@@ -135,3 +135,11 @@ tool_say (const Tool *tool, const char *format, ...)
   va_end (args);
   fprintf (stderr, "%s: %s\n", tool->program, message);
 }
+
+void
+json_print (GString *json)
+{
+  json_end (json);
+  fputs (json->str, stdout);
+  g_string_free (json, TRUE);
+}

@@ -99,6 +99,9 @@ bool tool_flags_parse (const char *text, uint32_t *out_flags, char **out_keyword
 /* One line on standard error that is no error; silent with -q. */
 void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
+/* Ends an object of json_begin(), prints it as a line of standard output and frees it. */
+void json_print (GString *json);
+
 /* ---- tree.c: the mailboxes below a directory of the store --------------------------------------
  */
 
@@ -125,19 +128,6 @@ char *text_cut (const char *text, int width);
 
 /* Columns of the terminal at `fd`, or 0 when it is none. */
 int text_columns (int fd);
-
-/* ---- json.c: one object per line ---------------------------------------------------------------
- */
-
-/* Strings may hold any bytes: what is not UTF-8 becomes U+FFFD. A NULL string is written as null.
- */
-GString *json_begin (const char *type); /* {"type":"message" */
-void json_string (GString *json, const char *key, const char *value);
-void json_uint (GString *json, const char *key, uint64_t value);
-void json_bool (GString *json, const char *key, bool value);
-/* The words of `value`, which are separated by one space, as an array. */
-void json_words (GString *json, const char *key, const char *value);
-void json_print (GString *json); /* ends the object, prints it as a line and frees it */
 
 /* One mailbox, as `list` and `mailbox` print it. */
 bool mailbox_print_json (Store *store, const StoreNode *node, GError **error);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json.c - one object per line (JSON Lines); RFC 8259. */
-#include "tools/tools.h"
+#include "store/store.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* What is not UTF-8 becomes U+FFFD: JSON cannot hold other bytes. */
@@ -27,7 +26,8 @@ append_quoted (GString *json, const char *value)
 static void
 append_key (GString *json, const char *key)
 {
-  g_string_append_c (json, ',');
+  if (!g_str_has_suffix (json->str, "{"))
+    g_string_append_c (json, ',');
   append_quoted (json, key);
   g_string_append_c (json, ':');
 }
@@ -35,8 +35,8 @@ append_key (GString *json, const char *key)
 GString *
 json_begin (const char *type)
 {
-  GString *json = g_string_new ("{\"type\":");
-  append_quoted (json, type);
+  GString *json = g_string_new ("{");
+  json_string (json, "type", type);
   return json;
 }
 
@@ -65,6 +65,16 @@ json_bool (GString *json, const char *key, bool value)
 }
 
 void
+json_uints (GString *json, const char *key, const uint64_t *values, size_t count)
+{
+  append_key (json, key);
+  g_string_append_c (json, '[');
+  for (size_t i = 0; i < count; i++)
+    g_string_append_printf (json, "%s%" PRIu64, i > 0 ? "," : "", values[i]);
+  g_string_append_c (json, ']');
+}
+
+void
 json_words (GString *json, const char *key, const char *value)
 {
   g_auto (GStrv) words = g_strsplit (value, " ", -1);
@@ -79,9 +89,7 @@ json_words (GString *json, const char *key, const char *value)
 }
 
 void
-json_print (GString *json)
+json_end (GString *json)
 {
   g_string_append (json, "}\n");
-  fputs (json->str, stdout);
-  g_string_free (json, TRUE);
 }

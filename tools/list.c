@@ -55,8 +55,9 @@ mailbox_print_json (Store *store, const StoreNode *node, GError **error)
 }
 
 static bool
-print_mailbox (const Tool *tool, Store *store, const StoreNode *node, GError **error)
+print_mailbox (Store *store, const StoreNode *node, void *data, GError **error)
 {
+  const Tool *tool = data;
   if (tool->json)
     return mailbox_print_json (store, node, error);
   g_autofree char *title = store_node_title (store, node->number, error);
@@ -84,7 +85,7 @@ list_mailboxes (const Tool *tool, Store *store, uint32_t top, GError **error)
   if (detailed && !no_headers && !tool->json)
     printf ("%6s %8s %6s %5s %10s %6s %-8s %s\n", "MSGS", "SIZE", "UNSEEN", "GONE", "VALIDITY",
             "NEXT", "HEALTH", "MAILBOX");
-  return tree_each (tool, store, top, true, print_mailbox, error);
+  return tree_each (store, top, true, print_mailbox, (void *)tool, error);
 }
 
 /* ---- messages ---- */

@@ -151,8 +151,9 @@ set (const Tool *tool, Store *store, char **operands, GError **error)
 }
 
 static bool
-print_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
+print_node (Store *store, const StoreNode *node, void *data, GError **error)
 {
+  const Tool *tool = data;
   if (subscribed_only && !node->subscribed)
     return true;
   if (tool->json)
@@ -174,7 +175,7 @@ list (const Tool *tool, Store *store, char **operands, GError **error)
   if (!store_node_resolve (store, operands[0] != NULL ? operands[0] : "", &node, error))
     return false;
   bool above = node.owner == 0;
-  return tree_each (tool, store, node.number, recursive || above, print_node, error);
+  return tree_each (store, node.number, recursive || above, print_node, (void *)tool, error);
 }
 
 static const Action actions[] = {

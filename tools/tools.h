@@ -107,8 +107,8 @@ void json_print (GString *json);
 
 /* Calls `each` for `top`, if that is a mailbox, and for the mailboxes in it; when `recursive`, for all
  * below it; in the order of their names. */
-typedef bool (*TreeFunc) (const Tool *tool, Store *store, const StoreNode *node, GError **error);
-bool tree_each (const Tool *tool, Store *store, uint32_t top, bool recursive, TreeFunc each,
+typedef bool (*TreeFunc) (Store *store, const StoreNode *node, void *data, GError **error);
+bool tree_each (Store *store, uint32_t top, bool recursive, TreeFunc each, void *data,
                 GError **error);
 
 /* ---- text.c: figures for people ----------------------------------------------------------------

@@ -40,8 +40,7 @@ is_gone (const GError *error)
 }
 
 bool
-tree_each (const Tool *tool, Store *store, uint32_t top, bool recursive, TreeFunc each,
-           GError **error)
+tree_each (Store *store, uint32_t top, bool recursive, TreeFunc each, void *data, GError **error)
 {
   g_autoptr (GArray) stack = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   g_array_append_val (stack, top);
@@ -51,7 +50,7 @@ tree_each (const Tool *tool, Store *store, uint32_t top, bool recursive, TreeFun
     g_auto (StoreNode) node = {0};
     g_autoptr (GError) wrong = NULL;
     if (store_node_get (store, number, &node, &wrong) &&
-        (node.kind != STORE_NODE_MAILBOX || each (tool, store, &node, &wrong)) &&
+        (node.kind != STORE_NODE_MAILBOX || each (store, &node, data, &wrong)) &&
         ((!recursive && number != top) || push_children (store, number, stack, &wrong)))
       continue;
     if (!is_gone (wrong)) {

@@ -248,13 +248,18 @@ count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status,
   if (!found || mailbox == NULL || fstat (mailbox->fd, &st) < 0 ||
       row.directory_ns != stat_mtime_ns (&st)) {
     status->behind += mailbox == NULL || node_has_index (self, mailbox->owner);
-    if (mailbox == NULL || !store_mailbox_info (mailbox, &info, &failure))
-      return error_code (failure) == ESTALE ||
-             (g_propagate_error (error, g_steal_pointer (&failure)), false);
+    if (mailbox == NULL || !store_mailbox_info (mailbox, &info, &failure)) {
+      if (error_code (failure) == ESTALE || error_code (failure) == ENOENT)
+        return true; /* It is gone. */
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
     row.messages = info.messages;
     row.unseen = info.unseen;
     row.expunged = info.expunged;
     row.bytes = info.bytes;
+    row.highestmodseq = info.highestmodseq;
+    row.last_repair_s = info.last_repair_s;
   }
   status->mailboxes++;
   status->messages += row.messages;
@@ -262,6 +267,8 @@ count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status,
   status->expunged += row.expunged;
   status->damaged += row.damaged;
   status->bytes += row.bytes;
+  status->highestmodseq = MAX (status->highestmodseq, row.highestmodseq);
+  status->last_repair_s = MAX (status->last_repair_s, row.last_repair_s);
   return true;
 }
 
@@ -303,13 +310,34 @@ count_children (Store *self, uint32_t parent, Handle *index, StoreStatus *status
   return true;
 }
 
+/* A mailbox is counted with the index that it is in; users and what is above them bring theirs. */
+static bool
+count_tree (Store *self, uint32_t number, StoreStatus *status, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  if (number == STORE_ROOT)
+    return count_children (self, number, NULL, status, error);
+  if (!store_node_get (self, number, &node, error))
+    return false;
+  g_autoptr (Handle) index = NULL;
+  if (node.kind == STORE_NODE_MAILBOX)
+    index = cache_index (self, node.owner, false, NULL);
+  return count_node (self, &node, index, status, error);
+}
+
 bool
-store_status (Store *self, StoreStatus *out, GError **error)
+store_node_status (Store *self, uint32_t number, StoreStatus *out, GError **error)
 {
   StoreStatus status = {0};
-  if (!count_children (self, STORE_ROOT, NULL, &status, error))
+  if (!count_tree (self, number, &status, error))
     return false;
   status.list_in_memory = self->list_in_memory;
   *out = status;
   return true;
+}
+
+bool
+store_status (Store *self, StoreStatus *out, GError **error)
+{
+  return store_node_status (self, STORE_ROOT, out, error);
 }

@@ -79,12 +79,17 @@ typedef struct {
   uint64_t damaged;             /* messages whose bytes are known not to be those delivered */
   uint64_t behind;              /* mailboxes served from their files: the index does not have them */
   uint64_t users_without_index; /* all of whose mailboxes are served so */
+  uint64_t highestmodseq;       /* of any mailbox; each counts by itself */
+  int64_t last_repair_s;        /* the latest of any mailbox; 0: never */
   bool list_in_memory;          /* the mailbox list was missing, damaged or behind, and could not be written */
 } StoreStatus;
 
 /* Counts the store; opens every user's index and every mailbox, so it takes about 0.5 ms a user and 0.03 ms
  * a mailbox, and looks at the files of mailboxes that their index does not have as they are now. */
 bool store_status (Store *self, StoreStatus *out, GError **error);
+
+/* The same for one directory with everything below it. ENOENT: there is none of that number. */
+bool store_node_status (Store *self, uint32_t number, StoreStatus *out, GError **error);
 
 /* ---- settings ------------------------------------------------------------------------------ */
 

@@ -57,7 +57,7 @@ struct Store {
   char *path; /* absolute, without symbolic links */
   char *uuid;
   StoreOpenFlags flags;
-  int64_t settings[STORE_PURGE_AGE + 1];
+  _Atomic int64_t settings[STORE_PURGE_AGE + 1]; /* written with the store lock held */
   uid_t owner_uid; /* of the store's directory; all that is made belongs to it */
   gid_t owner_gid;
   int fd, mail_fd;
@@ -103,9 +103,18 @@ struct StoreMailbox {
   int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
 };
 
-/* ---- settings.c ---------------------------------------------------------------------------- */
+/* ---- settings.c: mailfs.conf --------------------------------------------------------------- */
 
-/* Reads the settings out of mailfs.conf. EINVAL names the key that makes no sense. */
+#define CONFIG "mailfs.conf"
+
+/* Reads the file; EINVAL when there is none, or it makes no sense. */
+GKeyFile *config_read (const Store *store, GError **error);
+
+/* Puts `text` in its place, durably, with the owner and mode that it had. `fd` is of the store's
+ * directory. */
+bool config_write (int fd, const char *text, GError **error);
+
+/* Takes the settings out of it. EINVAL names the key that makes no sense. */
 bool settings_load (Store *store, GKeyFile *file, GError **error);
 
 /* ---- layout.c: where things are on disk ---------------------------------------------------- */

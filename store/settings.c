@@ -1,10 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What mailfs.conf sets beside the format: figures, each with a default. */
+/* mailfs.conf, and what it sets beside the format: figures, each with a default. */
 #include "store/internal.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DAY_S INT64_C (86400)
+
+#define CONFIG_MAX 65536 /* bytes; a longer file is none of ours */
+
+/* ---- the file ------------------------------------------------------------------------------ */
+
+/* The text is read by hand, so that looking at a store leaves no atime. */
+static char *
+read_text (const Store *store, GError **error)
+{
+  g_autofree char *text = g_malloc0 (CONFIG_MAX + 1);
+  auto_fd fd = layout_open_message (store->fd, CONFIG);
+  ssize_t size = fd >= 0 ? pread (fd, text, CONFIG_MAX + 1, 0) : 0;
+  if (fd < 0 && errno == ENOENT)
+    fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", store->path);
+  else if (fd < 0)
+    fail (error, errno == EACCES ? EACCES : EINVAL, "read %s/" CONFIG ": %s", store->path,
+          g_strerror (errno));
+  else if (size < 0)
+    fail_errno (error, "read %s/" CONFIG, store->path);
+  else if (size > CONFIG_MAX)
+    fail (error, EINVAL, "read %s/" CONFIG ": longer than %d bytes", store->path, CONFIG_MAX);
+  else
+    return g_steal_pointer (&text);
+  return NULL;
+}
+
+static GKeyFile *
+parse_text (const Store *store, const char *text, GError **error)
+{
+  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autoptr (GError) failure = NULL;
+  if (g_key_file_load_from_data (file, text, (gsize)-1, G_KEY_FILE_NONE, &failure))
+    return g_steal_pointer (&file);
+  fail (error, EINVAL, "read %s/" CONFIG ": %s", store->path, failure->message);
+  return NULL;
+}
+
+GKeyFile *
+config_read (const Store *store, GError **error)
+{
+  g_autofree char *text = read_text (store, error);
+  return text != NULL ? parse_text (store, text, error) : NULL;
+}
+
+/* What root writes is still theirs who had it. */
+static bool
+keep_owner (int fd, int file)
+{
+  struct stat old;
+  if (fstatat (fd, CONFIG, &old, AT_SYMLINK_NOFOLLOW) < 0)
+    return errno == ENOENT;
+  return fchmod (file, old.st_mode & 07777) == 0 &&
+         (geteuid () != 0 || fchown (file, old.st_uid, old.st_gid) == 0);
+}
+
+bool
+config_write (int fd, const char *text, GError **error)
+{
+  auto_fd file = layout_open (fd, CONFIG ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
+  if (file < 0 || write (file, text, strlen (text)) != (ssize_t)strlen (text) ||
+      !keep_owner (fd, file) || fsync (file) < 0)
+    return fail_errno (error, "write " CONFIG);
+  if (renameat (fd, CONFIG ".new", fd, CONFIG) < 0 || fsync (fd) < 0)
+    return fail_errno (error, "put " CONFIG " into place");
+  return true;
+}
+
+/* ---- the settings -------------------------------------------------------------------------- */
 
 const StoreSettingInfo store_settings[] = {
     [STORE_CLEANUP_SIZE] = {"cleanup.size", STORE_UNIT_COUNT, 100, 0, UINT32_MAX,
@@ -96,9 +166,69 @@ settings_load (Store *store, GKeyFile *file, GError **error)
     const StoreSettingInfo *info = &store_settings[i];
     g_auto (GStrv) names = g_strsplit (info->name, ".", 2);
     g_autofree char *text = g_key_file_get_value (file, names[0], names[1], NULL);
-    store->settings[i] = info->standard;
-    if (text != NULL && !parse (info, g_strstrip (text), &store->settings[i], error))
+    int64_t value = info->standard;
+    if (text != NULL && !parse (info, g_strstrip (text), &value, error))
       return fail_prefix (error, "%s in [%s]", names[1], names[0]);
+    store->settings[i] = value;
   }
+  return true;
+}
+
+/* Whether the line is the key's, as GKeyFile reads it. */
+static bool
+is_key (const char *line, const char *key)
+{
+  size_t length = strlen (key);
+  return strncmp (line, key, length) == 0 && line[length + strspn (line + length, " \t")] == '=';
+}
+
+/* The text with that value: where the key is, else at the end of its group, else behind everything.
+ * What people wrote around it stays as they wrote it. Of several GKeyFile takes the last. */
+static char *
+edit (const char *text, const char *group, const char *key, const char *value)
+{
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  g_autofree char *header = g_strdup_printf ("[%s]", group);
+  char **place = NULL, **end = NULL;
+  bool inside = false;
+  for (char **line = lines; *line != NULL; line++) {
+    g_autofree char *bare = g_strstrip (g_strdup (*line));
+    if (*bare == '[')
+      inside = strcmp (bare, header) == 0;
+    if (inside && is_key (bare, key))
+      place = line;
+    if (inside && *bare != '\0' && *bare != '#')
+      end = line;
+  }
+  if (end == NULL)
+    return g_strdup_printf ("%s\n%s\n%s=%s\n", text, header, key, value);
+  char **at = place != NULL ? place : end;
+  g_autofree char *before = place != NULL ? g_strdup ("") : g_strconcat (*end, "\n", NULL);
+  g_free (*at);
+  *at = g_strdup_printf ("%s%s=%s", before, key, value);
+  return g_strjoinv ("\n", lines);
+}
+
+bool
+store_setting_set (Store *self, StoreSetting setting, const char *text, GError **error)
+{
+  const StoreSettingInfo *info = &store_settings[setting];
+  g_auto (GStrv) names = g_strsplit (info->name, ".", 2);
+  g_autofree char *stripped = g_strstrip (g_strdup (text));
+  int64_t value;
+  if (!parse (info, stripped, &value, error))
+    return fail_prefix (error, "%s", info->name);
+  if (store_is_read_only (self))
+    return fail (error, EROFS, "the store %s is open read only", self->path);
+  /* Of two who change different settings neither undoes what the other has done. */
+  auto_fd lock = lock_store (self, error);
+  g_autofree char *old = lock >= 0 ? read_text (self, error) : NULL;
+  if (old == NULL)
+    return false;
+  g_autofree char *edited = edit (old, names[0], names[1], stripped);
+  g_autoptr (GKeyFile) file = parse_text (self, edited, error);
+  if (file == NULL || !config_write (self->fd, edited, error))
+    return fail_prefix (error, "set %s", info->name);
+  self->settings[setting] = value;
   return true;
 }

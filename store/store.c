@@ -8,9 +8,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define CONFIG     "mailfs.conf"
-#define CONFIG_MAX 65536 /* bytes; what is behind them is not read */
-
 static const char *const directories[] = {"mail", "index", "tmp", "quarantine"};
 
 void
@@ -43,12 +40,7 @@ write_config (int fd, GError **error)
   g_autofree char *text = g_strdup_printf ("# mailfs.conf - see mailfs-store(5)\n"
                                            "[store]\nformat=%d\nuuid=%s\n",
                                            STORE_FORMAT_VERSION, uuid);
-  auto_fd file = layout_open (fd, CONFIG ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
-  if (file < 0 || write (file, text, strlen (text)) != (ssize_t)strlen (text) || fsync (file) < 0)
-    return fail_errno (error, "write " CONFIG);
-  if (renameat (fd, CONFIG ".new", fd, CONFIG) < 0 || fsync (fd) < 0)
-    return fail_errno (error, "put " CONFIG " into place");
-  return true;
+  return config_write (fd, text, error);
 }
 
 /* mailfs.conf comes last: a directory is a store from then on. */
@@ -85,35 +77,14 @@ store_create (const char *path, GError **error)
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-/* The text of mailfs.conf. It is read by hand, so that looking at a store leaves no atime. */
-static char *
-read_config_text (Store *self, GError **error)
-{
-  g_autofree char *text = g_malloc0 (CONFIG_MAX + 1);
-  auto_fd fd = layout_open_message (self->fd, CONFIG);
-  if (fd < 0 && errno == ENOENT)
-    fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", self->path);
-  else if (fd < 0)
-    fail (error, errno == EACCES ? EACCES : EINVAL, "read %s/" CONFIG ": %s", self->path,
-          g_strerror (errno));
-  else if (pread (fd, text, CONFIG_MAX, 0) < 0)
-    fail_errno (error, "read %s/" CONFIG, self->path);
-  else
-    return g_steal_pointer (&text);
-  return NULL;
-}
-
 static bool
 read_config (Store *self, GError **error)
 {
-  g_autofree char *text = read_config_text (self, error);
-  g_autoptr (GKeyFile) file = g_key_file_new ();
+  g_autoptr (GKeyFile) file = config_read (self, error);
   g_autoptr (GError) failure = NULL;
-  int format = 0;
-  if (text == NULL)
+  if (file == NULL)
     return false;
-  if (g_key_file_load_from_data (file, text, (gsize)-1, G_KEY_FILE_NONE, &failure))
-    format = g_key_file_get_integer (file, "store", "format", &failure);
+  int format = g_key_file_get_integer (file, "store", "format", &failure);
   if (failure != NULL)
     return fail (error, EINVAL, "read %s/" CONFIG ": %s", self->path, failure->message);
   if (format > STORE_FORMAT_VERSION)

@@ -114,9 +114,13 @@ typedef struct {
 /* The table, by StoreSetting, ended by a row whose name is NULL. */
 extern const StoreSettingInfo store_settings[];
 
-/* The value, as it was when the store was opened; and as it stands in mailfs.conf: "24h". */
+/* The value, as it was when the store was opened or was set since; and as people write it: "1d". */
 int64_t store_setting (const Store *self, StoreSetting setting);
 char *store_setting_string (const Store *self, StoreSetting setting);
+
+/* Sets it for this Store at once, and in mailfs.conf, whose comments stay, for whoever opens the store
+ * later on. EINVAL: `text` makes no sense, or is past the limits. */
+bool store_setting_set (Store *self, StoreSetting setting, const char *text, GError **error);
 
 /* A span of time: "90", "90s", "30m", "24h", "7d", "2w". EINVAL when it is none. */
 bool store_age_parse (const char *text, int64_t *out_s, GError **error);

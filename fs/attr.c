@@ -106,8 +106,7 @@ read_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
   switch (inode_kind (ino)) {
   case INODE_DIRECTORY: return attr_directory (mount, inode_number (ino), out, error);
   case INODE_MESSAGE: return read_message_attr (mount, ino, out, error);
-  case INODE_CONTROL:
-    return control_attr (mount, ino, out) || fail (error, ESTALE, "no such control file");
+  case INODE_CONTROL: return control_attr (mount, ino, out, error);
   }
   g_assert_not_reached ();
 }

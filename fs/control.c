@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control.c - the control directory.
+ * control.c - the control directories, and the table of what is in them.
  *
- * A control file is a row in a table. Its content is made when somebody looks: at a lookup or a
- * stat. From then on it is held, so that who asks for the size and then reads gets what he was told
- * of: no open file has a state of its own here. It is made anew when nobody has asked for HOLD_US,
- * or after HOLD_MAX_US in any case. Content that came out the same keeps its mtime.
- *
- * The kernel may keep neither name nor attributes of a control file, so it asks for them before
- * each read(2). When size or mtime differ it drops its pages (FUSE_CAP_AUTO_INVAL_DATA): what it
- * shows is always one rendering, through read, mmap and splice alike.
+ * Fixed files are rows here. The rows of verbs and settings are made of the store's own tables when
+ * the mount begins, so a command that is added there has its file in every control directory.
  */
-#include "fs/internal.h"
-
-#define HOLD_US     (100 * G_TIME_SPAN_MILLISECOND)
-#define HOLD_MAX_US (1 * G_TIME_SPAN_SECOND)
+#include "fs/control.h"
 
 #define ABI_VERSION 1
 
-typedef struct {
-  const char *name;
-  uint32_t slot; /* in the inode number: part of the ABI, never used again for another file */
-  void (*render) (Mount *mount, GString *out);
-} ControlFile;
+/* The cookies of listings: those of "." and "..", then the slots. */
+enum { COOKIE_DOT = 1, COOKIE_DOTDOT = 2, COOKIE_SLOT = 3 };
 
-static void
-render_readme (Mount *mount, GString *out)
+struct Control {
+  ControlFile files[SLOTS]; /* by slot; without a name: there is none */
+};
+
+static bool
+render_readme (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   g_string_append (out, "This directory tells about the mail store that is mounted here.\n"
                         "It is not listed, so that backups do not walk into it.\n"
@@ -37,149 +29,250 @@ render_readme (Mount *mount, GString *out)
                         "status.json  the same\n"
                         "\n"
                         "mailfs(8) tells more.\n");
+  return true;
 }
 
-static void
-render_version (Mount *mount, GString *out)
+static bool
+render_version (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   g_string_append_printf (out, "mailfs %s abi %d\n", MAILFS_VERSION, ABI_VERSION);
+  return true;
 }
 
-static const ControlFile files[] = {
-    {"README", 1, render_readme},           {"version", 2, render_version},
-    {"health", 3, status_render_health},    {"status", 4, status_render_text},
-    {"status.json", 5, status_render_json},
+/* ---- the table ---------------------------------------------------------------------------- */
+
+static const ControlFile fixed_files[] = {
+    {"README", 1, PLACE_STORE, S_IFREG, .render = render_readme},
+    {"version", 2, PLACE_STORE, S_IFREG, .render = render_version},
+    {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health},
+    {"status", 4, PLACE_STORE, S_IFREG, .render = status_render_text},
+    {"status.json", 5, PLACE_STORE, S_IFREG, .render = status_render_json},
+    {"ctl", 6, PLACE_STORE, S_IFREG, .render = order_render_grammar, .write = order_write_ctl},
 };
 
-/* What a file shows now. */
-typedef struct {
-  GMutex mutex;
-  GBytes *bytes; /* NULL until somebody looks; with all below protected by mutex */
-  int64_t changed_ns;
-  int64_t rendered_us, asked_us;
-} Rendering;
-
-struct Control {
-  Status *status;
-  Rendering renderings[G_N_ELEMENTS (files)];
+/* The control directory itself: of the root, and of others. */
+static const ControlFile control_directories[] = {
+    {.type = S_IFDIR, .holds = PLACE_NODE},
+    {.type = S_IFDIR, .holds = PLACE_STORE},
 };
+
+/* A job's directory and its files; the slot is that of the job's inode numbers. */
+static const ControlFile job_files[] = {
+    {"", 0, PLACE_JOBS, S_IFDIR, PLACE_JOB},
+};
+
+/* Verbs that name a directory outside the store, and short ones, are for ctl only. */
+static void
+add_verbs (Control *self)
+{
+  for (unsigned i = 0; store_commands[i].name != NULL && i < SLOT_SETTINGS - SLOT_VERBS; i++) {
+    const StoreCommand *command = &store_commands[i];
+    bool named = (command->traits & STORE_COMMAND_NAMED) != 0;
+    if ((command->traits & STORE_COMMAND_DIRECTORY) == 0)
+      self->files[SLOT_VERBS + i] = (ControlFile){
+          .name = command->name,
+          .slot = SLOT_VERBS + i,
+          .places = named ? PLACE_NODE : PLACE_STORE | PLACE_NODE,
+          .type = S_IFREG,
+          .render = order_render_state,
+          .write = order_write_verb,
+      };
+  }
+}
 
 Control *
 control_new (void)
 {
   Control *self = g_new0 (Control, 1);
 
-  self->status = status_new ();
-  for (size_t i = 0; i < G_N_ELEMENTS (files); i++)
-    g_mutex_init (&self->renderings[i].mutex);
+  for (size_t i = 0; i < G_N_ELEMENTS (fixed_files); i++)
+    self->files[fixed_files[i].slot] = fixed_files[i];
+  add_verbs (self);
   return self;
 }
 
 void
 control_free (Control *self)
 {
-  if (self == NULL)
-    return;
-  for (size_t i = 0; i < G_N_ELEMENTS (files); i++) {
-    g_clear_pointer (&self->renderings[i].bytes, g_bytes_unref);
-    g_mutex_clear (&self->renderings[i].mutex);
-  }
-  status_free (self->status);
   g_free (self);
 }
 
-Status *
-control_status (Control *self)
+static const ControlFile *
+find_job_file (uint32_t slot)
 {
-  return self->status;
+  for (size_t i = 0; i < G_N_ELEMENTS (job_files); i++)
+    if (job_files[i].slot == slot)
+      return &job_files[i];
+  return NULL;
 }
 
-/* Index into the table; -1: no such file. */
-static int
-find_file (fuse_ino_t ino)
+const ControlFile *
+control_find (Mount *mount, fuse_ino_t ino, ControlNode *out)
 {
-  for (size_t i = 0; i < G_N_ELEMENTS (files); i++)
-    if (files[i].slot == inode_slot (ino))
-      return (int)i;
-  return -1;
+  uint32_t slot = inode_slot (ino);
+  bool is_root = inode_number (ino) == STORE_ROOT;
+
+  if (mount->options->ctl == CTL_OFF)
+    return NULL;
+  *out = (ControlNode){.ino = ino, .number = inode_number (ino), .job = inode_job_id (ino)};
+  if (out->job != 0)
+    return find_job_file (slot);
+  if (slot == 0)
+    return &control_directories[is_root];
+  if (slot >= SLOTS || mount->control->files[slot].name == NULL ||
+      (!is_root && (mount->control->files[slot].places & PLACE_NODE) == 0))
+    return NULL;
+  out->row = slot >= SLOT_SETTINGS ? slot - SLOT_SETTINGS
+             : slot >= SLOT_VERBS  ? slot - SLOT_VERBS
+                                   : 0;
+  return &mount->control->files[slot];
 }
+
+/* As control_find(), for a directory. */
+static const ControlFile *
+find_directory (Mount *mount, fuse_ino_t ino, ControlNode *out)
+{
+  const ControlFile *file = control_find (mount, ino, out);
+
+  return file != NULL && file->type == S_IFDIR ? file : NULL;
+}
+
+/* ---- names -------------------------------------------------------------------------------- */
 
 bool
 control_is_directory (Mount *mount, fuse_ino_t parent, const char *name)
 {
-  return mount->options->ctl != CTL_OFF && parent == FUSE_ROOT_ID &&
+  return mount->options->ctl != CTL_OFF && inode_kind (parent) == INODE_DIRECTORY &&
          strcmp (name, mount->options->ctldir) == 0;
 }
 
 bool
-control_file (unsigned index, fuse_ino_t *out_ino, const char **out_name)
+control_lookup (Mount *mount, fuse_ino_t parent, const char *name, fuse_ino_t *out)
 {
-  if (index >= G_N_ELEMENTS (files))
+  ControlNode node;
+  const ControlFile *directory = find_directory (mount, parent, &node);
+
+  if (directory == NULL)
     return false;
-  *out_ino = inode_control (files[index].slot);
-  *out_name = files[index].name;
+  for (size_t i = 0; directory->holds == PLACE_JOB && i < G_N_ELEMENTS (job_files); i++)
+    if (job_files[i].places == PLACE_JOB && strcmp (name, job_files[i].name) == 0) {
+      *out = inode_job (node.job, job_files[i].slot);
+      return true;
+    }
+  for (uint32_t slot = 1; slot < SLOTS; slot++) {
+    const ControlFile *file = &mount->control->files[slot];
+    if ((file->places & directory->holds) != 0 && strcmp (name, file->name) == 0) {
+      *out = inode_control (node.number, slot);
+      return true;
+    }
+  }
+  return false;
+}
+
+fuse_ino_t
+control_parent (fuse_ino_t ino)
+{
+  return inode_directory (inode_number (ino));
+}
+
+char *
+control_path (Mount *mount, fuse_ino_t ino)
+{
+  ControlNode node;
+  const ControlFile *file = control_find (mount, ino, &node);
+  g_autofree char *above = inode_path (mount, inode_directory (inode_number (ino)));
+
+  return g_build_filename (above, mount->options->ctldir, file == NULL ? "?" : file->name, NULL);
+}
+
+/* ---- listing ------------------------------------------------------------------------------ */
+
+static bool
+list_slots (Mount *mount, const ControlFile *directory, const ControlNode *node, off_t after,
+            ControlAddFunc add, void *data)
+{
+  uint32_t first = after < COOKIE_SLOT ? 1 : (uint32_t)(after - COOKIE_SLOT) + 1;
+
+  for (uint32_t slot = first; slot < SLOTS; slot++) {
+    const ControlFile *file = &mount->control->files[slot];
+    if ((file->places & directory->holds) != 0 &&
+        !add (file->name, inode_control (node->number, slot), file->type, COOKIE_SLOT + slot, data))
+      return false;
+  }
   return true;
 }
 
-const char *
-control_name (fuse_ino_t ino)
+bool
+control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, void *data,
+              GError **error)
 {
-  int index = find_file (ino);
+  ControlNode node;
+  const ControlFile *directory = find_directory (mount, ino, &node);
 
-  return index < 0 ? NULL : files[index].name;
+  if (directory == NULL)
+    return fail (error, ESTALE, "no such control directory");
+  if ((after < COOKIE_DOT && !add (".", ino, S_IFDIR, COOKIE_DOT, data)) ||
+      (after < COOKIE_DOTDOT && !add ("..", control_parent (ino), S_IFDIR, COOKIE_DOTDOT, data)))
+    return true;
+  list_slots (mount, directory, &node, after, add, data);
+  return true;
 }
 
-/* ---- renderings --------------------------------------------------------------------------- */
+/* ---- what they are like ------------------------------------------------------------------- */
 
-static void
-render (Mount *mount, const ControlFile *file, Rendering *rendering)
+static mode_t
+mode_of (const ControlFile *file)
 {
-  GString *text = g_string_new (NULL);
-
-  file->render (mount, text);
-  g_autoptr (GBytes) bytes = g_string_free_to_bytes (text);
-  rendering->rendered_us = g_get_monotonic_time ();
-  if (rendering->bytes != NULL && g_bytes_equal (rendering->bytes, bytes))
-    return;
-  g_clear_pointer (&rendering->bytes, g_bytes_unref);
-  rendering->bytes = g_steal_pointer (&bytes);
-  rendering->changed_ns = g_get_real_time () * 1000;
-}
-
-/* The content that somebody who asks now is told of. */
-static GBytes *
-take_bytes (Mount *mount, int index, bool may_render, int64_t *out_changed_ns)
-{
-  Rendering *rendering = &mount->control->renderings[index];
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&rendering->mutex);
-  int64_t now = g_get_monotonic_time ();
-
-  if (rendering->bytes == NULL || (may_render && (now - rendering->asked_us > HOLD_US ||
-                                                  now - rendering->rendered_us > HOLD_MAX_US)))
-    render (mount, &files[index], rendering);
-  rendering->asked_us = g_get_monotonic_time ();
-  *out_changed_ns = rendering->changed_ns;
-  return g_bytes_ref (rendering->bytes);
+  switch (file->type) {
+  case S_IFDIR: return S_IFDIR | 0750;
+  case S_IFLNK: return S_IFLNK | 0777;
+  default: return S_IFREG | (file->write != NULL ? 0640 : 0440);
+  }
 }
 
 bool
-control_attr (Mount *mount, fuse_ino_t ino, struct stat *out)
+control_is_writable (Mount *mount, fuse_ino_t ino)
 {
-  bool is_directory = inode_slot (ino) == 0;
-  int index = find_file (ino);
-  int64_t changed_ns = mount->mounted_ns;
-  g_autoptr (GBytes) bytes = NULL;
+  ControlNode node;
+  const ControlFile *file =
+      inode_kind (ino) == INODE_CONTROL ? control_find (mount, ino, &node) : NULL;
 
-  if (mount->options->ctl == CTL_OFF || (!is_directory && index < 0))
+  return file != NULL && file->write != NULL;
+}
+
+/* Whether what the node is about is there. */
+static bool
+check_subject (Mount *mount, const ControlNode *node, GError **error)
+{
+  g_auto (StoreNode) directory = {0};
+  g_auto (StoreRecord) job = {0};
+
+  if (node->job != 0)
+    return store_queue_get (mount->store, node->job, &job, error);
+  return node->number == STORE_ROOT ||
+         store_node_get (mount->store, node->number, &directory, error);
+}
+
+bool
+control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
+{
+  ControlNode node;
+  const ControlFile *file = control_find (mount, ino, &node);
+  g_autoptr (Rendering) shown = NULL;
+
+  if (file == NULL)
+    return fail (error, ESTALE, "no such control file");
+  if (!check_subject (mount, &node, error))
     return false;
-  if (!is_directory)
-    bytes = take_bytes (mount, index, true, &changed_ns);
+  if (file->type != S_IFDIR)
+    shown = rendering_look (mount, file, &node);
 
+  int64_t changed_ns = shown == NULL ? mount->mounted_ns : shown->changed_ns;
   struct timespec changed = {changed_ns / 1000000000, changed_ns % 1000000000};
-  size_t size = bytes == NULL ? 0 : g_bytes_get_size (bytes);
+  uint64_t size = shown == NULL ? 0 : shown->size;
   *out = (struct stat){
       .st_ino = ino,
-      .st_mode = is_directory ? S_IFDIR | 0750 : S_IFREG | 0440,
+      .st_mode = mode_of (file),
       .st_nlink = 1,
       .st_uid = mount->uid,
       .st_gid = mount->gid,
@@ -197,11 +290,13 @@ void
 control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
 {
   Mount *mount = fuse_req_userdata (req);
-  int index = find_file (ino);
-  int64_t changed_ns;
+  ControlNode node;
+  const ControlFile *file = control_find (mount, ino, &node);
 
-  if (index < 0)
-    return reply_errno (req, inode_slot (ino) == 0 ? EISDIR : ESTALE);
-  g_autoptr (GBytes) bytes = take_bytes (mount, index, false, &changed_ns);
-  reply_slice (req, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), size, offset);
+  if (file == NULL || file->type == S_IFDIR)
+    return reply_errno (req, file == NULL ? ESTALE : EISDIR);
+  g_autoptr (Rendering) shown = rendering_read (mount, file, &node);
+  if (shown->bytes == NULL)
+    return reply_file (req, shown->fd, size, offset);
+  reply_slice (req, g_bytes_get_data (shown->bytes, NULL), shown->size, size, offset);
 }

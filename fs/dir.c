@@ -70,14 +70,13 @@ add_dots (Listing *self, off_t offset, bool *out_full, GError **error)
 
   if (self->number != STORE_ROOT && !store_node_get (mount->store, self->number, &node, error))
     return false;
-  *out_full =
-      (offset < COOKIE_DOT &&
-       !add_bare (self, ".", inode_directory (self->number), S_IFDIR, COOKIE_DOT)) ||
-      (offset < COOKIE_DOTDOT &&
-       !add_bare (self, "..", inode_directory (node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
-      (offset < COOKIE_CONTROL && mount->options->ctl == CTL_VISIBLE &&
-       self->number == STORE_ROOT &&
-       !add_bare (self, mount->options->ctldir, inode_control (0), S_IFDIR, COOKIE_CONTROL));
+  *out_full = (offset < COOKIE_DOT &&
+               !add_bare (self, ".", inode_directory (self->number), S_IFDIR, COOKIE_DOT)) ||
+              (offset < COOKIE_DOTDOT &&
+               !add_bare (self, "..", inode_directory (node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
+              (offset < COOKIE_CONTROL && mount->options->ctl == CTL_VISIBLE &&
+               !add_bare (self, mount->options->ctldir, inode_control (self->number, 0), S_IFDIR,
+                          COOKIE_CONTROL));
   return true;
 }
 
@@ -168,18 +167,10 @@ fill_listing (Listing *self, off_t offset, GError **error)
   return full || add_messages (self, offset < COOKIE_MESSAGE ? 0 : (uint32_t)offset, error);
 }
 
-static void
-fill_control_listing (Listing *self, off_t offset)
+static bool
+add_control (const char *name, fuse_ino_t ino, mode_t type, off_t cookie, void *data)
 {
-  const char *name;
-  fuse_ino_t ino;
-
-  if ((offset < COOKIE_DOT && !add_bare (self, ".", inode_control (0), S_IFDIR, COOKIE_DOT)) ||
-      (offset < COOKIE_DOTDOT && !add_bare (self, "..", FUSE_ROOT_ID, S_IFDIR, COOKIE_DOTDOT)))
-    return;
-  for (unsigned i = MAX (offset, COOKIE_DOTDOT) - COOKIE_DOTDOT; control_file (i, &ino, &name); i++)
-    if (!add_bare (self, name, ino, S_IFREG, COOKIE_DOTDOT + 1 + (off_t)i))
-      return;
+  return add_bare (data, name, ino, type, cookie);
 }
 
 static bool
@@ -190,8 +181,7 @@ make_page (Mount *mount, Page *page, GError **error)
   page->bytes = g_malloc (page->size);
   if (inode_kind (page->ino) != INODE_CONTROL)
     return fill_listing (&listing, page->offset, error);
-  fill_control_listing (&listing, page->offset);
-  return true;
+  return control_list (mount, page->ino, page->offset, add_control, &listing, error);
 }
 
 /* Makes the page that a walk asks for after this one. */
@@ -249,17 +239,21 @@ find_directory (Mount *mount, uint32_t parent, const char *name, struct stat *ou
          (!*out_found || attr_directory (mount, node.number, out, error));
 }
 
+/* A control directory, or what is in one. A job that is not there is a name that is not there. */
 static bool
-find_control (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out)
+find_control (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out, bool *out_found,
+              GError **error)
 {
-  const char *file;
-  fuse_ino_t ino;
+  g_autoptr (GError) failure = NULL;
+  fuse_ino_t ino = inode_control (inode_number (parent), 0);
 
-  if (inode_kind (parent) != INODE_CONTROL)
-    return control_attr (mount, inode_control (0), out);
-  for (unsigned i = 0; control_file (i, &ino, &file); i++)
-    if (strcmp (name, file) == 0)
-      return control_attr (mount, ino, out);
+  *out_found = inode_kind (parent) != INODE_CONTROL || control_lookup (mount, parent, name, &ino);
+  if (!*out_found || control_attr (mount, ino, out, &failure))
+    return true;
+  *out_found = false;
+  if (error_code (failure) == ENOENT)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
   return false;
 }
 
@@ -269,10 +263,8 @@ find_name (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out, 
 {
   uint32_t uid = store_message_uid (name);
 
-  if (inode_kind (parent) == INODE_CONTROL || control_is_directory (mount, parent, name)) {
-    *out_found = find_control (mount, parent, name, out);
-    return true;
-  }
+  if (inode_kind (parent) == INODE_CONTROL || control_is_directory (mount, parent, name))
+    return find_control (mount, parent, name, out, out_found, error);
   if (uid > 0)
     return find_message (mount, inode_number (parent), uid, out, out_found, error);
   return find_directory (mount, inode_number (parent), name, out, out_found, error);

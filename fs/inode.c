@@ -17,9 +17,12 @@
  *
  *     UID 0                         the directory itself
  *     UID 1 to STORE_UID_MAX        the message
- *     UID above STORE_UID_MAX       a node of the control directory
+ *     UID above STORE_UID_MAX       a node of that directory's control directory: the UID's last
+ *                                   eight bits tell which
  *     1 (number 0, UID 1)           the root, as FUSE demands; number 0 is the root of the store,
- *                                   which holds no messages, so the number is free
+ *                                   which holds no messages, so its UIDs are free
+ *     number 0, UID from 1 << 31    a job: its number and, in the last three bits, which of its
+ *                                   files
  *
  * The kernel's inode (its "node id") is this number too. Nothing is allocated when the kernel
  * learns of an inode, so nothing is freed when it forgets one: forget is a no-op, and a leak or a
@@ -44,6 +47,12 @@
 
 G_STATIC_ASSERT (sizeof (fuse_ino_t) == sizeof (uint64_t));
 
+#define JOB_BIT       (1u << 31)
+#define JOB_SHIFT     3
+#define JOB_FILE_MASK ((1u << JOB_SHIFT) - 1)
+
+G_STATIC_ASSERT ((JOB_BIT | INODE_JOB_MAX << JOB_SHIFT | JOB_FILE_MASK) <= STORE_UID_MAX);
+
 static fuse_ino_t
 make_inode (uint32_t number, uint32_t uid)
 {
@@ -63,9 +72,15 @@ inode_message (uint32_t number, uint32_t uid)
 }
 
 fuse_ino_t
-inode_control (uint32_t slot)
+inode_control (uint32_t number, uint32_t slot)
 {
-  return make_inode (STORE_ROOT, STORE_UID_MAX + 1 + slot);
+  return make_inode (number, STORE_UID_MAX + 1 + slot);
+}
+
+fuse_ino_t
+inode_job (uint64_t job, uint32_t file)
+{
+  return make_inode (STORE_ROOT, JOB_BIT | (uint32_t)job << JOB_SHIFT | file);
 }
 
 InodeKind
@@ -75,7 +90,7 @@ inode_kind (fuse_ino_t ino)
 
   if (ino == FUSE_ROOT_ID || uid == 0)
     return INODE_DIRECTORY;
-  return uid > STORE_UID_MAX ? INODE_CONTROL : INODE_MESSAGE;
+  return uid > STORE_UID_MAX || inode_number (ino) == STORE_ROOT ? INODE_CONTROL : INODE_MESSAGE;
 }
 
 uint32_t
@@ -93,14 +108,26 @@ inode_uid (fuse_ino_t ino)
 uint32_t
 inode_slot (fuse_ino_t ino)
 {
-  return (uint32_t)ino - (STORE_UID_MAX + 1);
+  uint32_t uid = (uint32_t)ino;
+
+  return uid > STORE_UID_MAX ? uid - (STORE_UID_MAX + 1) : uid & JOB_FILE_MASK;
+}
+
+uint64_t
+inode_job_id (fuse_ino_t ino)
+{
+  uint32_t uid = (uint32_t)ino;
+
+  return inode_number (ino) != STORE_ROOT || uid > STORE_UID_MAX || (uid & JOB_BIT) == 0
+             ? 0
+             : (uid & ~JOB_BIT) >> JOB_SHIFT;
 }
 
 char *
 inode_path (Mount *mount, fuse_ino_t ino)
 {
   if (inode_kind (ino) == INODE_CONTROL)
-    return g_build_filename (mount->options->ctldir, control_name (ino), NULL);
+    return control_path (mount, ino);
 
   g_autofree char *directory = store_node_path (mount->store, inode_number (ino), NULL);
   if (directory == NULL)

@@ -7,9 +7,8 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead, Worker. A control file's own lock is held while it is rendered, and the census
- * lock inside it. Notify, Ahead, Pages. A control file's own lock is held while it is rendered, and
- * the census lock inside it.
+ * Notify, Ahead, Pages, Worker. A control file's own lock is held while it is rendered, and any of
+ * the others inside it.
  */
 #pragma once
 
@@ -18,6 +17,7 @@
 #include <fuse_lowlevel.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 typedef struct Ahead Ahead;
@@ -26,6 +26,8 @@ typedef struct Marks Marks;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
 typedef struct Pages Pages;
+typedef struct Renderings Renderings;
+typedef struct Status Status;
 typedef struct Worker Worker;
 
 /* ---- options.c: the command line ---------------------------------------------------------- */
@@ -63,6 +65,8 @@ struct Mount {
   struct fuse_session *session;
   Marks *marks;
   Control *control;
+  Renderings *renderings;
+  Status *status;
   Pages *pages;
   Notify *notify;
   Ahead *ahead;   /* NULL: nothing is read ahead */
@@ -83,6 +87,13 @@ struct Mount {
  * and the process has let go of the caller's terminal. */
 int mount_run (Options *options, int ready_fd);
 
+/* Who made a request. */
+typedef struct {
+  uid_t uid;
+  gid_t gid;
+  pid_t pid; /* 0: of another PID namespace */
+} Caller;
+
 /* ---- log.c: stderr in the foreground, syslog in the background ---------------------------- */
 
 void log_start (bool debug);
@@ -98,12 +109,15 @@ typedef enum { INODE_DIRECTORY, INODE_MESSAGE, INODE_CONTROL } InodeKind;
 
 fuse_ino_t inode_directory (uint32_t number);
 fuse_ino_t inode_message (uint32_t number, uint32_t uid);
-fuse_ino_t inode_control (uint32_t slot); /* 0 is the control directory itself */
+fuse_ino_t inode_control (uint32_t number, uint32_t slot); /* 0 is the control directory itself */
+fuse_ino_t inode_job (uint64_t job, uint32_t file);        /* 0 is the job's directory */
+#define INODE_JOB_MAX ((1u << 28) - 65)                    /* jobs above have no inode */
 
 InodeKind inode_kind (fuse_ino_t ino);
 uint32_t inode_number (fuse_ino_t ino); /* the directory's, or that of the directory it lies in */
 uint32_t inode_uid (fuse_ino_t ino);    /* of a message */
-uint32_t inode_slot (fuse_ino_t ino);   /* of a control node */
+uint32_t inode_slot (fuse_ino_t ino);   /* of a control node, or which file of a job */
+uint64_t inode_job_id (fuse_ino_t ino); /* of a job's nodes; 0: it is another one */
 
 /* Path below the mountpoint, for people; never NULL. */
 char *inode_path (Mount *mount, fuse_ino_t ino);
@@ -122,6 +136,7 @@ void reply_attr (fuse_req_t req, const struct stat *attr, double timeout);
 void reply_bytes (fuse_req_t req, const void *bytes, size_t size);
 void reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset);
 void reply_file (fuse_req_t req, int fd, size_t size, off_t offset);
+void reply_written (fuse_req_t req, size_t size);
 void reply_statfs (fuse_req_t req, const struct statvfs *statfs);
 
 /* For getxattr and listxattr: the size when the caller asked for that, ERANGE when it does not fit.
@@ -263,33 +278,40 @@ void marks_forget_bytes (Marks *self, fuse_ino_t ino);
 bool marks_verify_begin (Marks *self, fuse_ino_t ino);
 void marks_verify_end (Marks *self, fuse_ino_t ino);
 
-/* ---- control.c, status.c: the files below .ctl -------------------------------------------- */
+/* ---- control.c: the control directories; control.h is for the files in them ---------------- */
 
 Control *control_new (void);
 void control_free (Control *self);
 
-/* Whether `name` in directory `parent` is the control directory. */
+/* Whether `name` in directory `parent` is its control directory. */
 bool control_is_directory (Mount *mount, fuse_ino_t parent, const char *name);
 
-/* The files one after the other: inode and name, false past the last. */
-bool control_file (unsigned index, fuse_ino_t *out_ino, const char **out_name);
+/* Finds a name in a control directory. */
+bool control_lookup (Mount *mount, fuse_ino_t parent, const char *name, fuse_ino_t *out);
 
-/* Name of a control inode; NULL for the directory. */
-const char *control_name (fuse_ino_t ino);
+/* The directory that a control directory lies in. */
+fuse_ino_t control_parent (fuse_ino_t ino);
 
-/* An entry that the kernel may not keep. False when there is no such control node. */
-bool control_attr (Mount *mount, fuse_ino_t ino, struct stat *out);
+/* Calls `add` for each name in a control directory, from that after the cookie `after` on, until it
+ * returns false. Cookies are above 0. */
+typedef bool (*ControlAddFunc) (const char *name, fuse_ino_t ino, mode_t type, off_t cookie,
+                                void *data);
+bool control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, void *data,
+                   GError **error);
+
+/* What stat(2) shows, now. ESTALE: there is no such control node. */
+bool control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error);
+
+bool control_is_writable (Mount *mount, fuse_ino_t ino);
 
 void control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 
-typedef struct Status Status;
-Status *status_new (void);
-void status_free (Status *self);
-Status *control_status (Control *self);
+char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
 
-void status_render_health (Mount *mount, GString *out);
-void status_render_text (Mount *mount, GString *out);
-void status_render_json (Mount *mount, GString *out);
+/* ---- write.c: writing to control files ---------------------------------------------------- */
+
+void handle_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+                   struct fuse_file_info *info);
 
 /* ---- notify.c: telling the kernel what changed -------------------------------------------- */
 

@@ -2,7 +2,7 @@
 /*
  * mount.c - one mounted store, from opening it to the end.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -76,7 +76,7 @@ static const struct fuse_lowlevel_ops operations = {
     .unlink = refuse_unlink,
     .rmdir = refuse_unlink,
     .rename = refuse_rename,
-    .write = refuse_write,
+    .write = handle_write,
     .fallocate = refuse_fallocate,
 };
 
@@ -283,12 +283,16 @@ mount_run (Options *options, int ready_fd)
   block_signals (options->foreground);
   mount.marks = marks_new ();
   mount.control = control_new ();
+  mount.renderings = renderings_new ();
+  mount.status = status_new ();
   mount.pages = pages_new ();
   if (open_store (&mount, &error))
     result = run_session (&mount);
   else
     log_message (LOG_ERR, "%s", error->message);
   pages_free (mount.pages);
+  renderings_free (mount.renderings);
+  status_free (mount.status);
   control_free (mount.control);
   marks_free (mount.marks);
   store_close (mount.store);

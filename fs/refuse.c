@@ -21,10 +21,13 @@ refuse_name (fuse_req_t req, fuse_ino_t parent, const char *name)
   refuse (req, parent);
 }
 
+/* A control file has no size to be set: `>` and truncate(1) succeed, and do nothing. */
 void
 refuse_setattr (fuse_req_t req, fuse_ino_t ino, struct stat *attr, int which,
                 struct fuse_file_info *info)
 {
+  if ((which & FUSE_SET_ATTR_SIZE) != 0 && control_is_writable (fuse_req_userdata (req), ino))
+    return handle_getattr (req, ino, info);
   refuse (req, ino);
 }
 

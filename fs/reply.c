@@ -82,6 +82,13 @@ reply_file (fuse_req_t req, int fd, size_t size, off_t offset)
 }
 
 void
+reply_written (fuse_req_t req, size_t size)
+{
+  count_reply (req);
+  fuse_reply_write (req, size);
+}
+
+void
 reply_statfs (fuse_req_t req, const struct statvfs *statfs)
 {
   count_reply (req);

@@ -7,7 +7,7 @@
  * half a second, and of twenty times what counting took. Who set it going waits a little for the
  * result; everybody else gets the last one.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 #include <unistd.h>
 
@@ -51,7 +51,7 @@ static gpointer
 take_census (gpointer data)
 {
   Mount *mount = data;
-  Status *self = control_status (mount->control);
+  Status *self = mount->status;
   StoreStatus census;
   GError *failure = NULL;
   bool good = store_status (mount->store, &census, &failure);
@@ -72,7 +72,7 @@ take_census (gpointer data)
 static StoreStatus
 read_census (Mount *mount, char **out_failure)
 {
-  Status *self = control_status (mount->control);
+  Status *self = mount->status;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   int64_t now = g_get_monotonic_time ();
   bool wait = self->next_us == 0;
@@ -148,14 +148,15 @@ judge_health (Mount *mount, const StoreStatus *census, const char *failure, cons
   return store_health_name (STORE_HEALTH_OK);
 }
 
-void
-status_render_health (Mount *mount, GString *out)
+bool
+status_render_health (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   g_autofree char *failure = NULL;
   g_auto (QueueState) queue = read_queue (mount);
   StoreStatus census = read_census (mount, &failure);
 
   g_string_append_printf (out, "%s\n", judge_health (mount, &census, failure, &queue));
+  return true;
 }
 
 /* ---- one list of keys and values, two ways to write it ------------------------------------ */
@@ -247,20 +248,22 @@ write_status (Mount *mount, Writer *writer)
     write_text (writer, "census_failure", failure);
 }
 
-void
-status_render_text (Mount *mount, GString *out)
+bool
+status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   Writer writer = {.out = out, .first = true};
 
   write_status (mount, &writer);
+  return true;
 }
 
-void
-status_render_json (Mount *mount, GString *out)
+bool
+status_render_json (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   Writer writer = {.out = out, .json = true, .first = true};
 
   g_string_append (out, "{\n");
   write_status (mount, &writer);
   g_string_append (out, "\n}\n");
+  return true;
 }

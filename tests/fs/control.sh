@@ -11,12 +11,16 @@ ctl=$mnt/.ctl
 # Not listed, but there.
 expect_equal "$(ls -A "$mnt")" example.com
 expect_equal "$(find "$mnt" -name '.ctl*')" ''
-expect_equal "$(ls "$ctl")" $'README\nhealth\nstatus\nstatus.json\nversion'
+for name in README version health status status.json ctl check repair reconstruct; do
+  expect [ -f "$ctl/$name" ]
+done
 expect_equal "$(stat -c '%F %a %h' "$ctl")" 'directory 750 1'
 expect_equal "$(stat -c '%F %a %h' "$ctl/status")" 'regular file 440 1'
-expect_equal "$(stat -c %i "$ctl"/* "$ctl" "$mnt" | sort -u | wc -l)" 7
+expect_equal "$(stat -c %i "$ctl"/* "$ctl" "$mnt" | sort | uniq -d)" ''
 expect_error ENOENT stat "$ctl/nonsense"
-expect_error ENOENT stat "$inbox/.ctl"
+expect_equal "$(ls -A "$inbox" | head -n 1)" 0000000001.eml
+expect_equal "$(<"$inbox/.ctl/repair")" idle
+expect_error ENOENT stat "$inbox/.ctl/health"
 
 expect_equal "$(<"$ctl/version")" "$(mailfs -V | sed 's/, .*//') abi 1"
 expect_equal "$(<"$ctl/health")" ok
@@ -121,7 +125,8 @@ stop
 
 start -f -o ctl=visible,ctldir=.mailfs
 expect_equal "$(ls -A "$mnt")" $'.mailfs\nexample.com'
-expect_equal "$(ls "$mnt/.mailfs")" $'README\nhealth\nstatus\nstatus.json\nversion'
+expect_equal "$(ls -A "$inbox" | head -n 1)" .mailfs
+expect [ -f "$mnt/.mailfs/status" ]
 expect_error ENOENT stat "$mnt/.ctl"
 expect cat "$mnt/.mailfs/version" >"$work/out"
 stop

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rendering.c - what control files show, and what was told of it.
+ *
+ * The content of a control file is made when somebody looks: at a lookup or a stat. From then on it
+ * is held, so that who asks for the size and then reads gets what he was told of: no open file has
+ * a state of its own here. It is made anew when nobody has asked for HOLD_US, or after HOLD_MAX_US
+ * in any case; what took long to make is held for COST_SHARE times as long as that took. Content
+ * that came out the same keeps its mtime.
+ *
+ * The kernel may keep neither name nor attributes of a control file, so it asks for them before
+ * each read(2). When size or mtime differ it drops its pages (FUSE_CAP_AUTO_INVAL_DATA): what it
+ * shows is always one rendering, through read, mmap and splice alike.
+ *
+ * What may be large goes to a file that has no name, in TMPDIR or /var/tmp.
+ */
+#include "fs/control.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define HOLD_US     (100 * G_TIME_SPAN_MILLISECOND)
+#define HOLD_MAX_US (1 * G_TIME_SPAN_SECOND)
+#define COST_SHARE  20
+
+#define HELD_MAX 1024u
+
+/* One file of which somebody was told. */
+typedef struct {
+  fuse_ino_t ino;
+  unsigned users; /* who has it in hand; with asked_us protected by the table's mutex */
+  int64_t asked_us;
+  GMutex mutex;         /* held while it is made; for what follows */
+  Rendering *rendering; /* NULL: not made yet */
+  int64_t made_us, cost_us;
+  bool touched; /* somebody wrote to it since */
+} Held;
+
+struct Renderings {
+  GMutex mutex;
+  GHashTable *held; /* Held by inode number; protected by mutex */
+};
+
+void
+rendering_unref (Rendering *self)
+{
+  if (self == NULL || !g_atomic_ref_count_dec (&self->references))
+    return;
+  g_clear_pointer (&self->bytes, g_bytes_unref);
+  store_close_fd (&self->fd);
+  g_free (self);
+}
+
+static Rendering *
+ref_rendering (Rendering *self)
+{
+  g_atomic_ref_count_inc (&self->references);
+  return self;
+}
+
+static void
+free_held (gpointer data)
+{
+  Held *held = data;
+
+  rendering_unref (held->rendering);
+  g_mutex_clear (&held->mutex);
+  g_free (held);
+}
+
+Renderings *
+renderings_new (void)
+{
+  Renderings *self = g_new0 (Renderings, 1);
+
+  g_mutex_init (&self->mutex);
+  self->held = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, free_held);
+  return self;
+}
+
+void
+renderings_free (Renderings *self)
+{
+  if (self == NULL)
+    return;
+  g_hash_table_unref (self->held);
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+static Rendering *
+make_rendering (void)
+{
+  Rendering *self = g_new0 (Rendering, 1);
+
+  g_atomic_ref_count_init (&self->references);
+  self->fd = -1;
+  self->changed_ns = g_get_real_time () * 1000;
+  return self;
+}
+
+/* What failed shows why instead. */
+static Rendering *
+render_failure (const GError *failure)
+{
+  Rendering *self = make_rendering ();
+  g_autofree char *printable = store_text_printable (failure->message);
+  char *line = g_strdup_printf ("error: %s\n", printable);
+
+  self->size = strlen (line);
+  self->bytes = g_bytes_new_take (line, self->size);
+  return self;
+}
+
+static Rendering *
+render (Mount *mount, const ControlFile *file, const ControlNode *node, GError **error)
+{
+  GString *text = g_string_new (NULL);
+  bool good = file->render (mount, node, text, error);
+  g_autoptr (GBytes) bytes = g_string_free_to_bytes (text);
+
+  if (!good)
+    return NULL;
+  Rendering *self = make_rendering ();
+  self->size = g_bytes_get_size (bytes);
+  self->bytes = g_steal_pointer (&bytes);
+  return self;
+}
+
+static Rendering *
+spill (Mount *mount, const ControlFile *file, const ControlNode *node, GError **error)
+{
+  const char *directory = g_getenv ("TMPDIR");
+  struct stat st;
+
+  if (directory == NULL)
+    directory = "/var/tmp";
+  auto_fd fd = open (directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  int copy = fd < 0 ? -1 : fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  FILE *out = copy < 0 ? NULL : fdopen (copy, "w");
+  if (out == NULL) {
+    fail_errno (error, "make a file in %s", directory);
+    store_close_fd (&copy);
+    return NULL;
+  }
+  bool good = file->spill (mount, node, out, error);
+  bool written = fclose (out) == 0;
+  if (!good || ((!written || fstat (fd, &st) < 0) && !fail_errno (error, "write to %s", directory)))
+    return NULL;
+  Rendering *self = make_rendering ();
+  self->fd = g_steal_fd (&fd);
+  self->size = (uint64_t)st.st_size;
+  return self;
+}
+
+/* Whether what was made just now is what was there before. Of files nobody looks. */
+static bool
+is_same (const Rendering *old, const Rendering *new)
+{
+  return old != NULL && old->bytes != NULL &&
+         new->bytes != NULL &&g_bytes_equal (old->bytes, new->bytes);
+}
+
+static void
+make (Mount *mount, const ControlFile *file, const ControlNode *node, Held *held)
+{
+  g_autoptr (GError) failure = NULL;
+  int64_t from = g_get_monotonic_time ();
+  g_autoptr (Rendering) new = file->spill != NULL ? spill (mount, file, node, &failure)
+                                                  : render (mount, file, node, &failure);
+
+  if (new == NULL)
+    new = render_failure (failure);
+  held->made_us = g_get_monotonic_time ();
+  held->cost_us = held->made_us - from;
+  if (!held->touched && is_same (held->rendering, new))
+    return;
+  held->touched = false;
+  rendering_unref (held->rendering);
+  held->rendering = g_steal_pointer (&new);
+}
+
+/* ---- what is held ------------------------------------------------------------------------- */
+
+/* Lets go of the one for which nobody has asked the longest. */
+static void
+drop_oldest (Renderings *self)
+{
+  GHashTableIter iter;
+  Held *held, *oldest = NULL;
+
+  g_hash_table_iter_init (&iter, self->held);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&held))
+    if (held->users == 0 && (oldest == NULL || held->asked_us < oldest->asked_us))
+      oldest = held;
+  if (oldest != NULL)
+    g_hash_table_remove (self->held, &oldest->ino);
+}
+
+static Held *
+take_held (Renderings *self, fuse_ino_t ino, int64_t *out_asked_us)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  Held *held = g_hash_table_lookup (self->held, &ino);
+
+  if (held == NULL) {
+    if (g_hash_table_size (self->held) >= HELD_MAX)
+      drop_oldest (self);
+    held = g_new0 (Held, 1);
+    held->ino = ino;
+    g_mutex_init (&held->mutex);
+    g_hash_table_insert (self->held, &held->ino, held);
+  }
+  held->users++;
+  *out_asked_us = held->asked_us;
+  return held;
+}
+
+static void
+put_held (Renderings *self, Held *held)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  held->asked_us = g_get_monotonic_time ();
+  held->users--;
+}
+
+static bool
+is_due (const Held *held, const ControlFile *file, int64_t asked_us)
+{
+  int64_t now = g_get_monotonic_time ();
+  int64_t cost = held->cost_us * COST_SHARE;
+
+  return held->rendering == NULL || held->touched || file->grows ||
+         (now - asked_us > HOLD_US && now - held->made_us > cost) ||
+         now - held->made_us > MAX (HOLD_MAX_US, cost);
+}
+
+static Rendering *
+take_rendering (Mount *mount, const ControlFile *file, const ControlNode *node, bool look)
+{
+  int64_t asked_us;
+  Held *held = take_held (mount->renderings, node->ino, &asked_us);
+
+  g_mutex_lock (&held->mutex);
+  if (held->rendering == NULL || (look && is_due (held, file, asked_us)))
+    make (mount, file, node, held);
+  Rendering *rendering = ref_rendering (held->rendering);
+  g_mutex_unlock (&held->mutex);
+  put_held (mount->renderings, held);
+  return rendering;
+}
+
+Rendering *
+rendering_look (Mount *mount, const ControlFile *file, const ControlNode *node)
+{
+  return take_rendering (mount, file, node, true);
+}
+
+Rendering *
+rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node)
+{
+  return take_rendering (mount, file, node, false);
+}
+
+void
+rendering_touch (Mount *mount, fuse_ino_t ino)
+{
+  int64_t asked_us;
+  Held *held = take_held (mount->renderings, ino, &asked_us);
+
+  g_mutex_lock (&held->mutex);
+  held->touched = true;
+  g_mutex_unlock (&held->mutex);
+  put_held (mount->renderings, held);
+}

@@ -45,7 +45,7 @@ typedef struct {
   char *mountpoint;      /* absolute */
   char *ctldir;
   int foreground, debug, single, help, version;
-  int read_only, nonempty;
+  int read_only, nonempty, sloppy;
   int ctl, xattrs, verify, no_worker;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
 } Options;
@@ -56,6 +56,15 @@ bool options_parse (int argc, char **argv, Options *out);
 void options_clear (Options *options);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 void options_help (void);
+
+/* ---- helper.c: as mount(8) calls it ------------------------------------------------------- */
+
+/* Whether the program's name is mount.mailfs. */
+bool helper_is_called (const char *program);
+
+/* Mounts by `run`, which takes the arguments of mailfs, and returns what mount(8) expects. */
+typedef int (*HelperRun) (int argc, char **argv);
+int helper_main (int argc, char **argv, HelperRun run);
 
 /* ---- mount.c: one mounted store ----------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main.c - mailfs: mounts a store.
+ * main.c - mailfs: mounts a store; and mount.mailfs, which is the same (helper.c).
  */
 #include "fs/internal.h"
 
@@ -76,14 +76,11 @@ fill_standard_descriptors (void)
     close (fd);
 }
 
-int
-main (int argc, char **argv)
+static int
+run (int argc, char **argv)
 {
   g_auto (Options) options = {0};
 
-  fill_standard_descriptors ();
-  limit_memory ();
-  log_start (false);
   if (!options_parse (argc, argv, &options))
     return EXIT_FAILURE;
   log_start (options.debug);
@@ -96,4 +93,13 @@ main (int argc, char **argv)
     return EXIT_SUCCESS;
   }
   return options.foreground ? mount_run (&options, -1) : run_in_background (&options);
+}
+
+int
+main (int argc, char **argv)
+{
+  fill_standard_descriptors ();
+  limit_memory ();
+  log_start (false);
+  return helper_is_called (argv[0]) ? helper_main (argc, argv, run) : run (argc, argv);
 }

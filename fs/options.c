@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/vfs.h>
 
-enum { KEY_RO, KEY_RW, KEY_NONEMPTY, KEY_AUTO_UNMOUNT, KEY_IGNORED };
+enum { KEY_RO, KEY_RW, KEY_NONEMPTY, KEY_AUTO_UNMOUNT, KEY_REMOUNT, KEY_IGNORED };
 
 #define SET(template, field, value)                                                                \
   {                                                                                                \
@@ -40,18 +40,53 @@ static const struct fuse_opt option_table[] = {
     SET ("verify=never", verify, VERIFY_NEVER),
     SET ("worker=on", no_worker, 0),
     SET ("worker=off", no_worker, 1),
+    SET ("sloppy", sloppy, 1),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("nonempty", KEY_NONEMPTY),
     FUSE_OPT_KEY ("auto_unmount", KEY_AUTO_UNMOUNT),
-    /* What fstab has for others and mount(8) hands on. */
+    FUSE_OPT_KEY ("remount", KEY_REMOUNT),
+    /* What fstab has for others and mount(8) hands on; so are x-... and X-... */
+    FUSE_OPT_KEY ("", KEY_IGNORED),
+    FUSE_OPT_KEY ("defaults", KEY_IGNORED),
     FUSE_OPT_KEY ("_netdev", KEY_IGNORED),
     FUSE_OPT_KEY ("auto", KEY_IGNORED),
     FUSE_OPT_KEY ("noauto", KEY_IGNORED),
     FUSE_OPT_KEY ("nofail", KEY_IGNORED),
     FUSE_OPT_KEY ("user", KEY_IGNORED),
+    FUSE_OPT_KEY ("user=", KEY_IGNORED),
     FUSE_OPT_KEY ("nouser", KEY_IGNORED),
+    FUSE_OPT_KEY ("users", KEY_IGNORED),
+    FUSE_OPT_KEY ("owner", KEY_IGNORED),
+    FUSE_OPT_KEY ("noowner", KEY_IGNORED),
+    FUSE_OPT_KEY ("group", KEY_IGNORED),
+    FUSE_OPT_KEY ("nogroup", KEY_IGNORED),
+    FUSE_OPT_KEY ("comment=", KEY_IGNORED),
+    /* There are no access times. */
+    FUSE_OPT_KEY ("relatime", KEY_IGNORED),
+    FUSE_OPT_KEY ("norelatime", KEY_IGNORED),
+    FUSE_OPT_KEY ("strictatime", KEY_IGNORED),
+    FUSE_OPT_KEY ("nostrictatime", KEY_IGNORED),
+    FUSE_OPT_KEY ("diratime", KEY_IGNORED),
+    FUSE_OPT_KEY ("nodiratime", KEY_IGNORED),
+    FUSE_OPT_KEY ("lazytime", KEY_IGNORED),
+    FUSE_OPT_KEY ("nolazytime", KEY_IGNORED),
     FUSE_OPT_END,
+};
+
+/* What libfuse and mount(2) take, as far as it can be meant for us: all else is dropped when
+ * mount(8) says that the options may be sloppy, as autofs has it. */
+static const struct fuse_opt passed_table[] = {
+    FUSE_OPT_KEY ("rw", 0),         FUSE_OPT_KEY ("ro", 0),
+    FUSE_OPT_KEY ("suid", 0),       FUSE_OPT_KEY ("nosuid", 0),
+    FUSE_OPT_KEY ("dev", 0),        FUSE_OPT_KEY ("nodev", 0),
+    FUSE_OPT_KEY ("exec", 0),       FUSE_OPT_KEY ("noexec", 0),
+    FUSE_OPT_KEY ("async", 0),      FUSE_OPT_KEY ("sync", 0),
+    FUSE_OPT_KEY ("atime", 0),      FUSE_OPT_KEY ("noatime", 0),
+    FUSE_OPT_KEY ("dirsync", 0),    FUSE_OPT_KEY ("default_permissions", 0),
+    FUSE_OPT_KEY ("allow_root", 0), FUSE_OPT_KEY ("allow_other", 0),
+    FUSE_OPT_KEY ("fsname=", 0),    FUSE_OPT_KEY ("subtype=", 0),
+    FUSE_OPT_KEY ("max_read=", 0),  FUSE_OPT_END,
 };
 
 static bool G_GNUC_PRINTF (1, 2) complain (const char *format, ...)
@@ -90,6 +125,14 @@ is_wrong_value (const char *argument)
   return false;
 }
 
+/* What fstab has for others, or whoever asked may not mean. */
+static bool
+is_ignored (const Options *options, const char *argument)
+{
+  return g_str_has_prefix (argument, "x-") || g_str_has_prefix (argument, "X-") ||
+         (options->sloppy && !fuse_opt_match (passed_table, argument));
+}
+
 /* fuse_opt's convention: -1 is an error, 0 takes the argument, 1 leaves it for libfuse. */
 static int
 take_option (void *data, const char *argument, int key, struct fuse_args *rest)
@@ -105,6 +148,9 @@ take_option (void *data, const char *argument, int key, struct fuse_args *rest)
     complain ("auto_unmount is refused: a backup that runs when the daemon died would find an "
               "empty directory and delete its copy");
     return -1;
+  case KEY_REMOUNT:
+    complain ("remount: options of a mount cannot be changed; unmount it and mount it again");
+    return -1;
   case FUSE_OPT_KEY_NONOPT: return take_path (options, argument);
   default: break;
   }
@@ -113,7 +159,7 @@ take_option (void *data, const char *argument, int key, struct fuse_args *rest)
     return -1;
   }
   if (*argument != '-')
-    return 1;
+    return is_ignored (options, argument) ? 0 : 1;
   complain ("unknown option '%s'; see mailfs -h", argument);
   return -1;
 }

@@ -28,6 +28,7 @@ typedef struct Notify Notify;
 typedef struct Pages Pages;
 typedef struct Renderings Renderings;
 typedef struct Status Status;
+typedef struct Trail Trail;
 typedef struct Worker Worker;
 
 /* ---- options.c: the command line ---------------------------------------------------------- */
@@ -80,6 +81,7 @@ struct Mount {
   Notify *notify;
   Ahead *ahead;   /* NULL: nothing is read ahead */
   Worker *worker; /* NULL: none here */
+  Trail *trail;
   uid_t uid;      /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
@@ -111,6 +113,10 @@ bool log_is_debug (void);
 
 /* `priority` is syslog's. Control bytes in the text are escaped. */
 void log_message (int priority, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* As log_message(), of a mailbox (its path; NULL: none) and a job (0: none). */
+void log_about (int priority, const char *mailbox, uint64_t job, const char *format, ...)
+    G_GNUC_PRINTF (4, 5);
 
 /* ---- inode.c: what an inode number means -------------------------------------------------- */
 
@@ -348,3 +354,30 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Telling, telling_clear)
 Worker *worker_start (Mount *mount);
 void worker_stop (Worker *self); /* interrupts the job that runs, and returns when it has ended */
 void worker_free (Worker *self); /* stops it, if that was not done */
+
+/* ---- trail.c: what was asked for and what happened ---------------------------------------- */
+
+Trail *trail_new (void);
+void trail_free (Trail *self);
+
+/* Tells, once it is over, of something that somebody asked for: in the audit, which is on disk when
+ * this returns, in the events, in the log and, when it failed, in last_error. `through` is how it
+ * was asked: "ctl", "repair", "user.mailfs.cmd.repair"; `node_path` and `command` are what for;
+ * `jobs` (uint64_t; may be NULL) what was queued or started; `tag` may be NULL. All may be hostile.
+ */
+void trail_action (Mount *mount, const Caller *caller, const char *through, const char *node_path,
+                   const char *command, const GArray *jobs, const char *tag,
+                   const GError *failure);
+
+/* Adds a line to the events: the type, then keys and their values, ended by NULL. */
+void trail_event (Mount *mount, const char *type, ...) G_GNUC_NULL_TERMINATED;
+
+/* The same with an object of json_begin(), which this ends. */
+void trail_tell (Mount *mount, GString *event);
+
+/* What the store has to say; see store_notice(). */
+void trail_notice (Mount *mount, const char *text);
+uint64_t trail_notices (Trail *self); /* how many that were */
+
+void trail_render_events (Mount *mount, GString *out);
+void trail_render_last_error (Mount *mount, GString *out);

@@ -10,10 +10,13 @@
 static bool to_syslog;
 static bool with_debug;
 
+/* Who looks at a terminal is not to be told of what goes as it should. */
 static void
 write_line (int priority, const char *text)
 {
   g_autofree char *printable = store_text_printable (text);
+  if (!to_syslog && !with_debug && priority == LOG_INFO)
+    return;
   if (to_syslog)
     syslog (priority, "%s", printable);
   else
@@ -57,6 +60,18 @@ log_is_debug (void)
 
 void
 log_message (int priority, const char *format, ...)
+{
+  if (priority == LOG_DEBUG && !with_debug)
+    return;
+  va_list arguments;
+  va_start (arguments, format);
+  g_autofree char *text = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  write_line (priority, text);
+}
+
+void
+log_about (int priority, const char *mailbox, uint64_t job, const char *format, ...)
 {
   if (priority == LOG_DEBUG && !with_debug)
     return;

@@ -81,9 +81,9 @@ static const struct fuse_lowlevel_ops operations = {
 };
 
 static void
-log_notice (const char *text, void *data)
+tell_notice (const char *text, void *data)
 {
-  log_message (LOG_WARNING, "%s", text);
+  trail_notice (data, text);
 }
 
 static bool
@@ -95,7 +95,7 @@ open_store (Mount *mount, GError **error)
   mount->store = store_open (options->store, options->read_only ? STORE_READ_ONLY : 0, error);
   if (mount->store == NULL)
     return false;
-  store_notice (mount->store, log_notice, NULL);
+  store_notice (mount->store, tell_notice, mount);
   if (!store_node_times (mount->store, STORE_ROOT, &root, error))
     return false;
   mount->uid = options->uid != OPTION_UNSET ? options->uid : root.uid;
@@ -285,6 +285,7 @@ mount_run (Options *options, int ready_fd)
   mount.control = control_new ();
   mount.renderings = renderings_new ();
   mount.status = status_new ();
+  mount.trail = trail_new ();
   mount.pages = pages_new ();
   if (open_store (&mount, &error))
     result = run_session (&mount);
@@ -296,5 +297,6 @@ mount_run (Options *options, int ready_fd)
   control_free (mount.control);
   marks_free (mount.marks);
   store_close (mount.store);
+  trail_free (mount.trail);
   return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -386,7 +386,7 @@ is_top_name (const char *name)
       return true;
   }
   return name[0] == '.' || g_str_has_prefix (name, "mailboxes.sqlite3") ||
-         g_str_has_prefix (name, "queue.sqlite3");
+         g_str_has_prefix (name, "queue.sqlite3") || g_str_has_prefix (name, "audit.jsonl");
 }
 
 /* What lies at the store's top; and what lies in index/. */

@@ -22,6 +22,7 @@
  *   user lock        flock(2) on the user's directory: all that changes the user's mail or index.
  *                    A stream of deliveries keeps it for some milliseconds (delivery.c)
  *   store lock       flock(2) on mail/: numbers, the mailbox list
+ *   audit lock       flock(2) on audit.jsonl: who adds a line, until it is on disk
  *   IndexWrite, ListWrite
  *   Store.delivery_mutex  who delivers to whom; nothing is waited for, nor any lock taken, with it
  *   Store.mutex      the caches of open mailboxes and indexes

@@ -817,6 +817,17 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWorker, store_worker_free)
  * failure of the worker; ECANCELED when `go_on` interrupted it. */
 bool store_worker_step (StoreWorker *self, uint64_t *out_id, GError **error);
 
+/* ---- the audit trail ------------------------------------------------------------------------ */
+
+/* Adds a line to the store's audit.jsonl: the object, as json_end() ends it, behind members "seq" and
+ * "time". The line is on disk when this returns. Lines have numbers without gaps, whichever process
+ * adds them. At 16 MiB the file becomes audit.jsonl.1, and what was called that is gone. EROFS. */
+bool store_audit_append (Store *self, const char *object, GError **error);
+
+/* Opens the file for reading: it grows at its end until another takes its place. -1 without an error
+ * when there is none. */
+int store_audit_open (Store *self, GError **error);
+
 /* ---- import -------------------------------------------------------------------------------- */
 
 typedef struct {

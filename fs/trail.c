@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trail.c - what was asked for and what happened: the files audit, last_error and events.
+ *
+ * The audit is kept by the store and outlives the mount; a line is on disk before the request that
+ * it tells of is answered. The others live in memory, as long as the mount.
+ *
+ * Who follows `events` sees a file that grows: what was told is a prefix of what will be. When it
+ * is full the older half goes. To tail -f the file was cut then, and it reads again what is left;
+ * the sequence numbers, which have no gaps, tell what a reader knows already and what it has
+ * missed.
+ */
+#include "fs/internal.h"
+
+#include <string.h>
+#include <syslog.h>
+
+#define EVENTS_MAX (1u << 20) /* bytes */
+#define ERRORS_MAX 8
+
+/* What an event tells of an action; all of it is in the audit. */
+#define EVENT_TEXT_MAX 1024
+#define EVENT_JOBS_MAX 64
+
+struct Trail {
+  GMutex mutex; /* for what follows */
+  GString *events;
+  uint64_t seq;     /* of the last one */
+  GQueue errors;    /* of char *: lines, the newest last */
+  char *complaint;  /* why the audit could not be written last, so that it is told once */
+  uint64_t notices; /* of the store */
+};
+
+Trail *
+trail_new (void)
+{
+  Trail *self = g_new0 (Trail, 1);
+
+  g_mutex_init (&self->mutex);
+  self->events = g_string_new (NULL);
+  g_queue_init (&self->errors);
+  return self;
+}
+
+void
+trail_free (Trail *self)
+{
+  if (self == NULL)
+    return;
+  g_string_free (self->events, TRUE);
+  g_queue_clear_full (&self->errors, g_free);
+  g_free (self->complaint);
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}
+
+/* ---- events ------------------------------------------------------------------------------- */
+
+static char *
+make_time (void)
+{
+  g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
+
+  return g_date_time_format (now, "%Y-%m-%dT%H:%M:%S.%fZ");
+}
+
+/* Drops the older half, in whole lines. */
+static void
+halve (GString *events)
+{
+  const char *end = memchr (events->str + events->len / 2, '\n', events->len - events->len / 2);
+
+  g_string_erase (events, 0, end != NULL ? end + 1 - events->str : -1);
+}
+
+void
+trail_tell (Mount *mount, GString *event)
+{
+  Trail *self = mount->trail;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autofree char *time = make_time ();
+
+  json_end (event);
+  if (self->events->len + event->len > EVENTS_MAX)
+    halve (self->events);
+  g_string_append_printf (self->events, "{\"seq\":%" PRIu64 ",\"time\":\"%s\",%s", ++self->seq,
+                          time, event->str + 1);
+}
+
+void
+trail_event (Mount *mount, const char *type, ...)
+{
+  g_autoptr (GString) event = json_begin (type);
+  const char *key;
+  va_list pairs;
+
+  va_start (pairs, type);
+  while ((key = va_arg (pairs, const char *)) != NULL)
+    json_string (event, key, va_arg (pairs, const char *));
+  va_end (pairs);
+  trail_tell (mount, event);
+}
+
+void
+trail_notice (Mount *mount, const char *text)
+{
+  g_mutex_lock (&mount->trail->mutex);
+  mount->trail->notices++;
+  g_mutex_unlock (&mount->trail->mutex);
+  trail_event (mount, "notice", "text", text, NULL);
+  log_message (LOG_WARNING, "%s", text);
+}
+
+uint64_t
+trail_notices (Trail *self)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  return self->notices;
+}
+
+/* ---- actions ------------------------------------------------------------------------------ */
+
+/* What somebody asked for, and what came of it. */
+typedef struct {
+  Caller caller;
+  char *program; /* of the caller; "" when that is not known */
+  const char *through, *object, *command, *tag;
+  const GArray *jobs;
+  const char *result; /* "ok", or the errno's name */
+  const char *reason; /* NULL: it went well */
+} Action;
+
+static char *
+read_program (pid_t pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%d/comm", pid);
+  char *name = NULL;
+
+  if (pid <= 0 || !g_file_get_contents (path, &name, NULL, NULL))
+    return g_strdup ("");
+  return g_strchomp (name);
+}
+
+static const char *
+name_error (const GError *failure)
+{
+  const char *name = strerrorname_np (error_code (failure));
+
+  return name != NULL ? name : "EIO";
+}
+
+static void
+describe (const Action *action, GString *json, size_t text_max, size_t jobs_max)
+{
+  const GArray *jobs = action->jobs;
+  g_autofree char *command = g_strndup (action->command, text_max);
+
+  json_uint (json, "uid", action->caller.uid);
+  json_uint (json, "gid", action->caller.gid);
+  json_uint (json, "pid", (uint64_t)action->caller.pid);
+  json_string (json, "comm", action->program);
+  json_string (json, "through", action->through);
+  json_string (json, "object", action->object);
+  json_string (json, "command", command);
+  if (action->tag != NULL)
+    json_string (json, "tag", action->tag);
+  json_uints (json, "jobs", jobs != NULL ? (const uint64_t *)(void *)jobs->data : NULL,
+              jobs != NULL ? MIN (jobs->len, jobs_max) : 0);
+  json_string (json, "result", action->result);
+  if (action->reason != NULL)
+    json_string (json, "reason", action->reason);
+}
+
+/* That the audit cannot be written, as on a full disk, must not keep anybody from making room
+ * there.
+ */
+static void
+write_audit (Mount *mount, const Action *action)
+{
+  g_autoptr (GString) json = g_string_new ("{");
+  g_autoptr (GError) failure = NULL;
+
+  describe (action, json, SIZE_MAX, SIZE_MAX);
+  json_end (json);
+  store_audit_append (mount->store, json->str, &failure);
+
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&mount->trail->mutex);
+  const char *text = failure != NULL ? failure->message : NULL;
+  if (text != NULL && g_strcmp0 (text, mount->trail->complaint) != 0)
+    log_message (LOG_WARNING, "audit: %s", text);
+  g_free (mount->trail->complaint);
+  mount->trail->complaint = g_strdup (text);
+}
+
+/* A line of last_error: its columns are parted by tabs, which are in none of them. */
+static void
+keep_error (Trail *self, const Action *action)
+{
+  g_autofree char *time = make_time ();
+  g_autofree char *cut = g_strndup (action->command, EVENT_TEXT_MAX);
+  g_autofree char *command = store_text_printable (cut);
+  g_autofree char *reason = store_text_printable (action->reason);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  g_queue_push_tail (&self->errors,
+                     g_strdup_printf ("%s\t%u\t%d\t%s\t%s\t%s\n", time, action->caller.uid,
+                                      action->caller.pid, command, action->result, reason));
+  if (g_queue_get_length (&self->errors) > ERRORS_MAX)
+    g_free (g_queue_pop_head (&self->errors));
+}
+
+static void
+log_action (const Action *action)
+{
+  const GArray *jobs = action->jobs;
+  uint64_t job = jobs != NULL && jobs->len > 0 ? g_array_index (jobs, uint64_t, 0) : 0;
+
+  log_about (LOG_INFO, action->object, job, "uid %u, pid %d (%s), %s: %.*s: %s%s%s",
+             action->caller.uid, action->caller.pid, action->program, action->through,
+             EVENT_TEXT_MAX, action->command, action->result, action->reason != NULL ? ": " : "",
+             action->reason != NULL ? action->reason : "");
+}
+
+void
+trail_action (Mount *mount, const Caller *caller, const char *through, const char *node_path,
+              const char *command, const GArray *jobs, const char *tag, const GError *failure)
+{
+  g_autofree char *program = read_program (caller->pid);
+  g_autoptr (GString) event = json_begin ("action");
+  Action action = {
+      .caller = *caller,
+      .program = program,
+      .through = through,
+      .object = node_path,
+      .command = command,
+      .tag = tag,
+      .jobs = jobs,
+      .result = failure != NULL ? name_error (failure) : "ok",
+      .reason = failure != NULL ? failure->message : NULL,
+  };
+
+  write_audit (mount, &action);
+  if (failure != NULL)
+    keep_error (mount->trail, &action);
+  describe (&action, event, EVENT_TEXT_MAX, EVENT_JOBS_MAX);
+  trail_tell (mount, event);
+  log_action (&action);
+}
+
+/* ---- what the files show ------------------------------------------------------------------ */
+
+void
+trail_render_events (Mount *mount, GString *out)
+{
+  Trail *self = mount->trail;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  g_string_append_len (out, self->events->str, (gssize)self->events->len);
+}
+
+void
+trail_render_last_error (Mount *mount, GString *out)
+{
+  Trail *self = mount->trail;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  for (const GList *line = self->errors.head; line != NULL; line = line->next)
+    g_string_append (out, line->data);
+}

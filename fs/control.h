@@ -87,9 +87,6 @@ void rendering_touch (Mount *mount, fuse_ino_t ino);
 
 /* ---- status.c: what health, status and status.json say ------------------------------------ */
 
-Status *status_new (void);
-void status_free (Status *self);
-
 bool status_render_health (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_json (Mount *mount, const ControlNode *node, GString *out, GError **error);

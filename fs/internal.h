@@ -21,13 +21,13 @@
 #include <sys/stat.h>
 
 typedef struct Ahead Ahead;
+typedef struct Census Census;
 typedef struct Control Control;
 typedef struct Marks Marks;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
 typedef struct Pages Pages;
 typedef struct Renderings Renderings;
-typedef struct Status Status;
 typedef struct Trail Trail;
 typedef struct Worker Worker;
 
@@ -76,7 +76,7 @@ struct Mount {
   Marks *marks;
   Control *control;
   Renderings *renderings;
-  Status *status;
+  Census *census;
   Pages *pages;
   Notify *notify;
   Ahead *ahead;   /* NULL: nothing is read ahead */
@@ -322,6 +322,17 @@ bool control_is_writable (Mount *mount, fuse_ino_t ino);
 void control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 
 char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
+
+/* ---- census.c: what a directory and everything below it amount to -------------------------- */
+
+Census *census_new (Mount *mount);
+void census_free (Census *self); /* returns when nothing is counted any more */
+
+/* The figures of a directory with everything below it; STORE_ROOT: of the store. They are of now, or
+ * as old as twenty times what counting took. When that failed they are those before, or zeros, and
+ * `*out_failure` says why; EAGAIN: they are being counted for the first time. Takes two seconds at
+ * most. */
+void census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failure);
 
 /* ---- write.c: writing to control files ---------------------------------------------------- */
 

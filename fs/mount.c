@@ -284,7 +284,7 @@ mount_run (Options *options, int ready_fd)
   mount.marks = marks_new ();
   mount.control = control_new ();
   mount.renderings = renderings_new ();
-  mount.status = status_new ();
+  mount.census = census_new (&mount);
   mount.trail = trail_new ();
   mount.pages = pages_new ();
   if (open_store (&mount, &error))
@@ -293,7 +293,7 @@ mount_run (Options *options, int ready_fd)
     log_message (LOG_ERR, "%s", error->message);
   pages_free (mount.pages);
   renderings_free (mount.renderings);
-  status_free (mount.status);
+  census_free (mount.census);
   control_free (mount.control);
   marks_free (mount.marks);
   store_close (mount.store);

@@ -1,93 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * status.c - what health, status and status.json say.
- *
- * Counting the store opens the index of every user and looks at every mailbox, which may take a
- * minute. So a thread of its own counts, when somebody asks and the last census is old: of at least
- * half a second, and of twenty times what counting took. Who set it going waits a little for the
- * result; everybody else gets the last one.
  */
 #include "fs/control.h"
 
 #include <unistd.h>
 
-#define CENSUS_KEEP_US (500 * G_TIME_SPAN_MILLISECOND)
-#define CENSUS_WAIT_US (2 * G_TIME_SPAN_SECOND)
-#define CENSUS_SHARE   20 /* counting may use a twentieth of the time */
-
-struct Status {
-  GMutex mutex;    /* for what follows */
-  GCond counted;   /* `counting` became false */
-  GThread *thread; /* that counts or has counted last */
-  bool counting;   /* it is still at it */
-  int64_t from_us; /* when it began */
-  int64_t next_us; /* not again before then; 0: no census yet */
-  StoreStatus census;
-  GError *failure; /* of the last census; the figures are older then */
-};
-
-Status *
-status_new (void)
-{
-  Status *self = g_new0 (Status, 1);
-
-  g_mutex_init (&self->mutex);
-  g_cond_init (&self->counted);
-  fail (&self->failure, EAGAIN, "the store is being counted");
-  return self;
-}
-
-void
-status_free (Status *self)
-{
-  g_clear_pointer (&self->thread, g_thread_join);
-  g_clear_error (&self->failure);
-  g_cond_clear (&self->counted);
-  g_mutex_clear (&self->mutex);
-  g_free (self);
-}
-
-static gpointer
-take_census (gpointer data)
-{
-  Mount *mount = data;
-  Status *self = mount->status;
-  StoreStatus census;
-  GError *failure = NULL;
-  bool good = store_status (mount->store, &census, &failure);
-  int64_t now = g_get_monotonic_time ();
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-
-  if (good)
-    self->census = census;
-  g_clear_error (&self->failure);
-  self->failure = failure;
-  self->next_us = now + MAX (CENSUS_KEEP_US, (now - self->from_us) * CENSUS_SHARE);
-  self->counting = false;
-  g_cond_broadcast (&self->counted);
-  return NULL;
-}
-
-/* `*out_failure` is NULL or owned by the caller. */
+/* What the whole store amounts to. `*out_failure` is NULL or owned by the caller. */
 static StoreStatus
 read_census (Mount *mount, char **out_failure)
 {
-  Status *self = mount->status;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  int64_t now = g_get_monotonic_time ();
-  bool wait = self->next_us == 0;
+  g_autoptr (GError) failure = NULL;
+  StoreStatus figures;
 
-  if (!self->counting && now >= self->next_us) {
-    g_clear_pointer (&self->thread, g_thread_join);
-    self->counting = wait = true;
-    self->from_us = now;
-    self->thread = g_thread_new ("census", take_census, mount);
-  }
-  while (wait && self->counting &&
-         g_cond_wait_until (&self->counted, &self->mutex, self->from_us + CENSUS_WAIT_US))
-    ;
-  *out_failure = self->failure == NULL ? NULL : store_text_printable (self->failure->message);
-  return self->census;
+  census_take (mount->census, STORE_ROOT, &figures, &failure);
+  *out_failure = failure == NULL ? NULL : store_text_printable (failure->message);
+  return figures;
 }
 
 /* ---- the queue ---------------------------------------------------------------------------- */

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * census.c - what a directory and everything below it amount to.
+ *
+ * Counting opens the index of every user below and looks at every mailbox, which for a domain may
+ * take a minute. So threads of their own count, when somebody asks. What is counted in no time is
+ * counted anew for each who asks; else there is the last count until it is old: half a second, and
+ * twenty times what counting took. Who sets a count going waits a little for it. Everybody else
+ * gets the last one at once, and there are always threads left for those who ask for other things.
+ */
+#include "fs/internal.h"
+
+#define QUICK_US    (10 * G_TIME_SPAN_MILLISECOND) /* that is no time */
+#define KEEP_US     (500 * G_TIME_SPAN_MILLISECOND)
+#define SHARE       20 /* counting may use a twentieth of the time */
+#define WAIT_US     (2 * G_TIME_SPAN_SECOND)
+#define WAITING_MAX 4   /* who wait at the same time */
+#define THREADS_MAX 3   /* that count */
+#define COUNTS_MAX  256 /* directories whose count is kept */
+
+/* Of one directory. */
+typedef struct {
+  uint32_t number;
+  unsigned asking;           /* who hold it */
+  bool counting;             /* a thread is at it, or will be */
+  int64_t begun_us, next_us; /* of the last count; 0: there is none. next_us: good until then */
+  int64_t asked_us;
+  StoreStatus figures;
+  GError *failure; /* of the last count; the figures are older then */
+} Count;
+
+struct Census {
+  Mount *mount;
+  GThreadPool *threads;
+  GMutex mutex; /* for what follows */
+  GCond counted;
+  GHashTable *counts; /* number -> Count */
+  unsigned waiting;
+};
+
+static void
+free_count (gpointer data)
+{
+  Count *count = data;
+
+  g_clear_error (&count->failure);
+  g_free (count);
+}
+
+/* In a thread of the pool. */
+static void
+take_count (gpointer data, gpointer user_data)
+{
+  Count *count = data;
+  Census *self = user_data;
+  int64_t begun = g_get_monotonic_time ();
+  StoreStatus figures;
+  GError *failure = NULL;
+  bool good = store_node_status (self->mount->store, count->number, &figures, &failure);
+  int64_t now = g_get_monotonic_time ();
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  if (good)
+    count->figures = figures;
+  g_clear_error (&count->failure);
+  count->failure = failure;
+  count->begun_us = begun;
+  count->next_us = now - begun > QUICK_US ? now + MAX (KEEP_US, (now - begun) * SHARE) : begun;
+  count->counting = false;
+  g_cond_broadcast (&self->counted);
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+/* Forgets the directory that nobody has asked for the longest. */
+static void
+drop_one (Census *self)
+{
+  Count *oldest = NULL;
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, self->counts);
+  while (g_hash_table_iter_next (&iter, NULL, &value)) {
+    Count *count = value;
+    if (!count->counting && count->asking == 0 &&
+        (oldest == NULL || count->asked_us < oldest->asked_us))
+      oldest = count;
+  }
+  if (oldest != NULL)
+    g_hash_table_remove (self->counts, GUINT_TO_POINTER (oldest->number));
+}
+
+static Count *
+find_count (Census *self, uint32_t number)
+{
+  Count *count = g_hash_table_lookup (self->counts, GUINT_TO_POINTER (number));
+
+  if (count != NULL)
+    return count;
+  if (g_hash_table_size (self->counts) >= COUNTS_MAX)
+    drop_one (self);
+  count = g_new0 (Count, 1);
+  count->number = number;
+  fail (&count->failure, EAGAIN, "it is being counted");
+  g_hash_table_insert (self->counts, GUINT_TO_POINTER (number), count);
+  return count;
+}
+
+/* Returns when the count is good for who asks now, or he has waited enough. The mutex is held. */
+static void
+wait_for_count (Census *self, Count *count)
+{
+  int64_t asked = g_get_monotonic_time ();
+  bool begun = false;
+
+  count->asked_us = asked;
+  while (count->begun_us < asked && count->next_us <= asked) {
+    if (!count->counting) {
+      count->counting = begun = true;
+      g_thread_pool_push (self->threads, count, NULL);
+    }
+    bool slow = count->next_us > count->begun_us;
+    if ((slow && !begun) || self->waiting >= WAITING_MAX)
+      return;
+    self->waiting++;
+    bool in_time = g_cond_wait_until (&self->counted, &self->mutex, asked + WAIT_US);
+    self->waiting--;
+    if (!in_time)
+      return;
+  }
+}
+
+void
+census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failure)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  Count *count = find_count (self, number);
+
+  count->asking++;
+  wait_for_count (self, count);
+  count->asking--;
+  *out = count->figures;
+  if (count->failure != NULL)
+    *out_failure = g_error_copy (count->failure);
+}
+
+/* ---- beginning and end -------------------------------------------------------------------- */
+
+Census *
+census_new (Mount *mount)
+{
+  Census *self = g_new0 (Census, 1);
+
+  self->mount = mount;
+  self->threads = g_thread_pool_new (take_count, self, THREADS_MAX, TRUE, NULL);
+  self->counts = g_hash_table_new_full (NULL, NULL, NULL, free_count);
+  g_mutex_init (&self->mutex);
+  g_cond_init (&self->counted);
+  return self;
+}
+
+void
+census_free (Census *self)
+{
+  g_thread_pool_free (self->threads, TRUE, TRUE);
+  g_hash_table_unref (self->counts);
+  g_cond_clear (&self->counted);
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}

@@ -47,6 +47,9 @@ static const ControlFile fixed_files[] = {
     {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health},
     {"status", 4, PLACE_STORE, S_IFREG, .render = status_render_text},
     {"status.json", 5, PLACE_STORE, S_IFREG, .render = status_render_json},
+    {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
+    {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},
+    {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},
     {"ctl", 6, PLACE_STORE, S_IFREG, .render = order_render_grammar, .write = order_write_ctl},
 };
 
@@ -296,7 +299,9 @@ control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
   if (file == NULL || file->type == S_IFDIR)
     return reply_errno (req, file == NULL ? ESTALE : EISDIR);
   g_autoptr (Rendering) shown = rendering_read (mount, file, &node);
-  if (shown->bytes == NULL)
-    return reply_file (req, shown->fd, size, offset);
+  if (shown->bytes == NULL) {
+    uint64_t left = shown->size - MIN ((uint64_t)offset, shown->size);
+    return reply_file (req, shown->fd, MIN (size, left), offset);
+  }
   reply_slice (req, g_bytes_get_data (shown->bytes, NULL), shown->size, size, offset);
 }

@@ -46,10 +46,13 @@ typedef struct {
   /* Instead of render, for what may be large: writes it to a file. */
   bool (*spill) (Mount *mount, const ControlNode *node, FILE *out, GError **error);
 
+  /* Instead of render: opens a file that is there and grows; -1 without an error: it is empty. */
+  int (*open) (Mount *mount, const ControlNode *node, GError **error);
+
   /* Acts on whole lines; NULL: nobody can write it. The text is UTF-8 and the function's. */
   bool (*write) (Order *order, char *text, GError **error);
 
-  bool grows; /* taken anew at each look: what was shown before is how it begins */
+  bool grows; /* taken anew at each look: what was shown before is how it begins, as a rule */
 } ControlFile;
 
 /* Slots: 0 is the control directory itself, then the fixed files, the verbs, the settings. */
@@ -91,6 +94,12 @@ bool status_render_health (Mount *mount, const ControlNode *node, GString *out, 
 bool status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_json (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
+/* ---- trail.c: what was asked for and what happened ---------------------------------------- */
+
+int trail_open_audit (Mount *mount, const ControlNode *node, GError **error);
+bool trail_render_events (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool trail_render_last_error (Mount *mount, const ControlNode *node, GString *out, GError **error);
+
 /* ---- order.c: what somebody asked for ------------------------------------------------------ */
 
 /* One write(2) or setxattr(2), while it is looked at and acted on. */
@@ -99,7 +108,7 @@ struct Order {
   ControlNode node; /* that was written to, or whose attribute was set */
   Caller caller;
   const char *through; /* "ctl", "repair", "user.mailfs.cmd.repair": for the audit */
-  char *text;          /* what was asked for, printable; owned */
+  char *text;          /* what was asked for, for the audit; owned */
   char *tag;           /* that the caller gave it, NULL; owned */
   GArray *jobs;        /* uint64_t: what was queued or started; owned */
   bool wait;           /* reply when these have ended */

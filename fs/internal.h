@@ -389,6 +389,3 @@ void trail_tell (Mount *mount, GString *event);
 /* What the store has to say; see store_notice(). */
 void trail_notice (Mount *mount, const char *text);
 uint64_t trail_notices (Trail *self); /* how many that were */
-
-void trail_render_events (Mount *mount, GString *out);
-void trail_render_last_error (Mount *mount, GString *out);

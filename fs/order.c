@@ -190,7 +190,7 @@ act (Order *order, const char *text, ParseFunc parse, void *data, GError **error
   g_auto (GStrv) texts = g_strsplit (text, "\n", -1);
   g_autoptr (GArray) lines = lines_new ();
 
-  order->text = store_text_printable (text);
+  order->text = g_strchomp (g_strdup (text));
   for (char **line = texts; *line != NULL; line++)
     if (!parse_line (order, *line, parse, data, lines, error))
       return false;
@@ -285,6 +285,10 @@ order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GErro
 void
 order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_t size)
 {
+  g_autofree char *path = inode_path (order->mount, inode_directory (order->node.number));
+
+  trail_action (order->mount, &order->caller, order->through, path,
+                order->text != NULL ? order->text : "", order->jobs, order->tag, error);
   rendering_touch (order->mount, order->node.ino);
   if (!good)
     return reply_error (req, order->node.ino, error);

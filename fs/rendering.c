@@ -155,6 +155,30 @@ spill (Mount *mount, const ControlFile *file, const ControlNode *node, GError **
   return self;
 }
 
+/* What is there of a file that grows. Its end is not looked for beyond that. */
+static Rendering *
+open_file (Mount *mount, const ControlFile *file, const ControlNode *node, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  auto_fd fd = file->open (mount, node, &failure);
+  struct stat st = {0};
+
+  if (failure != NULL || (fd >= 0 && fstat (fd, &st) < 0)) {
+    if (failure == NULL)
+      fail_errno (&failure, "%s", file->name);
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return NULL;
+  }
+  Rendering *self = make_rendering ();
+  if (fd < 0)
+    self->bytes = g_bytes_new (NULL, 0);
+  else
+    self->changed_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+  self->fd = g_steal_fd (&fd);
+  self->size = (uint64_t)st.st_size;
+  return self;
+}
+
 /* Whether what was made just now is what was there before. Of files nobody looks. */
 static bool
 is_same (const Rendering *old, const Rendering *new)
@@ -168,8 +192,9 @@ make (Mount *mount, const ControlFile *file, const ControlNode *node, Held *held
 {
   g_autoptr (GError) failure = NULL;
   int64_t from = g_get_monotonic_time ();
-  g_autoptr (Rendering) new = file->spill != NULL ? spill (mount, file, node, &failure)
-                                                  : render (mount, file, node, &failure);
+  g_autoptr (Rendering) new = file->open != NULL    ? open_file (mount, file, node, &failure)
+                              : file->spill != NULL ? spill (mount, file, node, &failure)
+                                                    : render (mount, file, node, &failure);
 
   if (new == NULL)
     new = render_failure (failure);

@@ -10,7 +10,7 @@
  * the sequence numbers, which have no gaps, tell what a reader knows already and what it has
  * missed.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 #include <string.h>
 #include <syslog.h>
@@ -154,7 +154,7 @@ static void
 describe (const Action *action, GString *json, size_t text_max, size_t jobs_max)
 {
   const GArray *jobs = action->jobs;
-  g_autofree char *command = g_strndup (action->command, text_max);
+  g_autofree char *command = g_strndup (action->command, strnlen (action->command, text_max));
 
   json_uint (json, "uid", action->caller.uid);
   json_uint (json, "gid", action->caller.gid);
@@ -250,21 +250,29 @@ trail_action (Mount *mount, const Caller *caller, const char *through, const cha
 
 /* ---- what the files show ------------------------------------------------------------------ */
 
-void
-trail_render_events (Mount *mount, GString *out)
+int
+trail_open_audit (Mount *mount, const ControlNode *node, GError **error)
+{
+  return store_audit_open (mount->store, error);
+}
+
+bool
+trail_render_events (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   Trail *self = mount->trail;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   g_string_append_len (out, self->events->str, (gssize)self->events->len);
+  return true;
 }
 
-void
-trail_render_last_error (Mount *mount, GString *out)
+bool
+trail_render_last_error (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   Trail *self = mount->trail;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   for (const GList *line = self->errors.head; line != NULL; line = line->next)
     g_string_append (out, line->data);
+  return true;
 }

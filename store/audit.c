@@ -84,7 +84,7 @@ open_locked (Store *store, GError **error)
 static char *
 read_before (int fd, off_t end, size_t size)
 {
-  g_autofree char *bytes = g_malloc (size);
+  g_autofree char *bytes = g_malloc (size + 1);
   for (size_t got = 0; got < size;) {
     ssize_t count = pread (fd, bytes + got, size - got, end - (off_t)(size - got));
     if (count == 0)

@@ -337,8 +337,11 @@ bool node_is_inbox (Store *store, const StoreNode *node);
 /* Whether a user or shared node has an index, or may have one: it is the user's choice. */
 bool node_has_index (Store *store, uint32_t owner);
 
-/* Calls `each` for every child, in the order of their names; it may take what it needs out of the
- * row. Stops at the first failure. */
+/* Calls `each` for every child, in the order of their names. Stops at the first failure. */
+typedef bool (*NodeFunc) (const StoreNode *child, void *data, GError **error);
+bool node_each_child (Store *store, uint32_t parent, NodeFunc each, void *data, GError **error);
+
+/* The same for the rows of a list; `each` may take what it needs out of the row. */
 typedef bool (*ListChildFunc) (List *list, ListNode *child, void *data, GError **error);
 bool list_each_child (List *list, uint32_t parent, ListChildFunc each, void *data, GError **error);
 

@@ -177,40 +177,26 @@ job_reconstruct_quietly (Store *store, const char *nodes, GError **error)
 
 /* ---- which mailboxes ----------------------------------------------------------------------- */
 
-/* Calls `each` for the children of a node. */
-typedef bool (*ChildFunc) (StoreJob *job, const StoreNode *child, void *data, GError **error);
+typedef struct {
+  StoreJob *job;
+  GArray *mailboxes; /* uint32_t */
+} Collection;
 
 static bool
-each_child (StoreJob *self, uint32_t parent, ChildFunc each, void *data, GError **error)
+collect_mailbox (const StoreNode *node, void *data, GError **error)
 {
-  StoreNode page[64];
-  g_autofree char *after = NULL;
-  bool good = true;
-  for (size_t count = 1; count > 0 && good;) {
-    if (!store_node_children (self->store, parent, after, page, G_N_ELEMENTS (page), &count, error))
-      return false;
-    for (size_t i = 0; i < count && good; i++)
-      good = job_go_on (self, error) && each (self, &page[i], data, error);
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    store_nodes_clear (page, count);
-  }
-  return good;
-}
-
-static bool
-collect_mailbox (StoreJob *self, const StoreNode *node, void *data, GError **error)
-{
-  GArray *mailboxes = data;
-  g_array_append_val (mailboxes, node->number);
-  return each_child (self, node->number, collect_mailbox, mailboxes, error);
+  Collection *self = data;
+  g_array_append_val (self->mailboxes, node->number);
+  return job_go_on (self->job, error) &&
+         node_each_child (self->job->store, node->number, collect_mailbox, self, error);
 }
 
 GArray *
 job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error)
 {
   g_autoptr (GArray) mailboxes = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  bool good = each_child (self, owner, collect_mailbox, mailboxes, error);
+  Collection collection = {self, mailboxes};
+  bool good = node_each_child (self->store, owner, collect_mailbox, &collection, error);
   return good ? g_steal_pointer (&mailboxes) : NULL;
 }
 
@@ -231,14 +217,21 @@ visit_owner (StoreJob *self, uint32_t owner, JobOwnerFunc each, GError **error)
   return false;
 }
 
+typedef struct {
+  StoreJob *job;
+  JobOwnerFunc each;
+} Visit;
+
 /* Everything below a node that is no mailbox. */
 static bool
-visit_container (StoreJob *self, const StoreNode *node, void *data, GError **error)
+visit_container (const StoreNode *node, void *data, GError **error)
 {
-  JobOwnerFunc *each = data;
+  Visit *visit = data;
+  if (!job_go_on (visit->job, error))
+    return false;
   if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED)
-    return visit_owner (self, node->number, *each, error);
-  return each_child (self, node->number, visit_container, data, error);
+    return visit_owner (visit->job, node->number, visit->each, error);
+  return node_each_child (visit->job->store, node->number, visit_container, visit, error);
 }
 
 static bool
@@ -248,11 +241,12 @@ visit_target (StoreJob *self, uint32_t number, JobOwnerFunc each, GError **error
   if (!store_node_get (self->store, number, &node, error))
     return false;
   if (node.kind != STORE_NODE_MAILBOX)
-    return visit_container (self, &node, &each, error);
+    return visit_container (&node, &(Visit){self, each}, error);
   g_autoptr (GArray) mailboxes = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  Collection collection = {self, mailboxes};
   g_array_append_val (mailboxes, number);
   if (job_has (self, STORE_WORD_RECURSIVE) &&
-      !each_child (self, number, collect_mailbox, mailboxes, error))
+      !node_each_child (self->store, number, collect_mailbox, &collection, error))
     return false;
   return each (self, node.owner, mailboxes, false, error);
 }

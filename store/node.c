@@ -169,6 +169,24 @@ store_node_children (Store *self, uint32_t parent, const char *after, StoreNode 
 }
 
 bool
+node_each_child (Store *store, uint32_t parent, NodeFunc each, void *data, GError **error)
+{
+  StoreNode page[64];
+  g_autofree char *after = NULL;
+  bool good = true;
+  for (size_t count = 1; count > 0 && good;) {
+    if (!store_node_children (store, parent, after, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    for (size_t i = 0; i < count && good; i++)
+      good = each (&page[i], data, error);
+    g_free (after);
+    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    store_nodes_clear (page, count);
+  }
+  return good;
+}
+
+bool
 store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **error)
 {
   g_autoptr (StoreMailbox) directory = store_mailbox_open (self, number, error);

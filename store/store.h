@@ -27,6 +27,7 @@
 
 #include "index/error.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #define STORE_FORMAT_VERSION 1
@@ -484,6 +485,24 @@ bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, ui
 /* Digest of every message of the mailbox, expunged ones too (so that a second import brings only what
  * is new): GHashTable of 32-byte GBytes to GUINT_TO_POINTER (count). */
 GHashTable *store_mailbox_digests (StoreMailbox *self, GError **error);
+
+/* ---- manifest and export ------------------------------------------------------------------- */
+
+/* The digest of every live message of the node and below it, a line each, as `sha256sum -c` takes it in
+ * the node's directory in the mount. Comments at the top say what it is of; a last one, "# complete: N
+ * messages" or "# incomplete: N of M messages", that it ends there. Of what is known to be damaged the digest
+ * that was delivered is told, as far as it is known, behind a comment "# damaged PATH". Digests are those of
+ * the index; where it has none the files are read, which takes as long. ENOENT: no such node; an errno of
+ * writing. What comes or goes meanwhile is in it or not. */
+bool store_manifest_write (Store *self, uint32_t number, FILE *out, GError **error);
+
+/* Every fact of the node and below it that the files alone cannot give, an object a line: "store" first,
+ * then, each above what is in it, "directory" (of a user also whether there is an index), "mailbox" and
+ * "message", and "end" last. Paths are relative to the node's directory. Otherwise as the manifest. */
+bool store_export_write (Store *self, uint32_t number, FILE *out, GError **error);
+
+/* 64 hexadecimal digits, owned by the caller. */
+char *store_digest_string (const uint8_t sha256[32]);
 
 /* ---- quarantine ---------------------------------------------------------------------------- */
 

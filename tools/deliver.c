@@ -41,16 +41,13 @@ print_delivered (const Tool *tool, Store *store, StoreMailbox *mailbox, const St
     return;
   }
   g_autofree char *title = store_node_title (store, store_mailbox_number (mailbox), NULL);
-  GString *digest = g_string_new (NULL);
-  for (size_t i = 0; i < 32; i++)
-    g_string_append_printf (digest, "%02x", store_draft_sha256 (draft)[i]);
+  g_autofree char *digest = store_digest_string (store_draft_sha256 (draft));
   GString *json = json_begin ("delivered");
   json_string (json, "mailbox", title);
   json_uint (json, "uid", store_draft_uid (draft));
   json_uint (json, "size", store_draft_size (draft));
-  json_string (json, "sha256", digest->str);
+  json_string (json, "sha256", digest);
   json_print (json);
-  g_string_free (digest, TRUE);
 }
 
 bool

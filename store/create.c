@@ -271,17 +271,18 @@ create_levels (Store *self, StoreNode *node, char *const *levels, unsigned count
 bool
 store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GError **error)
 {
-  g_autoptr (GPtrArray) levels = spelling_split (self, spelling);
+  StoreTree tree = store_tree (self);
+  g_autoptr (GPtrArray) levels = spelling_split (&tree, spelling);
   g_auto (StoreNode) node = {0};
   unsigned depth;
-  if (!spelling_locate (self, levels, &node, &depth, error))
+  if (!spelling_locate (&tree, levels, &node, &depth, error))
     return false;
   bool user = levels->len == 3 && strcmp (levels->pdata[1], NODE_USERS) == 0;
   if (user) {
     g_ptr_array_add (levels, g_strdup (NODE_INBOX));
     unsigned more = 0;
     if (depth == 3 &&
-        !spelling_descend (self, (char *const *)levels->pdata + 3, 1, &node, &more, error))
+        !spelling_descend (&tree, (char *const *)levels->pdata + 3, 1, &node, &more, error))
       return false;
     depth += more;
   }
@@ -301,10 +302,11 @@ bool
 store_mailbox_create_at (Store *self, uint32_t parent, const char *const *names, StoreNode *out,
                          GError **error)
 {
+  StoreTree tree = store_tree (self);
   g_auto (StoreNode) node = {0};
   unsigned count = g_strv_length ((char **)names), depth;
   if (!store_node_get (self, parent, &node, error) ||
-      !spelling_descend (self, (char *const *)names, count, &node, &depth, error) ||
+      !spelling_descend (&tree, (char *const *)names, count, &node, &depth, error) ||
       !create_levels (self, &node, (char *const *)names + depth, count - depth, error))
     return false;
   *out = node;

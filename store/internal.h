@@ -370,18 +370,18 @@ unsigned create_path_depth (const char *path);
 /* ---- spelling.c ---------------------------------------------------------------------------- */
 
 /* The names that a spelling stands for, from the root down, one a level: owned strings. */
-GPtrArray *spelling_split (Store *store, const char *spelling);
+GPtrArray *spelling_split (const StoreTree *tree, const char *spelling);
 
 /* The name that `name` means in `parent`: any spelling of INBOX means the one (RFC 3501, 5.1). */
 const char *spelling_fold (const StoreNode *parent, const char *name);
 
 /* Follows `levels` down from `node` as far as there are nodes; `*out_depth` says how far. */
-bool spelling_descend (Store *store, char *const *levels, unsigned count, StoreNode *node,
+bool spelling_descend (const StoreTree *tree, char *const *levels, unsigned count, StoreNode *node,
                        unsigned *out_depth, GError **error);
 
 /* Finds the node, or how far down the way to it exists. A first name that is neither a domain nor
  * has one is a user of the default domain, which is then put before `levels`. */
-bool spelling_locate (Store *store, GPtrArray *levels, StoreNode *out, unsigned *out_depth,
+bool spelling_locate (const StoreTree *tree, GPtrArray *levels, StoreNode *out, unsigned *out_depth,
                       GError **error);
 
 /* ---- walk.c: the directories as they lie on disk ------------------------------------------- */

@@ -265,14 +265,18 @@ store_node_path (Store *self, uint32_t number, GError **error)
 }
 
 char *
+store_path_title (const char *path)
+{
+  g_auto (GStrv) names = g_strsplit (path, "/", 4);
+  if (g_strv_length (names) < 3 || strcmp (names[1], NODE_USERS) != 0)
+    return g_strdup (path);
+  return g_strdup_printf ("%s@%s%s%s", names[2], names[0], names[3] ? "/" : "",
+                          names[3] ? names[3] : "");
+}
+
+char *
 store_node_title (Store *self, uint32_t number, GError **error)
 {
   g_autofree char *path = store_node_path (self, number, error);
-  if (path == NULL)
-    return NULL;
-  g_auto (GStrv) names = g_strsplit (path, "/", 4);
-  if (g_strv_length (names) < 3 || strcmp (names[1], NODE_USERS) != 0)
-    return g_steal_pointer (&path);
-  return g_strdup_printf ("%s@%s%s%s", names[2], names[0], names[3] ? "/" : "",
-                          names[3] ? names[3] : "");
+  return path != NULL ? store_path_title (path) : NULL;
 }

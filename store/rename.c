@@ -203,9 +203,10 @@ locate_target (Store *self, const StoreNode *source, const char *spelling, GPtrA
                StoreNode *out, unsigned *out_depth, GError **error)
 {
   g_autofree char *printable = store_text_printable (spelling);
+  StoreTree tree = store_tree (self);
   g_autoptr (Handle) list = cache_list (self, error);
   bool within;
-  if (list == NULL || !spelling_locate (self, levels, out, out_depth, error) ||
+  if (list == NULL || !spelling_locate (&tree, levels, out, out_depth, error) ||
       !is_within (list->list, out->number, source->number, &within, error))
     return false;
   if (*out_depth == levels->len)
@@ -223,7 +224,8 @@ locate_target (Store *self, const StoreNode *source, const char *spelling, GPtrA
 static bool
 prepare (Rename *self, const StoreNode *source, const char *spelling, GError **error)
 {
-  g_autoptr (GPtrArray) levels = spelling_split (self->store, spelling);
+  StoreTree tree = store_tree (self->store);
+  g_autoptr (GPtrArray) levels = spelling_split (&tree, spelling);
   g_auto (StoreNode) parent = {0};
   unsigned depth;
   if (!locate_target (self->store, source, spelling, levels, &parent, &depth, error) ||

@@ -19,6 +19,19 @@ split_path (const char *path)
   return levels;
 }
 
+static bool
+find_node (void *data, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
+           GError **error)
+{
+  return store_node_find (data, parent, name, out, out_found, error);
+}
+
+StoreTree
+store_tree (Store *self)
+{
+  return (StoreTree){find_node, self};
+}
+
 static void
 insert_levels (GPtrArray *levels, const char *domain, const char *second)
 {
@@ -29,7 +42,7 @@ insert_levels (GPtrArray *levels, const char *domain, const char *second)
 /* Cuts "NAME@DOMAIN" at its last '@' and returns the domain, or the default one. In DNS case does
  * not matter; what is there in that very spelling comes first. */
 static char *
-take_domain (Store *self, char *name)
+take_domain (const StoreTree *tree, char *name)
 {
   char *at = strrchr (name, '@');
   if (at == NULL)
@@ -37,14 +50,14 @@ take_domain (Store *self, char *name)
   *at = '\0';
   g_auto (StoreNode) domain = {0};
   bool found = false;
-  if (store_node_find (self, STORE_ROOT, at + 1, &domain, &found, NULL) && found)
+  if (tree->find (tree->data, STORE_ROOT, at + 1, &domain, &found, NULL) && found)
     return g_strdup (at + 1);
   return g_ascii_strdown (at + 1, -1);
 }
 
 /* Turns any spelling into the names from the root down, one a level. */
 GPtrArray *
-spelling_split (Store *self, const char *spelling)
+spelling_split (const StoreTree *tree, const char *spelling)
 {
   static const char other_users[] = "Other Users/", public_folders[] = "Public Folders/";
   const char *rest = spelling;
@@ -63,12 +76,12 @@ spelling_split (Store *self, const char *spelling)
   if (second == NULL) {
     g_auto (StoreNode) domain = {0};
     bool is_domain = false;
-    if ((store_node_find (self, STORE_ROOT, first, &domain, &is_domain, NULL) && is_domain) ||
+    if ((tree->find (tree->data, STORE_ROOT, first, &domain, &is_domain, NULL) && is_domain) ||
         strchr (first, '@') == NULL)
       return levels;
     second = NODE_USERS;
   }
-  g_autofree char *domain = take_domain (self, first);
+  g_autofree char *domain = take_domain (tree, first);
   insert_levels (levels, domain, second);
   return levels;
 }
@@ -83,28 +96,28 @@ spelling_fold (const StoreNode *parent, const char *name)
 
 /* A child by its name on disk, or by its plain name. */
 static bool
-find_child (Store *self, const StoreNode *parent, const char *name, StoreNode *out, bool *out_found,
-            GError **error)
+find_child (const StoreTree *tree, const StoreNode *parent, const char *name, StoreNode *out,
+            bool *out_found, GError **error)
 {
   name = spelling_fold (parent, name);
-  if (!store_node_find (self, parent->number, name, out, out_found, error))
+  if (!tree->find (tree->data, parent->number, name, out, out_found, error))
     return false;
   if (*out_found)
     return true;
   g_autofree char *escaped = store_name_escape (name, NULL);
-  return store_node_find (self, parent->number, escaped, out, out_found, error);
+  return tree->find (tree->data, parent->number, escaped, out, out_found, error);
 }
 
 /* Follows `levels` down from `out` as far as there are nodes; `*out_depth` says how far. */
 bool
-spelling_descend (Store *self, char *const *levels, unsigned count, StoreNode *out,
+spelling_descend (const StoreTree *tree, char *const *levels, unsigned count, StoreNode *out,
                   unsigned *out_depth, GError **error)
 {
   unsigned depth = 0;
   for (; depth < count; depth++) {
     StoreNode child = {0};
     bool found = false;
-    if (!find_child (self, out, levels[depth], &child, &found, error))
+    if (!find_child (tree, out, levels[depth], &child, &found, error))
       return false;
     if (!found)
       break;
@@ -118,11 +131,11 @@ spelling_descend (Store *self, char *const *levels, unsigned count, StoreNode *o
 /* Finds the node, or how far down the way to it exists. A first name that is neither a domain nor
  * has one is a user of the default domain. */
 bool
-spelling_locate (Store *self, GPtrArray *levels, StoreNode *out, unsigned *out_depth,
+spelling_locate (const StoreTree *tree, GPtrArray *levels, StoreNode *out, unsigned *out_depth,
                  GError **error)
 {
   *out = (StoreNode){.kind = STORE_NODE_ROOT, .name = g_strdup ("")};
-  if (!spelling_descend (self, (char *const *)levels->pdata, levels->len, out, out_depth, error))
+  if (!spelling_descend (tree, (char *const *)levels->pdata, levels->len, out, out_depth, error))
     return false;
   const char *second = levels->len > 1 ? levels->pdata[1] : NULL;
   bool domain_path =
@@ -130,16 +143,16 @@ spelling_locate (Store *self, GPtrArray *levels, StoreNode *out, unsigned *out_d
   if (*out_depth > 0 || levels->len == 0 || (domain_path && second != NULL))
     return true;
   insert_levels (levels, DEFAULT_DOMAIN, NODE_USERS);
-  return spelling_descend (self, (char *const *)levels->pdata, levels->len, out, out_depth, error);
+  return spelling_descend (tree, (char *const *)levels->pdata, levels->len, out, out_depth, error);
 }
 
 bool
-store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **error)
+store_tree_resolve (const StoreTree *tree, const char *spelling, StoreNode *out, GError **error)
 {
-  g_autoptr (GPtrArray) levels = spelling_split (self, spelling);
+  g_autoptr (GPtrArray) levels = spelling_split (tree, spelling);
   g_auto (StoreNode) node = {0};
   unsigned depth;
-  if (!spelling_locate (self, levels, &node, &depth, error))
+  if (!spelling_locate (tree, levels, &node, &depth, error))
     return false;
   if (depth < levels->len) {
     g_autofree char *printable = store_text_printable (spelling);
@@ -148,4 +161,11 @@ store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **
   *out = node;
   node = (StoreNode){0};
   return true;
+}
+
+bool
+store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **error)
+{
+  StoreTree tree = store_tree (self);
+  return store_tree_resolve (&tree, spelling, out, error);
 }

@@ -179,11 +179,22 @@ char *store_node_path (Store *self, uint32_t number, GError **error);
 
 /* "joe@example.com/INBOX", or the path for what has no such name. For people to read. */
 char *store_node_title (Store *self, uint32_t number, GError **error);
+char *store_path_title (const char *path);
 
 /* Finds a node by any spelling people use: "USER@DOMAIN", "USER@DOMAIN/MAILBOX/SUB", a path below the
  * mount, "DOMAIN", "Other Users/USER@DOMAIN/...", "Public Folders/MAILBOX@DOMAIN"; "" is the root.
  * A user without a domain is in "local". */
 bool store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **error);
+
+/* The same in any tree of nodes that is laid out like a store's: `find` is its store_node_find(). */
+typedef struct {
+  bool (*find) (void *data, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
+                GError **error);
+  void *data;
+} StoreTree;
+StoreTree store_tree (Store *self);
+bool store_tree_resolve (const StoreTree *tree, const char *spelling, StoreNode *out,
+                         GError **error);
 
 /* As store_node_resolve(), but makes what is missing, with INBOX when only a user is named. */
 bool store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GError **error);

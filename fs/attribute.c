@@ -189,6 +189,15 @@ value_field (Subject *self, const char *name, GError **error)
   return summary == NULL ? NULL : store_summary_field (summary, name);
 }
 
+/* What the date means, in UTC. */
+static char *
+value_sent (Subject *self, const char *name, GError **error)
+{
+  const StoreSummary *summary = load_summary (self, error);
+
+  return summary == NULL || summary->sent_s == INT64_MIN ? NULL : format_time (summary->sent_s);
+}
+
 static char *
 value_imap (Subject *self, const char *name, GError **error)
 {
@@ -351,6 +360,7 @@ static const Attribute attributes[] = {
     {"from", ON_MESSAGE, false, value_field},
     {"to", ON_MESSAGE, false, value_field},
     {"date", ON_MESSAGE, false, value_field},
+    {"sent", ON_MESSAGE, false, value_sent},
     {"message-id", ON_MESSAGE, false, value_field},
     {"envelope", ON_MESSAGE, false, value_imap},
     {"bodystructure", ON_MESSAGE, false, value_imap},

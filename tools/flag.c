@@ -76,8 +76,11 @@ print_messages (Store *store, StoreMailbox *mailbox, const GArray *uids, GError 
     bool found;
     if (!store_message_find (mailbox, g_array_index (uids, uint32_t, i), &message, &found, error))
       return false;
-    if (found)
-      message_print_json (mailbox, title, &message);
+    g_auto (Letter) letter = {0};
+    if (!found)
+      continue;
+    letter_read (mailbox, &message, &letter);
+    message_print_json (title, &letter);
   }
   return true;
 }

@@ -25,42 +25,47 @@ const GOptionEntry list_options[] = {
 
 /* ---- mailboxes ---- */
 
-bool
-mailbox_print_json (Store *store, const StoreNode *node, GError **error)
+void
+mailbox_print_json (const StoreNode *node, const char *path, const StoreMailboxInfo *info)
 {
-  g_autofree char *title = store_node_title (store, node->number, error);
-  g_autofree char *path = title != NULL ? store_node_path (store, node->number, error) : NULL;
-  g_autoptr (StoreMailbox) mailbox =
-      path != NULL ? store_mailbox_open (store, node->number, error) : NULL;
-  StoreMailboxInfo info;
-  if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error))
-    return false;
+  g_autofree char *title = store_path_title (path);
   g_autofree char *unescaped = store_name_unescape (node->name);
   GString *json = json_begin ("mailbox");
   json_string (json, "mailbox", title);
   json_string (json, "path", path);
   json_string (json, "name", node->full_name != NULL ? node->full_name : unescaped);
-  json_uint (json, "messages", info.messages);
-  json_uint (json, "unseen", info.unseen);
-  json_uint (json, "expunged", info.expunged);
-  json_uint (json, "bytes", info.bytes);
-  json_uint (json, "uidvalidity", info.uidvalidity);
-  json_uint (json, "uidnext", info.uidnext);
-  json_uint (json, "highestmodseq", info.highestmodseq);
-  json_string (json, "health", store_health_name (info.health));
+  json_uint (json, "messages", info->messages);
+  json_uint (json, "unseen", info->unseen);
+  json_uint (json, "expunged", info->expunged);
+  json_uint (json, "bytes", info->bytes);
+  json_uint (json, "uidvalidity", info->uidvalidity);
+  json_uint (json, "uidnext", info->uidnext);
+  json_uint (json, "highestmodseq", info->highestmodseq);
+  json_string (json, "health", store_health_name (info->health));
   json_bool (json, "subscribed", node->subscribed);
   json_string (json, "special_use", node->special_use);
   json_print (json);
+}
+
+bool
+mailbox_print (Site *site, StoreNode *node, GError **error)
+{
+  StoreMailboxInfo info;
+  g_autofree char *path = site_node_path (site, node->number, error);
+  if (path == NULL || !site_node_state (site, node, error) ||
+      !site_mailbox_info (site, node->number, &info, error))
+    return false;
+  mailbox_print_json (node, path, &info);
   return true;
 }
 
 static bool
-print_mailbox (Store *store, const StoreNode *node, void *data, GError **error)
+print_mailbox (Site *site, StoreNode *node, void *data, GError **error)
 {
   const Tool *tool = data;
   if (tool->json)
-    return mailbox_print_json (store, node, error);
-  g_autofree char *title = store_node_title (store, node->number, error);
+    return mailbox_print (site, node, error);
+  g_autofree char *title = site_node_title (site, node->number, error);
   if (title == NULL)
     return false;
   g_autofree char *printable = store_text_printable (title);
@@ -68,9 +73,8 @@ print_mailbox (Store *store, const StoreNode *node, void *data, GError **error)
     puts (printable);
     return true;
   }
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, node->number, error);
   StoreMailboxInfo info;
-  if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error))
+  if (!site_mailbox_info (site, node->number, &info, error))
     return false;
   g_autofree char *size = text_size (info.bytes);
   printf ("%6u %8s %6u %5u %10u %6u %-8s %s\n", info.messages, size, info.unseen, info.expunged,
@@ -80,40 +84,24 @@ print_mailbox (Store *store, const StoreNode *node, void *data, GError **error)
 
 /* The mailbox `top`, if it is one, and every mailbox below it. */
 static bool
-list_mailboxes (const Tool *tool, Store *store, uint32_t top, GError **error)
+list_mailboxes (const Tool *tool, Site *site, uint32_t top, GError **error)
 {
   if (detailed && !no_headers && !tool->json)
     printf ("%6s %8s %6s %5s %10s %6s %-8s %s\n", "MSGS", "SIZE", "UNSEEN", "GONE", "VALIDITY",
             "NEXT", "HEALTH", "MAILBOX");
-  return tree_each (store, top, true, print_mailbox, (void *)tool, error);
+  return tree_each (site, top, true, print_mailbox, (void *)tool, error);
 }
 
 /* ---- messages ---- */
 
-/* A header field, or NULL. A message that cannot be read has none: its damage says so, and the list
- * goes on. */
-static char *
-get_field (const StoreSummary *summary, const char *field)
-{
-  return summary->envelope != NULL ? store_summary_field (summary, field) : NULL;
-}
-
-static void
-json_field (GString *json, const StoreSummary *summary, const char *field, const char *key)
-{
-  g_autofree char *value = get_field (summary, field);
-  json_string (json, key, value);
-}
-
 void
-message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage *message)
+message_print_json (const char *title, const Letter *letter)
 {
-  g_auto (StoreSummary) summary = {.sent_s = INT64_MIN};
-  store_message_summary (mailbox, message->uid, &summary, NULL);
+  const StoreMessage *message = &letter->message;
   char name[STORE_NAME_SIZE];
   store_message_name (message->uid, name);
   g_autofree char *internal = text_rfc3339 (message->internal_s);
-  g_autofree char *sent = text_rfc3339 (summary.sent_s);
+  g_autofree char *sent = text_rfc3339 (letter->sent_s);
   g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
   g_autofree char *damage = store_damage_to_string (message->damage);
 
@@ -127,10 +115,10 @@ message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage
   json_uint (json, "modseq", message->modseq);
   json_words (json, "damage", damage);
   json_string (json, "sent", sent);
-  json_field (json, &summary, "from", "from");
-  json_field (json, &summary, "to", "to");
-  json_field (json, &summary, "subject", "subject");
-  json_field (json, &summary, "message-id", "message_id");
+  json_string (json, "from", letter->from);
+  json_string (json, "to", letter->to);
+  json_string (json, "subject", letter->subject);
+  json_string (json, "message_id", letter->message_id);
   json_print (json);
 }
 
@@ -160,14 +148,11 @@ append_field (GString *line, const char *value, int width)
 
 /* `columns` is the width of the terminal; 0: there is none, and the subject is printed whole. */
 static void
-print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
+print_message (const Letter *letter, int columns)
 {
-  g_auto (StoreSummary) summary = {0};
-  store_message_summary (mailbox, message->uid, &summary, NULL);
+  const StoreMessage *message = &letter->message;
   g_autofree char *date = text_local_time (message->internal_s);
   g_autofree char *flags = store_flags_to_string (message->flags, message->keywords);
-  g_autofree char *from = get_field (&summary, "from");
-  g_autofree char *subject = get_field (&summary, "subject");
   g_autoptr (GString) line = g_string_new (NULL);
   g_string_printf (line, "%7u %9" PRIu64 "  %.*s  ", message->uid, message->size, DATE_WIDTH, date);
   if (detailed) {
@@ -176,8 +161,8 @@ print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
                             *damage != '\0' ? damage : "-");
   }
   append_field (line, flags, FLAGS_WIDTH);
-  append_field (line, from, FROM_WIDTH);
-  g_autofree char *text = store_text_printable (subject != NULL ? subject : "");
+  append_field (line, letter->from, FROM_WIDTH);
+  g_autofree char *text = store_text_printable (letter->subject != NULL ? letter->subject : "");
   if (columns > 0 && !detailed) {
     g_autofree char *fitting = text_cut (text, MAX (columns - BEFORE_SUBJECT, 1));
     g_string_append (line, fitting);
@@ -187,34 +172,32 @@ print_message (StoreMailbox *mailbox, const StoreMessage *message, int columns)
   puts (g_strchomp (line->str));
 }
 
-static bool
-list_messages (const Tool *tool, Store *store, uint32_t number, GError **error)
+typedef struct {
+  const Tool *tool;
+  const char *title;
+  int columns;
+} Listing;
+
+static void
+print_letter (const Letter *letter, void *data)
 {
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
-  if (mailbox == NULL)
-    return false;
-  g_autofree char *title = store_node_title (store, number, error);
+  const Listing *listing = data;
+  if (listing->tool->json)
+    message_print_json (listing->title, letter);
+  else
+    print_message (letter, listing->columns);
+}
+
+static bool
+list_messages (const Tool *tool, Site *site, uint32_t number, GError **error)
+{
+  g_autofree char *title = site_node_title (site, number, error);
   if (title == NULL)
     return false;
   if (!no_headers && !tool->json)
     print_message_heading ();
-  int columns = text_columns (STDOUT_FILENO);
-  for (uint32_t after = 0;;) {
-    StoreMessage page[PAGE];
-    size_t count;
-    if (!store_mailbox_page (mailbox, after, page, PAGE, &count, error))
-      return false;
-    if (count == 0)
-      return true;
-    for (size_t i = 0; i < count; i++) {
-      if (tool->json)
-        message_print_json (mailbox, title, &page[i]);
-      else
-        print_message (mailbox, &page[i], columns);
-    }
-    after = page[count - 1].uid;
-    store_messages_clear (page, count);
-  }
+  Listing listing = {tool, title, text_columns (STDOUT_FILENO)};
+  return site_each_letter (site, number, print_letter, &listing, error);
 }
 
 bool
@@ -222,13 +205,11 @@ list_run (Tool *tool, int argc, char **argv, GError **error)
 {
   if (argc > 1)
     return fail (error, EINVAL, "list takes one MAILBOX");
-  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
-  if (store == NULL)
-    return false;
+  g_autoptr (Site) site = site_open (tool, STORE_READ_ONLY, error);
   g_auto (StoreNode) node = {0};
-  if (!store_node_resolve (store, argc == 1 ? argv[0] : "", &node, error))
+  if (site == NULL || !site_resolve (site, argc == 1 ? argv[0] : "", &node, error))
     return false;
   if (node.kind == STORE_NODE_MAILBOX && !recursive)
-    return list_messages (tool, store, node.number, error);
-  return list_mailboxes (tool, store, node.number, error);
+    return list_messages (tool, site, node.number, error);
+  return list_mailboxes (tool, site, node.number, error);
 }

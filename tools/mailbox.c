@@ -29,7 +29,7 @@ typedef struct {
   const char *name;
   const char *takes; /* in words */
   int least, most;   /* operands */
-  bool reads;        /* and changes nothing */
+  /* NULL: it only looks */
   bool (*run) (const Tool *tool, Store *store, char **operands, GError **error);
 } Action;
 
@@ -64,6 +64,21 @@ each_node (const Tool *tool, Store *store, char **operands, NodeFunc each, GErro
 /* ---- the actions ---- */
 
 static bool
+print_made (Store *store, uint32_t number, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  g_autofree char *path = store_node_path (store, number, error);
+  g_autoptr (StoreMailbox) mailbox =
+      path != NULL ? store_mailbox_open (store, number, error) : NULL;
+  StoreMailboxInfo info;
+  if (mailbox == NULL || !store_node_get (store, number, &node, error) ||
+      !store_mailbox_info (mailbox, &info, error))
+    return false;
+  mailbox_print_json (&node, path, &info);
+  return true;
+}
+
+static bool
 create (const Tool *tool, Store *store, char **operands, GError **error)
 {
   for (char **operand = operands; *operand != NULL; operand++) {
@@ -73,9 +88,7 @@ create (const Tool *tool, Store *store, char **operands, GError **error)
     if (!store_mailbox_create (store, *operand, &node, error) ||
         !set_special_use (store, node.number, error))
       return false;
-    g_auto (StoreNode) made = {0};
-    if (tool->json && (!store_node_get (store, node.number, &made, error) ||
-                       !mailbox_print_json (store, &made, error)))
+    if (tool->json && !print_made (store, node.number, error))
       return false;
   }
   return true;
@@ -151,14 +164,16 @@ set (const Tool *tool, Store *store, char **operands, GError **error)
 }
 
 static bool
-print_node (Store *store, const StoreNode *node, void *data, GError **error)
+print_node (Site *site, StoreNode *node, void *data, GError **error)
 {
   const Tool *tool = data;
+  if (!site_node_state (site, node, error))
+    return false;
   if (subscribed_only && !node->subscribed)
     return true;
   if (tool->json)
-    return mailbox_print_json (store, node, error);
-  g_autofree char *title = store_node_title (store, node->number, error);
+    return mailbox_print (site, node, error);
+  g_autofree char *title = site_node_title (site, node->number, error);
   if (title == NULL)
     return false;
   g_autofree char *printable = store_text_printable (title);
@@ -169,20 +184,21 @@ print_node (Store *store, const StoreNode *node, void *data, GError **error)
 
 /* Above the users there are no mailboxes to list alone. */
 static bool
-list (const Tool *tool, Store *store, char **operands, GError **error)
+list (const Tool *tool, char **operands, GError **error)
 {
   g_auto (StoreNode) node = {0};
-  if (!store_node_resolve (store, operands[0] != NULL ? operands[0] : "", &node, error))
+  g_autoptr (Site) site = site_open (tool, STORE_READ_ONLY, error);
+  if (site == NULL || !site_resolve (site, operands[0] != NULL ? operands[0] : "", &node, error))
     return false;
-  bool above = node.owner == 0;
-  return tree_each (store, node.number, recursive || above, print_node, (void *)tool, error);
+  bool above = node.kind < STORE_NODE_USER;
+  return tree_each (site, node.number, recursive || above, print_node, (void *)tool, error);
 }
 
 static const Action actions[] = {
     {"create", "MAILBOX...", 1, INT_MAX, .run = create},
     {"rename", "a MAILBOX and its new name", 2, 2, .run = rename_one},
     {"remove", "MAILBOX...", 1, INT_MAX, .run = remove_each},
-    {"list", "one MAILBOX, USER or DOMAIN, or none", 0, 1, .reads = true, .run = list},
+    {"list", "one MAILBOX, USER or DOMAIN, or none", 0, 1},
     {"subscribe", "MAILBOX...", 1, INT_MAX, .run = subscribe},
     {"unsubscribe", "MAILBOX...", 1, INT_MAX, .run = unsubscribe},
     {"set", "MAILBOX...", 1, INT_MAX, .run = set},
@@ -214,6 +230,8 @@ mailbox_run (Tool *tool, int argc, char **argv, GError **error)
   if (special_use != NULL && !is_none (special_use) &&
       store_special_use (special_use, error) == NULL)
     return false;
-  g_autoptr (Store) store = tool_store_open (tool, action->reads ? STORE_READ_ONLY : 0, error);
+  if (action->run == NULL)
+    return list (tool, argv + 1, error);
+  g_autoptr (Store) store = tool_store_open (tool, 0, error);
   return store != NULL && action->run (tool, store, argv + 1, error);
 }

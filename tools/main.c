@@ -54,7 +54,9 @@ static Tool tool = {.program = "mailstore"};
 
 static const GOptionEntry global_options[] = {
     {"store", 's', 0, G_OPTION_ARG_FILENAME, &tool.store,
-     "the mail store (default: $MAILSTORE, else /var/lib/mailfs)", "STORE"},
+     "the mail store, or its mountpoint (default: $MAILSTORE, else /var/lib/mailfs)", "STORE"},
+    {"ctldir", 0, 0, G_OPTION_ARG_FILENAME, &tool.ctldir,
+     "the store is a mountpoint, and this its control directory (default: .ctl)", "NAME"},
     {"config", 'f', 0, G_OPTION_ARG_FILENAME, &tool.config,
      "the store's mailfs.conf, instead of -s", "CONFIG"},
     {"json", 0, 0, G_OPTION_ARG_NONE, &tool.json, "print one JSON object per line", NULL},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tool.c - finding the store and a mailbox in it. */
-#include "tools/tools.h"
+#include "tools/remote.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,17 +27,32 @@ say_notice (const char *text, void *data)
   tool_say (tool, "%s", text);
 }
 
-Store *
-tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
+/* The path of the store itself, also of one that is mounted there. */
+static char *
+find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
   g_autofree char *path = tool_store_path (tool);
+  g_autoptr (Remote) remote = NULL;
   if (tool->store == NULL && tool->config != NULL &&
       g_file_test (tool->config, G_FILE_TEST_IS_DIR)) {
     fail (error, EINVAL, "-f %s: a file is wanted, the store's mailfs.conf; -s takes a directory",
           tool->config);
     return NULL;
   }
-  Store *store = store_open (path, flags, error);
+  if (!remote_open (tool, path, &remote, error))
+    return NULL;
+  if (remote == NULL)
+    return g_steal_pointer (&path);
+  if ((flags & STORE_READ_ONLY) == 0 && !remote_check_writable (remote, error))
+    return NULL;
+  return remote_store_path (remote, error);
+}
+
+Store *
+tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
+{
+  g_autofree char *path = find_store (tool, flags, error);
+  Store *store = path != NULL ? store_open (path, flags, error) : NULL;
   if (store != NULL)
     store_notice (store, say_notice, (void *)tool);
   if (store != NULL && tool->verbose)
@@ -52,26 +67,38 @@ tool_store_open_queue (const Tool *tool, GError **error)
   return tool_store_open (tool, euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY, error);
 }
 
+bool
+tool_mailbox_resolve (const StoreTree *tree, const char *spelling, StoreNode *out, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  if (!store_tree_resolve (tree, spelling, &node, error))
+    return false;
+  if (node.kind == STORE_NODE_USER) {
+    StoreNode inbox = {0};
+    bool found;
+    if (!tree->find (tree->data, node.number, "INBOX", &inbox, &found, error))
+      return false;
+    if (found) {
+      *out = inbox;
+      return true;
+    }
+  }
+  if (node.kind != STORE_NODE_MAILBOX)
+    return fail (error, EISDIR, "'%s' is a %s, not a mailbox", spelling,
+                 node.kind == STORE_NODE_USER ? "user without an INBOX" : "directory of mailboxes");
+  *out = node;
+  node = (StoreNode){0};
+  return true;
+}
+
 StoreMailbox *
 tool_mailbox_open (Store *store, const char *spelling, GError **error)
 {
+  StoreTree tree = store_tree (store);
   g_auto (StoreNode) node = {0};
-  if (!store_node_resolve (store, spelling, &node, error))
-    return NULL;
-  if (node.kind == STORE_NODE_USER) {
-    g_auto (StoreNode) inbox = {0};
-    bool found;
-    if (!store_node_find (store, node.number, "INBOX", &inbox, &found, error))
-      return NULL;
-    if (found)
-      return store_mailbox_open (store, inbox.number, error);
-  }
-  if (node.kind != STORE_NODE_MAILBOX) {
-    fail (error, EISDIR, "'%s' is a %s, not a mailbox", spelling,
-          node.kind == STORE_NODE_USER ? "user without an INBOX" : "directory of mailboxes");
-    return NULL;
-  }
-  return store_mailbox_open (store, node.number, error);
+  return tool_mailbox_resolve (&tree, spelling, &node, error)
+             ? store_mailbox_open (store, node.number, error)
+             : NULL;
 }
 
 bool

@@ -19,6 +19,7 @@ typedef struct {
   const char *program; /* for messages: "mailstore" */
   const char *command; /* the name it was called by */
   char *store;         /* -s: where the store is; NULL: nobody said */
+  char *ctldir;        /* --ctldir: name of the control directory of a mount; NULL: nobody said */
   char *config;        /* -f: the store's mailfs.conf, instead of -s */
   gboolean json, quiet, verbose, help, version;
   int exit_code; /* what main returns when nothing failed */
@@ -66,23 +67,29 @@ StoreRequest *command_request (const Tool *tool, Store *store, const StoreComman
 
 /* ---- main.c --------------------------------------------------------------------------------- */
 
-/* Takes the options of a verb of store_commands[] out of `argv`, which begins with its name; prints its
- * help if that is one of them. */
+/* Takes the options of a verb of store_commands[] out of `argv`, which begins with its name; prints
+ * its help if that is one of them. */
 bool tool_verb_parse (const StoreCommand *verb, int *argc, char ***argv, GError **error);
 
 /* ---- tool.c: finding the store and a mailbox in it ---------------------------------------------
  */
 
-/* Where the store is: -s, else -f, else $MAILSTORE, else /var/lib/mailfs. Owned by the caller. */
+/* Where the store, or the mount, is: -s, else -f, else $MAILSTORE, else /var/lib/mailfs. Owned by
+ * the caller. */
 char *tool_store_path (const Tool *tool);
+
+/* For what only the store itself can do. Of a mount it is the store that is mounted; EOPNOTSUPP
+ * when that one cannot be reached, EROFS when the mount is read-only and `flags` are not. */
 Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
 
-/* For a look at the queue: for writing, where that is allowed, because only a writer can take back what a
- * process began that died while it wrote there. */
+/* For a look at the queue: for writing, where that is allowed, because only a writer can take back
+ * what a process began that died while it wrote there. */
 Store *tool_store_open_queue (const Tool *tool, GError **error);
 
-/* Opens the mailbox that `spelling` names; a user stands for that user's INBOX. EISDIR: it is a
- * directory that holds no messages. */
+/* The mailbox that `spelling` names; a user stands for that user's INBOX. EISDIR: it is a directory
+ * that holds no messages. */
+bool tool_mailbox_resolve (const StoreTree *tree, const char *spelling, StoreNode *out,
+                           GError **error);
 StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **error);
 
 /* One UID in decimal, or EINVAL. */
@@ -102,13 +109,61 @@ void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* Ends an object of json_begin(), prints it as a line of standard output and frees it. */
 void json_print (GString *json);
 
+/* ---- site.c: a store, or a mount of one --------------------------------------------------------
+ */
+
+/*
+ * What a command talks to. Whether -s names a store or the mountpoint of one makes no difference to
+ * it: the functions here are those of store/store.h, and in a mount they get by with what it shows
+ * (remote.h). Numbers of nodes are good for as long as the Site.
+ */
+typedef struct Site Site;
+
+/* EROFS: the mount is read-only, and `flags` are not. */
+Site *site_open (const Tool *tool, StoreOpenFlags flags, GError **error);
+void site_free (Site *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Site, site_free)
+
+bool site_resolve (Site *self, const char *spelling, StoreNode *out, GError **error);
+bool site_resolve_mailbox (Site *self, const char *spelling, StoreNode *out, GError **error);
+
+/* Of these, name and kind are filled in; all else only when site_node_state() has been called. */
+bool site_node (Site *self, uint32_t number, StoreNode *out, GError **error);
+bool site_node_state (Site *self, StoreNode *node, GError **error);
+
+/* Appends the numbers (uint32_t) of the children, in the order of their names. */
+bool site_children (Site *self, uint32_t parent, GArray *numbers, GError **error);
+char *site_node_path (Site *self, uint32_t number, GError **error);
+char *site_node_title (Site *self, uint32_t number, GError **error);
+bool site_mailbox_info (Site *self, uint32_t number, StoreMailboxInfo *out, GError **error);
+
+/* A message with what its header says. What cannot be read has no header: its damage says so, and
+ * lists go on. */
+typedef struct {
+  StoreMessage message;
+  int64_t sent_s;                         /* INT64_MIN: unknown */
+  char *from, *to, *subject, *message_id; /* NULL: none */
+} Letter;
+void letter_clear (Letter *letter);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Letter, letter_clear)
+
+/* Takes the message over. */
+void letter_read (StoreMailbox *mailbox, StoreMessage *message, Letter *out);
+
+/* Calls `each` for the messages of a mailbox, by UID. */
+typedef void (*LetterFunc) (const Letter *letter, void *data);
+bool site_each_letter (Site *self, uint32_t number, LetterFunc each, void *data, GError **error);
+
+/* A descriptor for the bytes that were delivered, or -1. EIO: they are not these any more. */
+int site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error);
+
 /* ---- tree.c: the mailboxes below a directory of the store --------------------------------------
  */
 
-/* Calls `each` for `top`, if that is a mailbox, and for the mailboxes in it; when `recursive`, for all
- * below it; in the order of their names. */
-typedef bool (*TreeFunc) (Store *store, const StoreNode *node, void *data, GError **error);
-bool tree_each (Store *store, uint32_t top, bool recursive, TreeFunc each, void *data,
+/* Calls `each` for `top`, if that is a mailbox, and for the mailboxes in it; when `recursive`, for
+ * all below it; in the order of their names. */
+typedef bool (*TreeFunc) (Site *site, StoreNode *node, void *data, GError **error);
+bool tree_each (Site *site, uint32_t top, bool recursive, TreeFunc each, void *data,
                 GError **error);
 
 /* ---- text.c: figures for people ----------------------------------------------------------------
@@ -130,10 +185,11 @@ char *text_cut (const char *text, int width);
 int text_columns (int fd);
 
 /* One mailbox, as `list` and `mailbox` print it. */
-bool mailbox_print_json (Store *store, const StoreNode *node, GError **error);
+bool mailbox_print (Site *site, StoreNode *node, GError **error);
+void mailbox_print_json (const StoreNode *node, const char *path, const StoreMailboxInfo *info);
 
 /* One message, as `list` and `flag` print it. */
-void message_print_json (StoreMailbox *mailbox, const char *title, const StoreMessage *message);
+void message_print_json (const char *title, const Letter *letter);
 
 /* ---- progress.c: a bar, and the way to stop what it shows ---------------------------------------
  */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* remote.c - a mount of mailfs and its control files. */
+#include "tools/remote.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define CONTROL_DEFAULT ".ctl"
+#define ABI_MAX         1
+
+struct Remote {
+  char *path;    /* of the mountpoint */
+  char *control; /* of the control directory */
+  GPtrArray *places;
+};
+
+void
+remote_free (Remote *self)
+{
+  if (self == NULL)
+    return;
+  g_free (self->path);
+  g_free (self->control);
+  g_ptr_array_unref (self->places);
+  g_free (self);
+}
+
+GPtrArray *
+remote_places (Remote *self)
+{
+  return self->places;
+}
+
+char *
+remote_path (const Remote *self, const char *path)
+{
+  return g_build_filename (self->path, path, NULL);
+}
+
+char *
+remote_control_path (const Remote *self, const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  g_autofree char *path = g_strdup_vprintf (format, args);
+  va_end (args);
+  return g_build_filename (self->control, path, NULL);
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* What a file shows may change while it is read; it ends where it says that it does. */
+static char *
+read_file (const char *path, GError **error)
+{
+  auto_fd fd = open (path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) {
+    fail_errno (error, "open %s", path);
+    return NULL;
+  }
+  g_autoptr (GString) text = g_string_new (NULL);
+  char buffer[65536];
+  ssize_t size;
+  while ((size = read (fd, buffer, sizeof buffer)) > 0)
+    g_string_append_len (text, buffer, size);
+  if (size < 0) {
+    fail_errno (error, "read %s", path);
+    return NULL;
+  }
+  return g_string_free (g_steal_pointer (&text), FALSE);
+}
+
+char *
+remote_read (const Remote *self, const char *path, GError **error)
+{
+  g_autofree char *whole = remote_control_path (self, "%s", path);
+  return read_file (whole, error);
+}
+
+char *
+remote_status (const Remote *self, const char *key, GError **error)
+{
+  g_autofree char *text = remote_read (self, "status", error);
+  if (text == NULL)
+    return NULL;
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  size_t length = strlen (key);
+  for (char **line = lines; *line != NULL; line++) {
+    if (strncmp (*line, key, length) == 0 && (*line)[length] == ' ')
+      return g_strdup (*line + length + 1);
+  }
+  return g_strdup ("");
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* "mailfs 0.1.0 abi 1" */
+static bool
+check_version (const char *path, const char *text, bool *out_is_mount, GError **error)
+{
+  unsigned abi = 0;
+  *out_is_mount = sscanf (text, "mailfs %*s abi %u", &abi) == 1;
+  return abi <= ABI_MAX || fail (error, EPROTONOSUPPORT,
+                                 "%s is a mount of a newer mailfs, whose control files (version "
+                                 "%u) this program does not know",
+                                 path, abi);
+}
+
+bool
+remote_open (const Tool *tool, const char *path, Remote **out, GError **error)
+{
+  g_autofree char *control =
+      g_build_filename (path, tool->ctldir != NULL ? tool->ctldir : CONTROL_DEFAULT, NULL);
+  g_autofree char *version = g_build_filename (control, "version", NULL);
+  g_autoptr (GError) failure = NULL;
+  g_autofree char *text = read_file (version, &failure);
+  bool is_mount = false;
+  *out = NULL;
+  if (text == NULL && error_code (failure) == ENOTCONN)
+    return fail (error, ENOTCONN, "%s: the mailfs that was mounted there has died", path);
+  if (text != NULL && !check_version (path, text, &is_mount, error))
+    return false;
+  if (!is_mount)
+    return tool->ctldir == NULL ||
+           fail (error, ENOENT, "%s is no mount of mailfs with a control directory '%s'", path,
+                 tool->ctldir);
+  Remote *self = g_new0 (Remote, 1);
+  self->path = g_strdup (path);
+  self->control = g_steal_pointer (&control);
+  self->places = g_ptr_array_new_with_free_func (g_free);
+  g_ptr_array_add (self->places, g_strdup ("")); /* the root */
+  *out = self;
+  return true;
+}
+
+bool
+remote_introduce (const Remote *self, const Tool *tool, GError **error)
+{
+  if (!tool->verbose)
+    return true;
+  g_autofree char *store = remote_status (self, "store", error);
+  g_autofree char *uuid = store != NULL ? remote_status (self, "uuid", error) : NULL;
+  if (uuid != NULL)
+    tool_say (tool, "store %s, %s", store, uuid);
+  return uuid != NULL;
+}
+
+bool
+remote_check_writable (const Remote *self, GError **error)
+{
+  struct statvfs filesystem;
+  if (statvfs (self->path, &filesystem) < 0)
+    return fail_errno (error, "%s", self->path);
+  return (filesystem.f_flag & ST_RDONLY) == 0 ||
+         fail (error, EROFS, "%s is mounted read-only", self->path);
+}
+
+/* ---- the store behind it ------------------------------------------------------------------- */
+
+char *
+remote_store_path (const Remote *self, GError **error)
+{
+  g_autofree char *path = remote_status (self, "store", error);
+  g_autofree char *uuid = path != NULL ? remote_status (self, "uuid", error) : NULL;
+  if (uuid == NULL)
+    return NULL;
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Store) store = store_open (path, STORE_READ_ONLY, &failure);
+  if (store != NULL && strcmp (store_uuid (store), uuid) == 0)
+    return g_steal_pointer (&path);
+  fail (error, EOPNOTSUPP,
+        "this wants the store itself, not its mount at %s: %s, which is mounted there, %s%s",
+        self->path, path, store != NULL ? "is another store here" : "cannot be reached from here: ",
+        store != NULL ? "" : failure->message);
+  return NULL;
+}

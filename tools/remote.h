@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * remote.h - a store behind a mount of mailfs, for site.c.
+ *
+ * Whoever can use the mount can administer the store: what is read comes out of the tree, the
+ * extended attributes and the control files, and what is to be done is written to the control
+ * files. The store itself may be out of reach, as it is in a container that sees the mount only.
+ */
+#pragma once
+
+#include "tools/tools.h"
+
+typedef struct Remote Remote;
+
+/* ---- remote.c: the mount and its control files ----------------------------------------------- */
+
+/* `*out` is NULL when `path` is no mountpoint of mailfs: no error. ENOTCONN: its daemon has died;
+ * EPROTONOSUPPORT: its control files are newer than this program. */
+bool remote_open (const Tool *tool, const char *path, Remote **out, GError **error);
+void remote_free (Remote *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Remote, remote_free)
+
+/* The path of a control file or directory: a format below the control directory. */
+char *remote_control_path (const Remote *self, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+/* All of a control file. */
+char *remote_read (const Remote *self, const char *path, GError **error);
+
+/* What the mount says of itself below `key`; "" when that is nothing. */
+char *remote_status (const Remote *self, const char *key, GError **error);
+
+/* With -v it says which store that is. */
+bool remote_introduce (const Remote *self, const Tool *tool, GError **error);
+
+/* EROFS when nothing can be changed through the mount. */
+bool remote_check_writable (const Remote *self, GError **error);
+
+/* The path of the store that is mounted, where it can be reached and is the same one: else
+ * EOPNOTSUPP, and the message says what is missing. */
+char *remote_store_path (const Remote *self, GError **error);
+
+/* ---- remote-tree.c: directories and messages --------------------------------------------------
+ */
+
+/* Each is as the function of that name in site.c. Nodes are numbered as they are met. */
+StoreTree remote_tree (Remote *self);
+bool remote_node (Remote *self, uint32_t number, StoreNode *out, GError **error);
+bool remote_node_state (Remote *self, StoreNode *node, GError **error);
+bool remote_children (Remote *self, uint32_t parent, GArray *numbers, GError **error);
+const char *remote_node_path (Remote *self, uint32_t number);
+bool remote_mailbox_info (Remote *self, uint32_t number, StoreMailboxInfo *out, GError **error);
+bool remote_each_letter (Remote *self, uint32_t number, LetterFunc each, void *data,
+                         GError **error);
+int remote_message_open (Remote *self, uint32_t number, uint32_t uid, GError **error);
+
+/* The places that are known: an array of owned paths, by their numbers. For remote-tree.c. */
+GPtrArray *remote_places (Remote *self);
+
+/* Below the mountpoint. */
+char *remote_path (const Remote *self, const char *path);

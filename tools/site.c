@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* site.c - what a command talks to: a store, or a mount of one. The only place that knows which. */
+#include "tools/remote.h"
+
+#include <unistd.h>
+
+#define PAGE 128
+
+struct Site {
+  StoreTree tree;
+  Store *store; /* one of these two is NULL */
+  Remote *remote;
+};
+
+Site *
+site_open (const Tool *tool, StoreOpenFlags flags, GError **error)
+{
+  g_autofree char *path = tool_store_path (tool);
+  g_autoptr (Site) self = g_new0 (Site, 1);
+  if (!remote_open (tool, path, &self->remote, error))
+    return NULL;
+  if (self->remote != NULL) {
+    self->tree = remote_tree (self->remote);
+    if (!remote_introduce (self->remote, tool, error) ||
+        ((flags & STORE_READ_ONLY) == 0 && !remote_check_writable (self->remote, error)))
+      return NULL;
+    return g_steal_pointer (&self);
+  }
+  self->store = tool_store_open (tool, flags, error);
+  if (self->store == NULL)
+    return NULL;
+  self->tree = store_tree (self->store);
+  return g_steal_pointer (&self);
+}
+
+void
+site_free (Site *self)
+{
+  if (self == NULL)
+    return;
+  store_close (self->store);
+  remote_free (self->remote);
+  g_free (self);
+}
+
+/* ---- nodes --------------------------------------------------------------------------------- */
+
+bool
+site_resolve (Site *self, const char *spelling, StoreNode *out, GError **error)
+{
+  return store_tree_resolve (&self->tree, spelling, out, error);
+}
+
+bool
+site_resolve_mailbox (Site *self, const char *spelling, StoreNode *out, GError **error)
+{
+  return tool_mailbox_resolve (&self->tree, spelling, out, error);
+}
+
+bool
+site_node (Site *self, uint32_t number, StoreNode *out, GError **error)
+{
+  return self->remote != NULL ? remote_node (self->remote, number, out, error)
+                              : store_node_get (self->store, number, out, error);
+}
+
+bool
+site_node_state (Site *self, StoreNode *node, GError **error)
+{
+  return self->remote == NULL || remote_node_state (self->remote, node, error);
+}
+
+static bool
+store_children (Store *store, uint32_t parent, GArray *numbers, GError **error)
+{
+  g_autofree char *after = NULL;
+  for (size_t count = 1; count > 0;) {
+    StoreNode page[PAGE];
+    if (!store_node_children (store, parent, after, page, PAGE, &count, error))
+      return false;
+    for (size_t i = 0; i < count; i++)
+      g_array_append_val (numbers, page[i].number);
+    g_free (after);
+    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    store_nodes_clear (page, count);
+  }
+  return true;
+}
+
+bool
+site_children (Site *self, uint32_t parent, GArray *numbers, GError **error)
+{
+  return self->remote != NULL ? remote_children (self->remote, parent, numbers, error)
+                              : store_children (self->store, parent, numbers, error);
+}
+
+char *
+site_node_path (Site *self, uint32_t number, GError **error)
+{
+  return self->remote != NULL ? g_strdup (remote_node_path (self->remote, number))
+                              : store_node_path (self->store, number, error);
+}
+
+char *
+site_node_title (Site *self, uint32_t number, GError **error)
+{
+  g_autofree char *path = site_node_path (self, number, error);
+  return path != NULL ? store_path_title (path) : NULL;
+}
+
+bool
+site_mailbox_info (Site *self, uint32_t number, StoreMailboxInfo *out, GError **error)
+{
+  if (self->remote != NULL)
+    return remote_mailbox_info (self->remote, number, out, error);
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->store, number, error);
+  return mailbox != NULL && store_mailbox_info (mailbox, out, error);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+void
+letter_clear (Letter *letter)
+{
+  store_message_clear (&letter->message);
+  g_free (letter->from);
+  g_free (letter->to);
+  g_free (letter->subject);
+  g_free (letter->message_id);
+  *letter = (Letter){0};
+}
+
+void
+letter_read (StoreMailbox *mailbox, StoreMessage *message, Letter *out)
+{
+  g_auto (StoreSummary) summary = {.sent_s = INT64_MIN};
+  bool known = store_message_summary (mailbox, message->uid, &summary, NULL);
+  *out = (Letter){.message = *message, .sent_s = summary.sent_s};
+  *message = (StoreMessage){0};
+  if (!known || summary.envelope == NULL)
+    return;
+  out->from = store_summary_field (&summary, "from");
+  out->to = store_summary_field (&summary, "to");
+  out->subject = store_summary_field (&summary, "subject");
+  out->message_id = store_summary_field (&summary, "message-id");
+}
+
+static bool
+store_each_letter (Store *store, uint32_t number, LetterFunc each, void *data, GError **error)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
+  size_t count = mailbox != NULL;
+  for (uint32_t after = 0; count > 0;) {
+    StoreMessage page[PAGE];
+    if (!store_mailbox_page (mailbox, after, page, PAGE, &count, error))
+      return false;
+    after = count > 0 ? page[count - 1].uid : 0;
+    for (size_t i = 0; i < count; i++) {
+      g_auto (Letter) letter = {0};
+      letter_read (mailbox, &page[i], &letter);
+      each (&letter, data);
+    }
+  }
+  return mailbox != NULL;
+}
+
+bool
+site_each_letter (Site *self, uint32_t number, LetterFunc each, void *data, GError **error)
+{
+  return self->remote != NULL ? remote_each_letter (self->remote, number, each, data, error)
+                              : store_each_letter (self->store, number, each, data, error);
+}
+
+/* All of it is held against the digest before the first byte is given out: half a message that
+ * turns out to be damaged would already be in a pipe. */
+static int
+open_verified (Store *store, uint32_t number, uint32_t uid, GError **error)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
+  auto_fd fd = mailbox != NULL ? store_message_open (mailbox, uid, error) : -1;
+  size_t size;
+  bool known;
+  return fd >= 0 && store_message_verify (mailbox, uid, fd, NULL, 0, &size, &known, error)
+             ? g_steal_fd (&fd)
+             : -1;
+}
+
+int
+site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error)
+{
+  return self->remote != NULL ? remote_message_open (self->remote, number, uid, error)
+                              : open_verified (self->store, number, uid, error);
+}

@@ -695,6 +695,7 @@ typedef enum {
   STORE_TAKEN, /* nothing wrong: what the command is there to take, or would take in a dry run */
   STORE_NOTED, /* nothing wrong: good to know, or said because it is asked for */
 } StoreOutcome;
+const char *store_outcome_name (StoreOutcome outcome); /* "left" ... */
 
 typedef struct {
   StoreProblem problem;
@@ -761,6 +762,16 @@ typedef struct {
   int code;             /* the errno of that; 0: it did not fail, or was not needed any more */
   char *log;            /* what became of it: lines, each with its time */
 } StoreRecord;
+
+/* A job, a finding and a result as objects of json_begin(), to be ended and freed by the caller. */
+GString *store_record_json (const StoreRecord *record);
+GString *store_finding_json (const StoreFinding *finding);
+GString *store_result_json (const char *command, const StoreResult *result);
+
+/* Writes all that there is to tell of a job as one object: that of store_record_json() with its findings,
+ * and the figures of its result where they are known (`result` is not NULL). */
+bool store_report_write (const StoreRecord *record, const StoreResult *result,
+                         const GPtrArray *findings, FILE *out, GError **error);
 
 /* Whether it brings rows in line with files while it runs. */
 bool store_record_rebuilds (const StoreRecord *record);

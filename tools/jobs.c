@@ -38,35 +38,10 @@ job_id_parse (const char *text, uint64_t *out_id, GError **error)
 
 /* ---- one line each ------------------------------------------------------------------------- */
 
-static void
-print_time_json (GString *json, const char *key, int64_t time_s)
-{
-  g_autofree char *time = text_rfc3339 (time_s > 0 ? time_s : INT64_MIN);
-  json_string (json, key, time);
-}
-
 void
 record_print_json (const StoreRecord *record)
 {
-  GString *json = json_begin ("job");
-  json_uint (json, "id", record->id);
-  json_string (json, "state", store_job_state_name (record->state));
-  json_bool (json, "queued", record->queued);
-  json_string (json, "action", record->action);
-  json_string (json, "mailbox", record->title);
-  print_time_json (json, "created", record->created_s);
-  print_time_json (json, "due", record->due_s);
-  print_time_json (json, "started", record->started_s);
-  print_time_json (json, "ended", record->ended_s);
-  json_uint (json, "done", record->progress.done);
-  json_uint (json, "total", record->progress.total);
-  json_string (json, "unit", record->progress.unit);
-  json_uint (json, "fixed", record->fixed);
-  json_uint (json, "left", record->left);
-  json_uint (json, "taken", record->taken);
-  json_string (json, "error", record->error);
-  json_string (json, "log", record->log);
-  json_print (json);
+  json_print (store_record_json (record));
 }
 
 static char *

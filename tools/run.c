@@ -24,26 +24,12 @@ run_go_on (StoreJob *job, void *progress)
 static void
 print_finding (const Tool *tool, const StoreFinding *finding)
 {
-  static const char *const outcomes[] = {[STORE_LEFT] = "left",
-                                         [STORE_FIXED] = "fixed",
-                                         [STORE_TAKEN] = "taken",
-                                         [STORE_NOTED] = "noted"};
-  const char *problem = store_problem_name (finding->problem);
   if (tool->json) {
-    GString *json = json_begin ("finding");
-    json_string (json, "problem", problem);
-    json_string (json, "outcome", outcomes[finding->outcome]);
-    json_string (json, "object", finding->object);
-    json_string (json, "detail", finding->detail);
-    json_uint (json, "uid", finding->uid);
-    json_uint (json, "size", finding->size);
-    json_string (json, "remedy",
-                 finding->outcome == STORE_LEFT ? store_problem_remedy (finding->problem) : NULL);
-    json_print (json);
+    json_print (store_finding_json (finding));
     return;
   }
   g_autofree char *size = text_size (finding->size);
-  printf ("%-17s  %s  %s", problem, finding->object, finding->detail);
+  printf ("%-17s  %s  %s", store_problem_name (finding->problem), finding->object, finding->detail);
   switch (finding->outcome) {
   case STORE_LEFT: printf ("; %s\n", store_problem_remedy (finding->problem)); break;
   case STORE_FIXED: puts (" (fixed)"); break;
@@ -64,21 +50,6 @@ run_print_findings (const Tool *tool, const GPtrArray *findings)
   fflush (stdout);
 }
 
-static void
-print_result_json (const StoreRequest *request, const StoreResult *result)
-{
-  GString *json = json_begin ("result");
-  json_string (json, "command", request->command->name);
-  json_uint (json, "mailboxes", result->mailboxes);
-  json_uint (json, "messages", result->messages);
-  json_uint (json, "bytes", result->bytes);
-  json_uint (json, "fixed", result->fixed);
-  json_uint (json, "left", result->left);
-  json_uint (json, "taken", result->taken);
-  json_uint (json, "taken_bytes", result->taken_bytes);
-  json_print (json);
-}
-
 /* What became of what is counted as taken. */
 static const char *
 taking (const StoreRequest *request)
@@ -95,7 +66,7 @@ print_result (const Tool *tool, const StoreRequest *request, const StoreResult *
               double seconds)
 {
   if (tool->json) {
-    print_result_json (request, result);
+    json_print (store_result_json (request->command->name, result));
     return;
   }
   g_autofree char *mailboxes = text_count (result->mailboxes, "mailbox", "mailboxes");

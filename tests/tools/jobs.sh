@@ -21,6 +21,7 @@ run --json jobs 1
 expect_json 'rows[0]["type"] == "job" and rows[0]["state"] == "done" and not rows[0]["queued"]' \
   'rows[0]["action"] == "reconstruct" and rows[0]["mailbox"] == "joe@example.com/INBOX"' \
   'rows[0]["created"] and rows[0]["started"] and rows[0]["ended"] and rows[0]["error"] is None' \
+  'rows[0]["errno"] is None and rows[0]["due"] is None' \
   'rows[0]["total"] > 0 and rows[0]["unit"] == "messages"'
 sed 1d "$work/out" | cmp - "$work/findings" || complain 'other findings than were told'
 run jobs 1

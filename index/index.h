@@ -357,6 +357,7 @@ typedef struct {
   char *error;        /* why it failed or was given up; NULL: it was not */
   int code;           /* the errno of that; 0: none */
   char *log;          /* lines */
+  uint64_t changed;   /* the higher, the later: when the row was changed last. Not to be set */
 } QueueJob;
 
 typedef struct {
@@ -391,6 +392,17 @@ bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError
  * wait, run or were interrupted. The caller clears them. */
 bool queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
                  size_t *out_count, GError **error);
+
+/* The next at most `capacity` jobs in the order in which they were changed last, after the change
+ * `after` (QueueJob.changed). The caller clears them. */
+bool queue_changes (Queue *self, uint64_t after, QueueJob *out, size_t capacity, size_t *out_count,
+                    GError **error);
+bool queue_last_change (Queue *self, uint64_t *out, GError **error);
+
+/* How many jobs wait for a worker, or to be taken up again by one; and the first that run. */
+bool queue_length (Queue *self, uint64_t *out, GError **error);
+bool queue_running (Queue *self, QueueJob *out, size_t capacity, size_t *out_count,
+                    GError **error);
 
 /* The newest job of that command, with whatever words, for exactly those nodes. */
 bool queue_newest (Queue *self, const char *command, const char *nodes, QueueJob *out,

@@ -59,7 +59,10 @@ queue_verify (Queue *self, GError **error)
 /* All statements that read jobs select these, in the order that step_job() knows. */
 #define JOB_COLUMNS                                                                                \
   "id, state, queued, deaths, action, nodes, created_s, started_s, ended_s, done, total, unit,"    \
-  " fixed, left, taken, error, log, runner, due_s, code, cancel"
+  " fixed, left, taken, error, log, runner, due_s, code, cancel, changed"
+
+/* A change that is later than all that were made. */
+#define NEXT_CHANGE "(SELECT 1 + ifnull (max (changed), 0) FROM job)"
 
 /* The next job; `*out_found` is false at the end. */
 static bool
@@ -97,6 +100,7 @@ step_job (Connection *connection, sqlite3_stmt *select, QueueJob *out, bool *out
         .due_s = sqlite3_column_int64 (select, 18),
         .code = sqlite3_column_int (select, 19),
         .cancel = sqlite3_column_int (select, 20) != 0,
+        .changed = (uint64_t)sqlite3_column_int64 (select, 21),
     };
   *out_found = row;
   return true;
@@ -114,17 +118,13 @@ queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **er
   return step_job (reading, select, out, out_found, error);
 }
 
-bool
-queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
-            size_t *out_count, GError **error)
+/* Reads the jobs of one of the literals that take a number and how many. */
+static bool
+read_page (Queue *self, const char *sql, uint64_t after, QueueJob *out, size_t capacity,
+           size_t *out_count, GError **error)
 {
-  static const char all_sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1"
-                                " ORDER BY id LIMIT ?2";
-  /* In the words of the index of that name, else SQLite does not use it. */
-  static const char open_sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1"
-                                 "  AND (state < 2 OR state = 5) ORDER BY id LIMIT ?2";
   auto_connection reading = connection_acquire (self->db.reading);
-  auto_statement select = connection_prepare (reading, open ? open_sql : all_sql, error);
+  auto_statement select = connection_prepare (reading, sql, error);
   if (select == NULL)
     return false;
   sqlite3_bind_int64 (select, 1, (int64_t)after);
@@ -140,6 +140,63 @@ queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capaci
       return true;
     }
   }
+}
+
+bool
+queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
+            size_t *out_count, GError **error)
+{
+  static const char all_sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1"
+                                " ORDER BY id LIMIT ?2";
+  /* In the words of the index of that name, else SQLite does not use it. */
+  static const char open_sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1"
+                                 "  AND (state < 2 OR state = 5) ORDER BY id LIMIT ?2";
+  return read_page (self, open ? open_sql : all_sql, after, out, capacity, out_count, error);
+}
+
+bool
+queue_running (Queue *self, QueueJob *out, size_t capacity, size_t *out_count, GError **error)
+{
+  static const char sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE id > ?1 AND state = 1"
+                            " ORDER BY id LIMIT ?2";
+  return read_page (self, sql, 0, out, capacity, out_count, error);
+}
+
+bool
+queue_changes (Queue *self, uint64_t after, QueueJob *out, size_t capacity, size_t *out_count,
+               GError **error)
+{
+  static const char sql[] = "SELECT " JOB_COLUMNS " FROM job WHERE changed > ?1"
+                            " ORDER BY changed LIMIT ?2";
+  return read_page (self, sql, after, out, capacity, out_count, error);
+}
+
+static bool
+read_number (Connection *connection, const char *sql, uint64_t *out, GError **error)
+{
+  auto_statement select = connection_prepare (connection, sql, error);
+  bool row;
+  if (select == NULL || !connection_step (connection, select, &row, error))
+    return false;
+  *out = row ? (uint64_t)sqlite3_column_int64 (select, 0) : 0;
+  return true;
+}
+
+bool
+queue_last_change (Queue *self, uint64_t *out, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  return read_number (reading, "SELECT max (changed) FROM job", out, error);
+}
+
+static const char length_sql[] =
+    "SELECT count (*) FROM job WHERE state = 0 OR state = 5 AND queued = 1";
+
+bool
+queue_length (Queue *self, uint64_t *out, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  return read_number (reading, length_sql, out, error);
 }
 
 bool
@@ -275,7 +332,7 @@ insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
       db->writing,
       "INSERT INTO job (" JOB_COLUMNS ") VALUES"
       " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
-      "  0)"
+      "  0, " NEXT_CHANGE ")"
       " ON CONFLICT DO NOTHING",
       error);
   if (insert == NULL)
@@ -331,17 +388,6 @@ add_job (Db *db, const QueueJob *job, uint64_t *out_id, bool *out_added, GError 
   return true;
 }
 
-static bool
-read_number (Db *db, const char *sql, uint64_t *out, GError **error)
-{
-  auto_statement select = connection_prepare (db->writing, sql, error);
-  bool row;
-  if (select == NULL || !connection_step (db->writing, select, &row, error))
-    return false;
-  *out = row ? (uint64_t)sqlite3_column_int64 (select, 0) : 0;
-  return true;
-}
-
 /* Counting takes as long as there are many, so it is done only where there may be too many: numbers
  * are given out one after the other. */
 static bool
@@ -349,14 +395,13 @@ check_room (Db *db, uint64_t most, GError **error)
 {
   static const char first_sql[] = "SELECT min (id) FROM job WHERE state < 2 OR state = 5";
   static const char last_sql[] = "SELECT max (id) FROM job";
-  static const char count_sql[] =
-      "SELECT count (*) FROM job WHERE state = 0 OR state = 5 AND queued = 1";
   uint64_t first, last, waiting;
-  if (!read_number (db, first_sql, &first, error) || !read_number (db, last_sql, &last, error))
+  if (!read_number (db->writing, first_sql, &first, error) ||
+      !read_number (db->writing, last_sql, &last, error))
     return false;
   if (last - first < most)
     return true;
-  return read_number (db, count_sql, &waiting, error) &&
+  return read_number (db->writing, length_sql, &waiting, error) &&
          (waiting <= most ||
           fail (error, EAGAIN, "the queue is full: %" G_GUINT64_FORMAT " jobs wait", most));
 }
@@ -391,7 +436,7 @@ update_job (Db *db, const QueueJob *from, const QueueJob *to, bool *out_changed,
       "UPDATE OR IGNORE job SET state = ?2, queued = ?3, deaths = ?4, action = ?5, nodes = ?6,"
       "  created_s = ?7, started_s = ?8, ended_s = ?9, done = ?10, total = ?11, unit = ?12,"
       "  fixed = ?13, left = ?14, taken = ?15, error = ?16, log = ?17, runner = ?18, due_s = ?19,"
-      "  code = ?20,"
+      "  code = ?20, changed = " NEXT_CHANGE ","
       "  cancel = cancel AND ?2 = 1" /* it was asked of a run, not of a job that waits */
       " WHERE id = ?1 AND state = ?21 AND runner = ?22",
       error);
@@ -497,7 +542,8 @@ static bool
 update_progress (Db *db, const QueueJob *job, GError **error)
 {
   auto_statement update = connection_prepare (db->writing,
-                                              "UPDATE job SET done = ?2, total = ?3, unit = ?4"
+                                              "UPDATE job SET done = ?2, total = ?3, unit = ?4,"
+                                              "  changed = " NEXT_CHANGE
                                               "  WHERE id = ?1 AND state = 1 AND runner = ?5",
                                               error);
   if (update == NULL)

@@ -89,11 +89,14 @@ static const char queue_sql[] = //
     "  taken INTEGER NOT NULL,\n"
     "  error TEXT,                       -- why it failed or was given up\n"
     "  code INTEGER NOT NULL,            -- the errno of that; 0: none\n"
-    "  log TEXT NOT NULL                 -- lines\n"
+    "  log TEXT NOT NULL,                -- lines\n"
+    "  changed INTEGER NOT NULL          -- counts up with every change of a row\n"
     ") STRICT;\n"
     "CREATE UNIQUE INDEX pending ON job (action, nodes)\n"
     "  WHERE state = 0 OR state = 5 AND queued = 1;\n"
     "CREATE INDEX open ON job (id) WHERE state < 2 OR state = 5;\n"
+    "CREATE INDEX running ON job (id) WHERE state = 1;\n"
+    "CREATE INDEX changed ON job (changed);\n"
     "CREATE INDEX latest ON job (nodes, command, id);\n"
     "CREATE TABLE finding (\n"
     "  job INTEGER NOT NULL,\n"
@@ -110,7 +113,7 @@ static const char queue_sql[] = //
 
 const Schema index_schema = {"index", 0x6d666978, 2, index_sql};
 const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
-const Schema queue_schema = {"queue", 0x6d667175, 3, queue_sql};
+const Schema queue_schema = {"queue", 0x6d667175, 4, queue_sql};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
 enum {

@@ -813,6 +813,12 @@ StoreRequest *request_from_action (Store *store, const char *action, const char 
 typedef bool (*QueueFunc) (Queue *queue, void *data, GError **error);
 bool queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error);
 
+/* As queue_use() for those who only look: no queue is an empty one, and `use` is not called. */
+bool queue_look (Store *store, QueueFunc use, void *data, GError **error);
+
+/* What people see of a row. */
+StoreRecord queue_record (Store *store, const QueueJob *job);
+
 /* The next job above `after` that waits, runs or was interrupted. */
 bool queue_next (Store *store, uint64_t after, QueueJob *out, bool *out_found, GError **error);
 

@@ -55,8 +55,8 @@ queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error)
 }
 
 /* As queue_use() for those who only look: no queue is an empty one. */
-static bool
-look (Store *store, QueueFunc use, void *data, GError **error)
+bool
+queue_look (Store *store, QueueFunc use, void *data, GError **error)
 {
   g_autoptr (GError) failure = NULL;
   if (queue_use (store, false, use, data, &failure) || error_code (failure) == ENOENT)
@@ -152,8 +152,8 @@ make_printable (const char *text)
 }
 
 /* What people see of a row. */
-static StoreRecord
-make_record (Store *store, const QueueJob *job)
+StoreRecord
+queue_record (Store *store, const QueueJob *job)
 {
   g_autofree char *unit = make_printable (job->unit);
   StoreJobState state = (StoreJobState)job->state;
@@ -214,11 +214,11 @@ store_queue_page (Store *self, uint64_t after, bool pending, StoreRecord *out, s
   /* The rows of a page may all be of those that are left out. */
   while (count == 0 && page.count > 0) {
     page.count = 0;
-    if (!look (self, read_page, &page, error))
+    if (!queue_look (self, read_page, &page, error))
       return false;
     for (size_t i = 0; i < page.count; i++) {
       page.after = jobs[i].id;
-      out[count] = make_record (self, &jobs[i]);
+      out[count] = queue_record (self, &jobs[i]);
       queue_job_clear (&jobs[i]);
       if (!pending || is_pending (&out[count]))
         count++;
@@ -234,7 +234,7 @@ bool
 queue_next (Store *store, uint64_t after, QueueJob *out, bool *out_found, GError **error)
 {
   Page page = {after, true, out, 1, 0};
-  if (!look (store, read_page, &page, error))
+  if (!queue_look (store, read_page, &page, error))
     return false;
   *out_found = page.count > 0;
   return true;
@@ -257,7 +257,7 @@ bool
 queue_find (Store *store, uint64_t id, QueueJob *out, GError **error)
 {
   Get get = {.id = id};
-  if (!look (store, read_job, &get, error))
+  if (!queue_look (store, read_job, &get, error))
     return false;
   if (!get.found)
     return fail (error, ENOENT, "no job %" G_GUINT64_FORMAT, id);
@@ -284,10 +284,10 @@ store_queue_last (Store *self, const StoreCommand *command, uint32_t number, Sto
 {
   g_autofree char *node = g_strdup_printf ("%u", number);
   Newest newest = {.command = command->name, .nodes = number == STORE_ROOT ? "" : node};
-  if (!look (self, read_newest, &newest, error))
+  if (!queue_look (self, read_newest, &newest, error))
     return false;
   if (newest.found)
-    *out = make_record (self, &newest.job);
+    *out = queue_record (self, &newest.job);
   *out_found = newest.found;
   queue_job_clear (&newest.job);
   return true;
@@ -299,7 +299,7 @@ store_queue_get (Store *self, uint64_t id, StoreRecord *out, GError **error)
   g_auto (QueueJob) job = {0};
   if (!queue_find (self, id, &job, error))
     return false;
-  *out = make_record (self, &job);
+  *out = queue_record (self, &job);
   return true;
 }
 
@@ -338,7 +338,7 @@ store_queue_findings (Store *self, uint64_t id, GError **error)
 {
   g_autoptr (GPtrArray) array = g_ptr_array_new_with_free_func (finding_free);
   Findings findings = {id, array};
-  return look (self, read_findings, &findings, error) ? g_steal_pointer (&array) : NULL;
+  return queue_look (self, read_findings, &findings, error) ? g_steal_pointer (&array) : NULL;
 }
 
 /* ---- adding -------------------------------------------------------------------------------- */

@@ -801,6 +801,21 @@ bool store_queue_last (Store *self, const StoreCommand *command, uint32_t number
 bool store_queue_page (Store *self, uint64_t after, bool pending, StoreRecord *out, size_t capacity,
                        size_t *out_count, GError **error);
 
+/* How many jobs wait for a worker, or to be taken up again by one. */
+bool store_queue_length (Store *self, uint64_t *out, GError **error);
+
+/* The first jobs that run; the caller clears them. */
+bool store_queue_running (Store *self, StoreRecord *out, size_t capacity, size_t *out_count,
+                          GError **error);
+
+/* The next at most `capacity` jobs that something happened to, as they are now and in the order in which
+ * it did; the caller clears them. `*place` tells how far that was followed, at first
+ * STORE_QUEUE_NOW. One that something happened to twice is told once. Costs next to nothing when
+ * there is nothing to tell. */
+#define STORE_QUEUE_NOW UINT64_MAX
+bool store_queue_changes (Store *self, uint64_t *place, StoreRecord *out, size_t capacity,
+                          size_t *out_count, GError **error);
+
 /* ENOENT: no such job. */
 bool store_queue_get (Store *self, uint64_t id, StoreRecord *out, GError **error);
 

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The audit trail: one line each, without gaps, whoever writes and whatever lies there. */
+#include "tests/unit/test-store.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static void
+append (Store *store, const char *object)
+{
+  g_autoptr (GError) error = NULL;
+  assert_ok (store_audit_append (store, object, &error), error);
+}
+
+static char *
+read_file (const Fixture *fixture, const char *name)
+{
+  g_autofree char *path = g_build_filename (fixture->path, name, NULL);
+  char *text = NULL;
+  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
+  return text;
+}
+
+/* Every line has the number that follows, from `first` on; returns the one after the last. */
+static uint64_t
+assert_numbers (const char *text, uint64_t first)
+{
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
+  for (char **line = lines; **line != '\0'; line++, first++) {
+    g_autofree char *begin =
+        g_strdup_printf ("{\"seq\":%" G_GUINT64_FORMAT ",\"time\":\"20", first);
+    g_assert_true (g_str_has_prefix (*line, begin));
+    g_assert_true (g_str_has_suffix (*line, "}"));
+  }
+  g_assert_true (*text == '\0' || g_str_has_suffix (text, "}\n"));
+  return first;
+}
+
+static void
+test_lines (Fixture *fixture, gconstpointer data)
+{
+  store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
+  g_autoptr (GError) error = NULL;
+  struct stat st;
+  g_assert_cmpint (store_audit_open (fixture->store, &error), ==, -1);
+  g_assert_no_error (error);
+  append (fixture->store, "{\"a\":1}\n");
+  append (fixture->store, "{\"b\":\"{\\\"seq\\\":77,\"}\n");
+  reopen (fixture, 0);
+  append (fixture->store, "{\"c\":3}\n");
+  g_autofree char *text = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (assert_numbers (text, 1), ==, 4);
+  g_assert_nonnull (strstr (text, ",\"c\":3}\n"));
+  auto_fd fd = store_audit_open (fixture->store, &error);
+  assert_ok (fd >= 0 && fstat (fd, &st) == 0, error);
+  g_assert_cmpint (st.st_size, ==, strlen (text));
+  g_assert_cmpint (st.st_mode & 0777, ==, 0640);
+  assert_clean (fixture->store);
+
+  reopen (fixture, STORE_READ_ONLY);
+  assert_fails (store_audit_append (fixture->store, "{\"d\":4}\n", &error), error, EROFS);
+}
+
+/* What a crash left of a line is no line, and the next has its number. */
+static void
+test_torn (Fixture *fixture, gconstpointer data)
+{
+  static const char *const tails[] = {"printf '{\"seq\":2,\"time\":\"2026' >>",
+                                      "printf '\\0\\0\\0' >>", "head -c 70000 /dev/zero >>"};
+  for (size_t i = 0; i < G_N_ELEMENTS (tails); i++) {
+    append (fixture->store, "{\"a\":1}\n");
+    run_in (fixture, tails[i], "audit.jsonl");
+  }
+  append (fixture->store, "{\"last\":1}\n");
+  g_autofree char *text = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (assert_numbers (text, 1), ==, 5);
+}
+
+/* Lines that are none of ours stay, and the numbers go on. */
+static void
+test_strange (Fixture *fixture, gconstpointer data)
+{
+  append (fixture->store, "{\"a\":1}\n");
+  run_in (fixture, "seq 1 3000 >>audit.jsonl", "");
+  append (fixture->store, "{\"b\":2}\n");
+  g_autofree char *text = read_file (fixture, "audit.jsonl");
+  g_assert_nonnull (strstr (text, "\n3000\n{\"seq\":2,"));
+}
+
+/* A line longer than what is read from the end at first. */
+static void
+test_long (Fixture *fixture, gconstpointer data)
+{
+  store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
+  g_autofree char *text = g_strnfill (300000, 'x');
+  g_autofree char *object = g_strdup_printf ("{\"text\":\"%s\"}\n", text);
+  for (int i = 0; i < 60; i++)
+    append (fixture->store, object);
+  g_autofree char *old = read_file (fixture, "audit.jsonl.1");
+  g_autofree char *now = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (strlen (old), <=, 16 << 20);
+  uint64_t next = assert_numbers (old, 1);
+  g_assert_cmpuint (next, >, 50);
+  g_assert_cmpuint (assert_numbers (now, next), ==, 61);
+  assert_clean (fixture->store);
+
+  /* The file that is written to is gone: the one before it knows the number. */
+  run_in (fixture, "rm audit.jsonl", "");
+  append (fixture->store, "{\"a\":1}\n");
+  g_autofree char *anew = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (assert_numbers (anew, next), ==, next + 1);
+}
+
+/* What lies in its place is not written through, and nobody waits for it. */
+static void
+test_hostile (Fixture *fixture, gconstpointer data)
+{
+  static const char *const things[] = {"ln -s mailfs.conf", "mkfifo", "mkdir"};
+  g_autofree char *before = read_file (fixture, "mailfs.conf");
+  for (size_t i = 0; i < G_N_ELEMENTS (things); i++) {
+    g_autoptr (GError) error = NULL;
+    run_in (fixture, things[i], " audit.jsonl");
+    g_assert_false (store_audit_append (fixture->store, "{\"a\":1}\n", &error));
+    g_assert_nonnull (strstr (error->message, "audit.jsonl"));
+    run_in (fixture, "rm -r audit.jsonl", "");
+  }
+  g_autofree char *after = read_file (fixture, "mailfs.conf");
+  g_assert_cmpstr (before, ==, after);
+}
+
+/* Several processes, each with several threads. */
+static gpointer
+append_many (gpointer data)
+{
+  for (int i = 0; i < 50; i++)
+    append (data, "{\"by\":\"a thread\"}\n");
+  return NULL;
+}
+
+static void
+write_from_process (const char *path)
+{
+  g_autoptr (GError) error = NULL;
+  GThread *threads[3];
+  Store *store = store_open (path, 0, &error);
+  for (int i = 0; store != NULL && i < 3; i++)
+    threads[i] = g_thread_new ("writer", append_many, store);
+  for (int i = 0; store != NULL && i < 3; i++)
+    g_thread_join (threads[i]);
+  _exit (store != NULL ? 0 : 1);
+}
+
+static void
+test_writers (Fixture *fixture, gconstpointer data)
+{
+  g_clear_pointer (&fixture->store, store_close);
+  for (int i = 0; i < 3; i++)
+    if (fork () == 0)
+      write_from_process (fixture->path);
+  for (int i = 0; i < 3; i++) {
+    int status;
+    g_assert_cmpint (wait (&status), >, 0);
+    g_assert_cmpint (status, ==, 0);
+  }
+  reopen (fixture, 0);
+  g_autofree char *text = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (assert_numbers (text, 1), ==, 451);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add ("/audit/lines", Fixture, NULL, set_up, test_lines, tear_down);
+  g_test_add ("/audit/torn", Fixture, NULL, set_up, test_torn, tear_down);
+  g_test_add ("/audit/strange", Fixture, NULL, set_up, test_strange, tear_down);
+  g_test_add ("/audit/long", Fixture, NULL, set_up, test_long, tear_down);
+  g_test_add ("/audit/hostile", Fixture, NULL, set_up, test_hostile, tear_down);
+  g_test_add ("/audit/writers", Fixture, NULL, set_up, test_writers, tear_down);
+  return g_test_run ();
+}

@@ -90,6 +90,24 @@ void rendering_touch (Mount *mount, fuse_ino_t ino);
 
 /* ---- status.c: what health, status and status.json say ------------------------------------ */
 
+/* How the store and its queue are. */
+typedef struct {
+  StoreStatus census;
+  char *failure;    /* why that is old; NULL: it is not. Owned */
+  uint64_t waiting; /* jobs */
+  size_t running;   /* jobs, at most 8 */
+  bool rebuilding;  /* one of them does */
+  StoreRecord job;  /* the first of them; owned */
+  const char *health;
+} Overview;
+
+Overview overview_take (Mount *mount);
+void overview_clear (Overview *self);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Overview, overview_clear)
+
+/* "12 reconstruct joe@example.com 40/100", or "none": owned by the caller. */
+char *overview_job (const Overview *self);
+
 bool status_render_health (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_json (Mount *mount, const ControlNode *node, GString *out, GError **error);

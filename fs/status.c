@@ -6,84 +6,70 @@
 
 #include <unistd.h>
 
-/* What the whole store amounts to. `*out_failure` is NULL or owned by the caller. */
-static StoreStatus
-read_census (Mount *mount, char **out_failure)
-{
-  g_autoptr (GError) failure = NULL;
-  StoreStatus figures;
-
-  census_take (mount->census, STORE_ROOT, &figures, &failure);
-  *out_failure = failure == NULL ? NULL : store_text_printable (failure->message);
-  return figures;
-}
-
-/* ---- the queue ---------------------------------------------------------------------------- */
-
-typedef struct {
-  uint64_t waiting;
-  bool rebuilding;
-  char *running; /* "12 reconstruct joe@example.com 40/100"; NULL: nothing runs */
-} QueueState;
-
-static void
-queue_state_clear (QueueState *state)
-{
-  g_free (state->running);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QueueState, queue_state_clear)
-
-static void
-add_record (QueueState *state, const StoreRecord *record)
-{
-  state->rebuilding |= store_record_rebuilds (record);
-  state->waiting += record->state != STORE_JOB_RUNNING;
-  if (record->state == STORE_JOB_RUNNING && state->running == NULL)
-    state->running = g_strdup_printf ("%" PRIu64 " %s%s%s %" PRIu64 "/%" PRIu64, record->id,
-                                      record->action, record->title != NULL ? " " : "",
-                                      record->title != NULL ? record->title : "",
-                                      record->progress.done, record->progress.total);
-}
-
-/* A queue that cannot be read is an empty one here; the worker complains of it. */
-static QueueState
-read_queue (Mount *mount)
-{
-  QueueState state = {0};
-  StoreRecord page[64];
-  size_t count = 1;
-
-  for (uint64_t after = 0; count > 0;) {
-    if (!store_queue_page (mount->store, after, true, page, G_N_ELEMENTS (page), &count, NULL))
-      break;
-    for (size_t i = 0; i < count; i++)
-      add_record (&state, &page[i]);
-    after = count > 0 ? page[count - 1].id : 0;
-    store_records_clear (page, count);
-  }
-  return state;
-}
-
 static const char *
-judge_health (Mount *mount, const StoreStatus *census, const char *failure, const QueueState *queue)
+judge_health (Mount *mount, const Overview *overview)
 {
-  if (queue->rebuilding)
+  const StoreStatus *census = &overview->census;
+
+  if (overview->rebuilding)
     return store_health_name (STORE_HEALTH_REBUILDING);
   if (census->damaged > 0 || marks_count (mount->marks, MARK_DAMAGED) > 0)
     return store_health_name (STORE_HEALTH_DAMAGED);
-  if (failure != NULL || census->behind > 0 || census->list_in_memory)
+  if (overview->failure != NULL || census->behind > 0 || census->list_in_memory)
     return store_health_name (STORE_HEALTH_DEGRADED);
   return store_health_name (STORE_HEALTH_OK);
+}
+
+/* A queue that cannot be read is an empty one here; the worker complains of it. */
+Overview
+overview_take (Mount *mount)
+{
+  Overview self = {0};
+  StoreRecord running[8];
+  size_t count = 0;
+  g_autoptr (GError) failure = NULL;
+
+  census_take (mount->census, STORE_ROOT, &self.census, &failure);
+  self.failure = failure == NULL ? NULL : store_text_printable (failure->message);
+  store_queue_length (mount->store, &self.waiting, NULL);
+  store_queue_running (mount->store, running, G_N_ELEMENTS (running), &count, NULL);
+  for (size_t i = 0; i < count; i++)
+    self.rebuilding |= store_record_rebuilds (&running[i]);
+  if (count > 0) {
+    self.job = running[0];
+    running[0] = (StoreRecord){0};
+  }
+  self.running = count;
+  store_records_clear (running, count);
+  self.health = judge_health (mount, &self);
+  return self;
+}
+
+void
+overview_clear (Overview *self)
+{
+  g_free (self->failure);
+  store_record_clear (&self->job);
+}
+
+char *
+overview_job (const Overview *self)
+{
+  const StoreRecord *job = &self->job;
+
+  if (self->running == 0)
+    return g_strdup ("none");
+  return g_strdup_printf ("%" PRIu64 " %s%s%s %" PRIu64 "/%" PRIu64, job->id, job->action,
+                          job->title != NULL ? " " : "", job->title != NULL ? job->title : "",
+                          job->progress.done, job->progress.total);
 }
 
 bool
 status_render_health (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
-  g_autofree char *failure = NULL;
-  g_auto (QueueState) queue = read_queue (mount);
-  StoreStatus census = read_census (mount, &failure);
+  g_auto (Overview) overview = overview_take (mount);
 
-  g_string_append_printf (out, "%s\n", judge_health (mount, &census, failure, &queue));
+  g_string_append_printf (out, "%s\n", overview.health);
   return true;
 }
 
@@ -140,9 +126,8 @@ static void
 write_status (Mount *mount, Writer *writer)
 {
   static const char *const verify_names[] = {"first", "always", "never"};
-  g_autofree char *failure = NULL;
-  g_auto (QueueState) queue = read_queue (mount);
-  StoreStatus census = read_census (mount, &failure);
+  g_auto (Overview) overview = overview_take (mount);
+  g_autofree char *job = overview_job (&overview);
   g_autoptr (GDateTime) mounted = g_date_time_new_from_unix_utc (mount->mounted_ns / 1000000000);
   g_autofree char *since = g_date_time_format_iso8601 (mounted);
 
@@ -155,25 +140,25 @@ write_status (Mount *mount, Writer *writer)
   write_text (writer, "access", store_is_read_only (mount->store) ? "ro" : "rw");
   write_text (writer, "verify", verify_names[mount->options->verify]);
   write_text (writer, "worker", mount->worker != NULL ? "on" : "off");
-  write_text (writer, "health", judge_health (mount, &census, failure, &queue));
-  write_number (writer, "domains", census.domains);
-  write_number (writer, "users", census.users);
-  write_number (writer, "mailboxes", census.mailboxes);
-  write_number (writer, "messages", census.messages);
-  write_number (writer, "unseen", census.unseen);
-  write_number (writer, "expunged", census.expunged);
-  write_number (writer, "bytes", census.bytes);
-  write_number (writer, "damaged", census.damaged);
-  write_number (writer, "behind", census.behind);
-  write_number (writer, "users_without_index", census.users_without_index);
-  write_number (writer, "queue", queue.waiting);
-  write_text (writer, "job", queue.running != NULL ? queue.running : "none");
+  write_text (writer, "health", overview.health);
+  write_number (writer, "domains", overview.census.domains);
+  write_number (writer, "users", overview.census.users);
+  write_number (writer, "mailboxes", overview.census.mailboxes);
+  write_number (writer, "messages", overview.census.messages);
+  write_number (writer, "unseen", overview.census.unseen);
+  write_number (writer, "expunged", overview.census.expunged);
+  write_number (writer, "bytes", overview.census.bytes);
+  write_number (writer, "damaged", overview.census.damaged);
+  write_number (writer, "behind", overview.census.behind);
+  write_number (writer, "users_without_index", overview.census.users_without_index);
+  write_number (writer, "queue", overview.waiting);
+  write_text (writer, "job", job);
   write_number (writer, "verified_here", marks_count (mount->marks, MARK_VERIFIED));
   write_number (writer, "damaged_here", marks_count (mount->marks, MARK_DAMAGED));
   write_number (writer, "requests", mount->requests);
   write_number (writer, "failures", mount->failures);
-  if (failure != NULL)
-    write_text (writer, "census_failure", failure);
+  if (overview.failure != NULL)
+    write_text (writer, "census_failure", overview.failure);
 }
 
 bool

@@ -15,6 +15,8 @@ const StoreCommand store_commands[] = {
     {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
      STORE_COMMAND_REBUILDS, MAILBOXES, "rebuild indexes from the message files",
      command_reconstruct},
+    {"verify", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, 0, MAILBOXES,
+     "read every message, and hold it against the digest of what was delivered", command_verify},
     {"expunge", STORE_WORD_RECURSIVE | STORE_WORD_UIDS | STORE_WORD_DRY_RUN, STORE_COMMAND_NAMED,
      "[-u USER] [DOMAIN] MAILBOX...",
      "take messages out of mailboxes: those with \\Deleted, or those named", command_expunge},

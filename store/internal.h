@@ -791,6 +791,7 @@ bool command_check (StoreJob *job, GError **error);
 bool command_repair (StoreJob *job, GError **error);
 bool command_reconstruct (StoreJob *job, GError **error);
 bool command_recover (StoreJob *job, GError **error);
+bool command_verify (StoreJob *job, GError **error);
 bool command_test (StoreJob *job, GError **error);
 bool command_checkpoint (StoreJob *job, GError **error);
 bool command_backup (StoreJob *job, GError **error);

@@ -79,13 +79,10 @@ free_slot (Pipeline *self, Slot *slot)
   g_free (slot);
 }
 
-/* The mutex is held, and let go over the steps. Items are taken in order, so whoever has an earlier
- * one is already at work on it. */
+/* Items are taken in order, so whoever has an earlier one is already at work on it. */
 static void
-work_on (Pipeline *self, Slot *slot)
+decide_in_turn (Pipeline *self, Slot *slot)
 {
-  g_mutex_unlock (&self->mutex);
-  self->steps.prepare (slot->item, self->data);
   g_mutex_lock (&self->mutex);
   while (self->turn != slot->number)
     event_wait (&self->turn_moved, &self->mutex);
@@ -95,7 +92,18 @@ work_on (Pipeline *self, Slot *slot)
   self->turn++;
   event_wake (&self->turn_moved);
   g_mutex_unlock (&self->mutex);
-  self->steps.work (slot->item, self->data);
+}
+
+/* The mutex is held, and let go over the steps. */
+static void
+work_on (Pipeline *self, Slot *slot)
+{
+  g_mutex_unlock (&self->mutex);
+  self->steps.prepare (slot->item, self->data);
+  if (self->steps.decide != NULL)
+    decide_in_turn (self, slot);
+  if (self->steps.work != NULL)
+    self->steps.work (slot->item, self->data);
   g_mutex_lock (&self->mutex);
 }
 
@@ -149,7 +157,7 @@ run_committer (void *data)
     g_free (slot);
     g_mutex_lock (&self->mutex);
   }
-  if (ok && !self->stopped) {
+  if (ok && !self->stopped && self->steps.finish != NULL) {
     g_mutex_unlock (&self->mutex);
     ok = self->steps.finish (self->data, &failure);
     g_mutex_lock (&self->mutex);
@@ -170,7 +178,7 @@ pipeline_new (const PipelineSteps *steps, void *data)
   /* One more than can run: now and then one waits for the disk. */
   self->worker_count = MIN (g_get_num_processors () + 1, WORKERS_MAX);
   for (unsigned i = 0; i < self->worker_count; i++)
-    self->workers[i] = g_thread_new ("import", run_worker, self);
+    self->workers[i] = g_thread_new ("pipeline", run_worker, self);
   self->committer = g_thread_new ("commit", run_committer, self);
   return self;
 }
@@ -180,7 +188,7 @@ static void
 tick (Pipeline *self)
 {
   int64_t now_us = g_get_monotonic_time ();
-  if (now_us < self->next_tick_us || self->stopped)
+  if (self->steps.tick == NULL || now_us < self->next_tick_us || self->stopped)
     return;
   self->next_tick_us = now_us + TICK_US;
   g_mutex_unlock (&self->mutex);

@@ -17,6 +17,7 @@
 
 typedef struct Pipeline Pipeline;
 
+/* All but `prepare`, `commit` and `free_item` may be NULL. */
 typedef struct {
   /* Any of the working threads, one after the other for an item: */
   void (*prepare) (void *item, void *data);

@@ -37,13 +37,10 @@ static const Command commands[] = {
      .options = quarantine_options, .run = quarantine_run},
     {"queue", "[add VERB [WORD...] [MAILBOX...] | remove RECNO...]",
      "what waits for the worker; let it do more, or less", .strict = true,
-     .more = "What follows add is what could follow mailstore, for the worker to do:\n"
-             "  mailstore queue add repair joe@example.com\n"
-             "  mailstore queue add cleanup --age 0 joe@example.com\n"
-             "  mailstore queue add backup /var/backups/mail\n"
-             "VERB is check, repair, reconstruct, expunge, undelete, cleanup, purge, reset, test,\n"
-             "recover, checkpoint, backup or restore; 'mailstore VERB -h' tells its options.",
-     .run = queue_run},
+     .more = queue_help, .run = queue_run},
+    {"manifest", "[MAILBOX]", "the digest of every message, for sha256sum -c", .run = manifest_run},
+    {"export", "--format jsonl [MAILBOX]", "every fact that the message files do not tell",
+     .options = export_options, .run = export_run},
     {"jobs", "[ID | resume ID | cancel ID...]", "what runs and what has ended",
      .options = jobs_options, .run = jobs_run},
     {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},
@@ -155,7 +152,7 @@ print_help (GOptionContext *context, const Command *command)
   if (command != NULL) {
     printf ("%s: %s. See mailstore(1).\n", command->name, command->summary);
     if (command->more != NULL)
-      puts (command->more);
+      command->more ();
     return;
   }
   puts ("Commands:");

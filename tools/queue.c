@@ -116,6 +116,20 @@ add_to_queue (Tool *tool, int argc, char **argv, GError **error)
   return request != NULL && add_each (tool, store, request, error);
 }
 
+void
+queue_help (void)
+{
+  puts ("What follows add is what could follow mailstore, for the worker to do:\n"
+        "  mailstore queue add repair joe@example.com\n"
+        "  mailstore queue add cleanup --age 0 joe@example.com\n"
+        "  mailstore queue add backup /var/backups/mail\n"
+        "'mailstore VERB -h' tells the options of each VERB:");
+  for (const StoreCommand *verb = store_commands; verb->name != NULL; verb++) {
+    if ((verb->traits & STORE_COMMAND_IMMEDIATE) == 0)
+      printf ("  %s\n", verb->name);
+  }
+}
+
 /* ---- removing ------------------------------------------------------------------------------ */
 
 static bool

@@ -32,7 +32,7 @@ typedef struct {
   const char *summary;
   bool strict; /* options end at the first operand, since operands may begin with '-' */
   const GOptionEntry *options;
-  const char *more; /* what -h says below the options, or NULL */
+  void (*more) (void); /* prints what -h says below the options; or NULL */
   bool (*run) (Tool *tool, int argc, char **argv, GError **error);
 } Command;
 
@@ -41,17 +41,20 @@ bool cat_run (Tool *tool, int argc, char **argv, GError **error);
 bool command_run (Tool *tool, int argc, char **argv, GError **error);
 bool copy_run (Tool *tool, int argc, char **argv, GError **error);
 bool deliver_run (Tool *tool, int argc, char **argv, GError **error);
+bool export_run (Tool *tool, int argc, char **argv, GError **error);
 bool flag_run (Tool *tool, int argc, char **argv, GError **error);
 bool import_run (Tool *tool, int argc, char **argv, GError **error);
 bool init_run (Tool *tool, int argc, char **argv, GError **error);
 bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
 bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
+bool manifest_run (Tool *tool, int argc, char **argv, GError **error);
 bool move_run (Tool *tool, int argc, char **argv, GError **error);
 bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
+void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
-extern const GOptionEntry cat_options[], deliver_options[], import_options[], jobs_options[],
+extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[], jobs_options[],
     list_options[], mailbox_options[], quarantine_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * export.c - mailstore manifest and export: what a store tells of its messages for others to keep.
+ *
+ *   cd /srv/mail && mailstore manifest | sha256sum -c
+ *   mailstore export --format jsonl joe@example.com >joe.jsonl
+ */
+#include "tools/tools.h"
+
+#include <string.h>
+
+static char *format;
+
+const GOptionEntry export_options[] = {
+    {"format", 0, 0, G_OPTION_ARG_STRING, &format, "jsonl: one JSON object a line", "FORMAT"},
+    {NULL},
+};
+
+typedef bool (*WriteFunc) (Store *store, uint32_t number, FILE *out, GError **error);
+
+static bool
+write_all (Tool *tool, int argc, char **argv, WriteFunc write, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  if (argc > 1)
+    return fail (error, EINVAL, "%s takes one MAILBOX, USER or DOMAIN, or none", tool->command);
+  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
+  return store != NULL && store_node_resolve (store, argc > 0 ? argv[0] : "", &node, error) &&
+         write (store, node.number, stdout, error);
+}
+
+bool
+manifest_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  return write_all (tool, argc, argv, store_manifest_write, error);
+}
+
+bool
+export_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  if (format == NULL || strcmp (format, "jsonl") != 0)
+    return fail (error, EINVAL, "export wants --format jsonl");
+  return write_all (tool, argc, argv, store_export_write, error);
+}

@@ -43,6 +43,8 @@ static const Command commands[] = {
      .options = export_options, .run = export_run},
     {"jobs", "[ID | resume ID | cancel ID...]", "what runs and what has ended",
      .options = jobs_options, .run = jobs_run},
+    {"report", "[MAILBOX...]", "how the store is: in words, or with plots as a page",
+     .options = report_options, .run = report_run},
     {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},
     {NULL},
 };

@@ -53,9 +53,11 @@ bool move_run (Tool *tool, int argc, char **argv, GError **error);
 bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
+bool report_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
-extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[], jobs_options[],
-    list_options[], mailbox_options[], quarantine_options[], work_options[];
+extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
+    jobs_options[], list_options[], mailbox_options[], quarantine_options[], report_options[],
+    work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * report-page.c - the report as a page that stands alone: nothing is fetched, no script runs, and
+ * its policy forbids both. All text goes through page_add(), which escapes it.
+ */
+#include "tools/report.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+void
+page_add (GString *page, const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  g_autofree char *text = g_markup_vprintf_escaped (format, args);
+  va_end (args);
+  g_string_append (page, text);
+}
+
+char *
+page_count (uint64_t count)
+{
+  g_autofree char *digits = g_strdup_printf ("%" PRIu64, count);
+  size_t length = strlen (digits);
+  GString *text = g_string_new (NULL);
+  for (size_t i = 0; i < length; i++) {
+    if (i > 0 && (length - i) % 3 == 0)
+      g_string_append_c (text, ',');
+    g_string_append_c (text, digits[i]);
+  }
+  return g_string_free (text, FALSE);
+}
+
+/* "7,948 messages" */
+static char *
+count_things (uint64_t count, const char *one, const char *many)
+{
+  g_autofree char *figure = page_count (count);
+  return g_strdup_printf ("%s %s", figure, count == 1 ? one : many);
+}
+
+/* ---- what stands above --------------------------------------------------------------------- */
+
+static void
+add_head (GString *page, const Report *report)
+{
+  g_autoptr (GDateTime) now = g_date_time_new_from_unix_local (report->now_s);
+  g_autofree char *time = g_date_time_format (now, "%-d %B %Y, %H:%M %Z");
+  page_add (page,
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+            "'unsafe-inline'\">\n"
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+            "<meta name=\"referrer\" content=\"no-referrer\">\n"
+            "<title>Mail store report: %s</title>\n<style>\n",
+            report->store);
+  g_string_append (page, report_style);
+  page_add (page,
+            "</style>\n</head>\n<body>\n<header>\n<p class=\"kicker\">Mail store report</p>\n"
+            "<h1>%s</h1>\n<p class=\"meta\">%s \302\267 store %s</p>\n",
+            report->store, time, report->uuid);
+  if (report->scope != NULL)
+    page_add (page, "<p class=\"meta\">Only <bdi>%s</bdi></p>\n", report->scope);
+  page_add (page, "</header>\n<main>\n");
+}
+
+static void
+add_health (GString *page, const Report *report)
+{
+  g_autofree char *why = report_explain_health (report);
+  const char *health = store_health_name (report->health);
+  page_add (page, "<div class=\"health %s\" id=\"health\"><h2>%s</h2><p>%s</p></div>\n", health,
+            report->health == STORE_HEALTH_OK ? "all is well" : health, why);
+}
+
+static void
+add_figure (GString *page, const char *id, const char *name, const char *figure, const char *more)
+{
+  page_add (page, "<div><dt>%s</dt><dd id=\"%s\">%s<small>%s</small></dd></div>\n", name, id,
+            figure, more);
+}
+
+static void
+add_figures (GString *page, const Report *report)
+{
+  g_autofree char *messages = page_count (report->messages);
+  g_autofree char *unseen = count_things (report->unseen, "unseen", "unseen");
+  g_autofree char *bytes = text_size (report->bytes);
+  g_autofree char *mean = text_size (report->bytes / MAX (report->messages, 1));
+  g_autofree char *each = g_strdup_printf ("%s a message", mean);
+  g_autofree char *mailboxes = page_count (report->mailboxes);
+  g_autofree char *users = count_things (report->users, "user", "users");
+  g_autofree char *domains = count_things (report->domains, "domain", "domains");
+  g_autofree char *of = g_strdup_printf ("%s, %s", users, domains);
+  g_autofree char *damaged = page_count (report->damaged);
+  g_autofree char *behind = count_things (report->behind, "mailbox behind", "mailboxes behind");
+  g_autofree char *waiting = page_count (report->waiting_count);
+  g_autofree char *running = count_things (report->running, "running", "running");
+  g_autofree char *free = text_size (report->disk_free);
+  g_autofree char *size = text_size (report->disk_size);
+  g_autofree char *of_size = g_strdup_printf ("of %s", size);
+  page_add (page, "<dl class=\"figures\">\n");
+  add_figure (page, "messages", "Messages", messages, unseen);
+  add_figure (page, "bytes", "Size", bytes, each);
+  add_figure (page, "mailboxes", "Mailboxes", mailboxes, of);
+  add_figure (page, "damaged", "Damaged", damaged, behind);
+  add_figure (page, "waiting", "Waiting jobs", waiting, running);
+  add_figure (page, "free", "Disk free", free, of_size);
+  page_add (page, "</dl>\n");
+}
+
+static void
+add_steps (GString *page, const Report *report)
+{
+  page_add (page, "<section><h2>Next steps</h2>\n");
+  if (report->steps->len == 0) {
+    page_add (page, "<p>There is nothing to do.</p></section>\n");
+    return;
+  }
+  page_add (page, "<ol class=\"steps\">\n");
+  for (guint i = 0; i < report->steps->len; i++) {
+    const ReportStep *step = g_ptr_array_index (report->steps, i);
+    page_add (page, "<li>%s.", step->why);
+    if (step->command != NULL)
+      page_add (page, " <code>%s</code>", step->command);
+    page_add (page, "</li>\n");
+  }
+  page_add (page, "</ol></section>\n");
+}
+
+/* ---- histograms ---------------------------------------------------------------------------- */
+
+/* The figures of a plot, for who would rather read them. */
+static void
+add_bins (GString *page, const char *heading, char *const *names, const ReportBin *bins,
+          size_t count)
+{
+  page_add (
+      page,
+      "<details><summary>Figures as a table</summary>\n<table><thead><tr><th "
+      "scope=\"col\">%s</th><th scope=\"col\" class=\"number\">Messages</th><th scope=\"col\" "
+      "class=\"number\">Size</th></tr></thead>\n<tbody>\n",
+      heading);
+  for (size_t i = 0; i < count; i++) {
+    g_autofree char *messages = page_count (bins[i].messages);
+    g_autofree char *size = text_size (bins[i].bytes);
+    page_add (page,
+              "<tr><td>%s</td><td class=\"number\">%s</td><td class=\"number\">%s</td></tr>\n",
+              names[i], messages, size);
+  }
+  page_add (page, "</tbody></table></details>\n");
+}
+
+/* A plot of `bins` with its table; `labels` may hold NULLs. */
+static void
+add_histogram (GString *page, const char *title, const char *of, const char *heading,
+               char *const *names, const char *const *labels, const bool *wide,
+               const ReportBin *bins, size_t count, bool edges)
+{
+  g_autofree PlotBar *bars = g_new0 (PlotBar, count);
+  for (size_t i = 0; i < count; i++) {
+    g_autofree char *messages = count_things (bins[i].messages, "message", "messages");
+    g_autofree char *size = text_size (bins[i].bytes);
+    bars[i] = (PlotBar){.value = bins[i].messages,
+                        .label = labels[i],
+                        .wide = wide != NULL && wide[i],
+                        .title = g_strdup_printf ("%s: %s, %s", names[i], messages, size)};
+  }
+  page_add (page, "<figure><figcaption>%s <span>%s</span></figcaption>\n", title, of);
+  plot_bars (page, title, bars, count, edges);
+  add_bins (page, heading, names, bins, count);
+  page_add (page, "</figure>\n");
+  for (size_t i = 0; i < count; i++)
+    g_free ((char *)bars[i].title);
+}
+
+static void
+free_texts (char **texts, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    g_free (texts[i]);
+}
+
+static void
+add_sizes (GString *page, const Report *report)
+{
+  static const char *const labels[REPORT_SIZES] = {"1 kB",   NULL, NULL, "10 kB",  NULL, NULL,
+                                                   "100 kB", NULL, NULL, "1 MB",   NULL, NULL,
+                                                   "10 MB",  NULL, NULL, "100 MB", NULL};
+  char *names[REPORT_SIZES];
+  for (size_t i = 0; i < REPORT_SIZES; i++) {
+    g_autofree char *from = i > 0 ? text_size (report_size_bounds[i - 1]) : NULL;
+    g_autofree char *to = i < REPORT_SIZES - 1 ? text_size (report_size_bounds[i]) : NULL;
+    names[i] = from == NULL ? g_strdup_printf ("less than %s", to)
+               : to == NULL ? g_strdup_printf ("%s or more", from)
+                            : g_strdup_printf ("%s to %s", from, to);
+  }
+  add_histogram (page, "How large messages are", "messages in each range", "Size", names, labels,
+                 NULL, report->sizes, REPORT_SIZES, true);
+  free_texts (names, REPORT_SIZES);
+}
+
+static void
+add_ages (GString *page, const Report *report)
+{
+  static const char *const labels[REPORT_AGES] = {"1 d", "1 wk", "1 mo", "3 mo", "6 mo", "1 y",
+                                                  "2 y", "5 y",  "10 y", "20 y", NULL};
+  static const bool wide[REPORT_AGES] = {
+      [0] = true, [2] = true, [4] = true, [6] = true, [8] = true};
+  add_histogram (page, "How old messages are", "messages in each range", "Age",
+                 (char *const *)report_age_names, labels, wide, report->ages, REPORT_AGES, true);
+}
+
+/* From the first month with mail on, but at least a year. */
+static void
+add_months (GString *page, const Report *report)
+{
+  size_t first = 0;
+  while (first < REPORT_MONTHS - 12 && report->before == 0 && report->months[first].messages == 0)
+    first++;
+  size_t count = REPORT_MONTHS - first;
+  g_autoptr (GDateTime) now = g_date_time_new_from_unix_local (report->now_s);
+  char *names[REPORT_MONTHS];
+  char *labels[REPORT_MONTHS];
+  bool wide[REPORT_MONTHS] = {false};
+  for (size_t i = 0; i < count; i++) {
+    /* Counted back from the middle of the present month, which every month has. */
+    g_autoptr (GDateTime) first_day = g_date_time_new_local (
+        g_date_time_get_year (now), g_date_time_get_month (now), 1, 12, 0, 0);
+    g_autoptr (GDateTime) month = g_date_time_add_months (first_day, (int)i + 1 - (int)count);
+    bool january = g_date_time_get_month (month) == 1;
+    bool quarter = count <= 30 && g_date_time_get_month (month) % 3 == 1;
+    names[i] = g_date_time_format (month, "%B %Y");
+    labels[i] = january   ? g_date_time_format (month, "%Y")
+                : quarter ? g_date_time_format (month, "%b")
+                          : NULL;
+    wide[i] = !january || (count > 60 && g_date_time_get_year (month) % 2 == 1);
+  }
+  add_histogram (page, "Mail by month", "messages, by their date", "Month", names,
+                 (const char *const *)labels, wide, &report->months[first], count, false);
+  if (report->before > 0) {
+    g_autofree char *before = count_things (report->before, "message is", "messages are");
+    page_add (page, "<p class=\"note\">%s older than that.</p>\n", before);
+  }
+  if (report->future > 0) {
+    g_autofree char *future = count_things (report->future, "message is", "messages are");
+    page_add (page, "<p class=\"note\">%s dated in the future, and counted as of now.</p>\n",
+              future);
+  }
+  free_texts (names, count);
+  free_texts (labels, count);
+}
+
+static void
+add_mail (GString *page, const Report *report)
+{
+  if (report->messages == 0)
+    return;
+  g_autofree char *oldest = text_local_time (report->oldest_s);
+  g_autofree char *newest = text_local_time (report->newest_s);
+  page_add (page,
+            "<section><h2>Mail</h2>\n<p>The oldest message is of <span id=\"oldest\">%.10s</span>, "
+            "the newest of <span id=\"newest\">%.10s</span>.</p>\n<div class=\"pair\">\n",
+            oldest, newest);
+  add_sizes (page, report);
+  add_ages (page, report);
+  page_add (page, "</div>\n");
+  add_months (page, report);
+  page_add (page, "</section>\n");
+}
+
+GString *
+report_page (const Report *report)
+{
+  GString *page = g_string_new (NULL);
+  add_head (page, report);
+  add_health (page, report);
+  add_figures (page, report);
+  add_steps (page, report);
+  add_mail (page, report);
+  report_page_tables (page, report);
+  page_add (
+      page,
+      "</main>\n<footer>Made by mailstore " MAILFS_VERSION
+      " in %.1f s. Times are local; sizes are in powers of 1000.</footer>\n</body>\n</html>\n",
+      report->seconds);
+  return page;
+}

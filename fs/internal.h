@@ -46,9 +46,10 @@ typedef struct {
   char *mountpoint;      /* absolute */
   char *ctldir;
   int foreground, debug, single, help, version;
-  int read_only, nonempty, sloppy;
+  int read_only, nonempty, sloppy, replace;
   int ctl, xattrs, verify, no_worker;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
+  bool dead; /* what is mounted on the mountpoint has died, and is to be replaced */
 } Options;
 
 /* Takes the command line apart and looks at the mountpoint. On failure it has said why on stderr.
@@ -82,7 +83,7 @@ struct Mount {
   Ahead *ahead;   /* NULL: nothing is read ahead */
   Worker *worker; /* NULL: none here */
   Trail *trail;
-  uid_t uid;      /* of everything in the mount */
+  uid_t uid; /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
   double timeout; /* seconds that the kernel may keep names and attributes of mail */
@@ -104,6 +105,13 @@ typedef struct {
   gid_t gid;
   pid_t pid; /* 0: of another PID namespace */
 } Caller;
+
+/* ---- replace.c: mounting where a mount has died ------------------------------------------- */
+
+/* Instead of fuse_session_mount(), which cannot, and before fuse_session_unmount(), which does not
+ * know where the mount is then. On failure it has been said why. */
+bool replace_mount (Mount *mount);
+void replace_unmount (Mount *mount);
 
 /* ---- log.c: stderr in the foreground, syslog in the background ---------------------------- */
 
@@ -328,8 +336,9 @@ char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for 
 Census *census_new (Mount *mount);
 void census_free (Census *self); /* returns when nothing is counted any more */
 
-/* The figures of a directory with everything below it; STORE_ROOT: of the store. They are of now, or
- * as old as twenty times what counting took. When that failed they are those before, or zeros, and
+/* The figures of a directory with everything below it; STORE_ROOT: of the store. They are of now,
+ * or as old as twenty times what counting took. When that failed they are those before, or zeros,
+ * and
  * `*out_failure` says why; EAGAIN: they are being counted for the first time. Takes two seconds at
  * most. */
 void census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failure);
@@ -377,8 +386,7 @@ void trail_free (Trail *self);
  * `jobs` (uint64_t; may be NULL) what was queued or started; `tag` may be NULL. All may be hostile.
  */
 void trail_action (Mount *mount, const Caller *caller, const char *through, const char *node_path,
-                   const char *command, const GArray *jobs, const char *tag,
-                   const GError *failure);
+                   const char *command, const GArray *jobs, const char *tag, const GError *failure);
 
 /* Adds a line to the events: the type, then keys and their values, ended by NULL. */
 void trail_event (Mount *mount, const char *type, ...) G_GNUC_NULL_TERMINATED;

@@ -248,8 +248,11 @@ serve_mounted (Mount *mount)
   /* Unmounting closes the descriptor that the notify thread writes to. */
   bool served = mount->notify != NULL;
   notify_stop (mount->notify);
-  if (mount->options->foreground || !served)
+  if (mount->options->foreground || !served) {
+    if (mount->options->dead)
+      replace_unmount (mount);
     fuse_session_unmount (mount->session);
+  }
   return result;
 }
 
@@ -261,7 +264,10 @@ run_session (Mount *mount)
   mount->session = fuse_session_new (&mount->options->rest, &operations, sizeof operations, mount);
   if (mount->session == NULL)
     return -1;
-  if (fuse_session_mount (mount->session, mount->options->mountpoint) == 0)
+  bool mounted = mount->options->dead
+                     ? replace_mount (mount)
+                     : fuse_session_mount (mount->session, mount->options->mountpoint) == 0;
+  if (mounted)
     result = serve_mounted (mount);
   fuse_session_destroy (mount->session);
   return result;

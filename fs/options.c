@@ -41,6 +41,7 @@ static const struct fuse_opt option_table[] = {
     SET ("worker=on", no_worker, 0),
     SET ("worker=off", no_worker, 1),
     SET ("sloppy", sloppy, 1),
+    SET ("replace", replace, 1),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("nonempty", KEY_NONEMPTY),
@@ -197,7 +198,9 @@ static bool
 complain_of_mountpoint (const char *path)
 {
   return complain ("mountpoint '%s': %s%s", path, g_strerror (errno),
-                   errno == ENOTCONN ? "; what was mounted there has died, unmount it first" : "");
+                   errno == ENOTCONN
+                       ? "; what was mounted there has died, unmount it first, or -o replace"
+                       : "");
 }
 
 /* A mount that lies there already would be hidden by ours, not replaced. An automount point is not
@@ -215,18 +218,38 @@ check_not_mounted (const char *path)
   return true;
 }
 
+static bool
+has_died (const char *path)
+{
+  struct statfs filesystem;
+
+  return statfs (path, &filesystem) < 0 && errno == ENOTCONN;
+}
+
+/* What can be seen of the mountpoint before it is known by its real name. */
+static bool
+check_directory (Options *options)
+{
+  struct stat st;
+
+  if (options->replace && has_died (options->mountpoint)) {
+    options->dead = true;
+    return true;
+  }
+  if (stat (options->mountpoint, &st) < 0)
+    return complain_of_mountpoint (options->mountpoint);
+  return S_ISDIR (st.st_mode) ||
+         complain ("mountpoint '%s': %s", options->mountpoint, g_strerror (ENOTDIR));
+}
+
 /* Makes both paths absolute, for the daemon leaves the caller's directory. */
 static bool
 check_paths (Options *options)
 {
   if (options->mountpoint == NULL)
     return complain ("STORE and MOUNTPOINT are needed; see mailfs -h");
-
-  struct stat st;
-  if (stat (options->mountpoint, &st) < 0)
-    return complain_of_mountpoint (options->mountpoint);
-  if (!S_ISDIR (st.st_mode))
-    return complain ("mountpoint '%s': %s", options->mountpoint, g_strerror (ENOTDIR));
+  if (!check_directory (options))
+    return false;
   g_autofree char *given_mountpoint = options->mountpoint;
   options->mountpoint = realpath (given_mountpoint, NULL);
   g_autofree char *given_store = options->store;
@@ -237,8 +260,8 @@ check_paths (Options *options)
                      options->mountpoint, store);
   if (options->mountpoint == NULL)
     return complain_of_mountpoint (given_mountpoint);
-  return check_not_mounted (options->mountpoint) &&
-         (options->nonempty || check_empty (options->mountpoint));
+  return options->dead || (check_not_mounted (options->mountpoint) &&
+                           (options->nonempty || check_empty (options->mountpoint)));
 }
 
 static bool
@@ -331,6 +354,7 @@ options_help (void)
          "                     default), always, never\n"
          "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
          "                     ro), off\n"
+         "  -o replace         mount where a mount has died, and leave no gap between\n"
          "  -o nonempty        mount over a directory that is not empty\n"
          "  -o allow_other     let other users in, as owner and modes allow\n"
          "\n"

@@ -248,7 +248,10 @@ push_batch (Ahead *self, Batch *batch)
     struct fuse_bufvec bytes = FUSE_BUFVEC_INIT (batch->messages[batch->count].size);
     bytes.buf[0].mem = batch->buffer + batch->messages[batch->count].start;
     /* It fails when the kernel has forgotten the inode. */
-    fuse_lowlevel_notify_store (self->mount->session, ino, 0, &bytes, 0);
+    if (fuse_lowlevel_notify_store (self->mount->session, ino, 0, &bytes, 0) == 0) {
+      metrics_add (self->mount->metrics, COUNTER_PUSHED, 1);
+      metrics_add (self->mount->metrics, COUNTER_PUSHED_BYTES, bytes.buf[0].size);
+    }
   }
 }
 

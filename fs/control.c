@@ -47,6 +47,7 @@ static const ControlFile fixed_files[] = {
     {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health},
     {"status", 4, PLACE_STORE, S_IFREG, .render = status_render_text},
     {"status.json", 5, PLACE_STORE, S_IFREG, .render = status_render_json},
+    {"metrics", 15, PLACE_STORE, S_IFREG, .render = metrics_render},
     {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
     {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},
     {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},

@@ -118,6 +118,10 @@ int trail_open_audit (Mount *mount, const ControlNode *node, GError **error);
 bool trail_render_events (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool trail_render_last_error (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
+/* ---- metrics.c ---------------------------------------------------------------------------- */
+
+bool metrics_render (Mount *mount, const ControlNode *node, GString *out, GError **error);
+
 /* ---- order.c: what somebody asked for ------------------------------------------------------ */
 
 /* One write(2) or setxattr(2), while it is looked at and acted on. */

@@ -208,8 +208,10 @@ handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   g_autoptr (GError) error = NULL;
   g_auto (Page) page = {.ino = ino, .offset = offset, .size = size, .told = telling.told};
 
-  if (!pages_take (mount->pages, &page) && !make_page (mount, &page, &error))
+  bool ready = pages_take (mount->pages, &page);
+  if (!ready && !make_page (mount, &page, &error))
     return reply_error (req, ino, error);
+  metrics_add (mount->metrics, ready ? COUNTER_PAGES_READY : COUNTER_PAGES_MADE, 1);
   reply_bytes (req, page.bytes, page.used);
   prepare_next_page (mount, &page);
 }

@@ -31,6 +31,19 @@ borrow_buffer (void)
   return buffer;
 }
 
+/* Tells of it once, until it is found to be good again. */
+static void
+note_damage (Mount *mount, fuse_ino_t ino, const GError *failure)
+{
+  g_autofree char *path = NULL;
+
+  if (marks_has (mount->marks, ino, MARK_DAMAGED))
+    return;
+  marks_set (mount->marks, ino, MARK_DAMAGED);
+  path = inode_path (mount, ino);
+  trail_event (mount, "damage", "object", path, "reason", failure->message, NULL);
+}
+
 /* A message whose digest nobody knows passes: there is nothing to hold it against until it gets
  * one, which is a change that makes the mark void. */
 bool
@@ -49,10 +62,11 @@ file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *
   g_autoptr (GError) failure = NULL;
   bool good = store_message_verify (mailbox, inode_uid (ino), fd, buffer, capacity, out_size,
                                     &known, &failure);
+  metrics_add (mount->metrics, COUNTER_VERIFIED, 1);
   if (good)
     marks_set (mount->marks, ino, MARK_VERIFIED);
   else if (error_code (failure) == EIO)
-    marks_set (mount->marks, ino, MARK_DAMAGED);
+    note_damage (mount, ino, failure);
   marks_verify_end (mount->marks, ino);
   if (!good)
     g_propagate_error (error, g_steal_pointer (&failure));

@@ -17,6 +17,7 @@
 #include <fuse_lowlevel.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -24,6 +25,7 @@ typedef struct Ahead Ahead;
 typedef struct Census Census;
 typedef struct Control Control;
 typedef struct Marks Marks;
+typedef struct Metrics Metrics;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
 typedef struct Pages Pages;
@@ -83,6 +85,7 @@ struct Mount {
   Ahead *ahead;   /* NULL: nothing is read ahead */
   Worker *worker; /* NULL: none here */
   Trail *trail;
+  Metrics *metrics;
   uid_t uid; /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
@@ -91,13 +94,14 @@ struct Mount {
   int ready_fd;              /* written to when the mount is up; -1: nobody waits */
   pthread_t main;            /* the main thread */
   _Atomic bool served;       /* the session has ended */
-  _Atomic uint64_t requests; /* answered so far, but for forgets */
-  _Atomic uint64_t failures; /* of these with EIO or EUCLEAN */
 };
 
 /* Mounts, serves until the end and returns the exit code. `ready_fd` is closed when the mount is up
  * and the process has let go of the caller's terminal. */
 int mount_run (Options *options, int ready_fd);
+
+/* The kernel is there: says how to work together. `data` is the Mount. */
+void mount_init (void *data, struct fuse_conn_info *connection);
 
 /* Who made a request. */
 typedef struct {
@@ -112,6 +116,70 @@ typedef struct {
  * know where the mount is then. On failure it has been said why. */
 bool replace_mount (Mount *mount);
 void replace_unmount (Mount *mount);
+
+/* ---- operation.c: the table of operations -------------------------------------------------- */
+
+extern const struct fuse_lowlevel_ops operations;
+
+/* ---- metrics.c: what was done, counted ---------------------------------------------------- */
+
+typedef enum {
+  REQUEST_OTHER,
+  REQUEST_LOOKUP,
+  REQUEST_GETATTR,
+  REQUEST_READDIRPLUS,
+  REQUEST_READ,
+  REQUEST_GETXATTR,
+  REQUEST_LISTXATTR,
+  REQUEST_SETXATTR,
+  REQUEST_WRITE,
+  REQUEST_STATFS,
+  REQUEST_WAIT, /* for a job to end */
+  REQUESTS
+} Request;
+
+typedef enum {
+  COUNTER_EIO, /* requests that failed so */
+  COUNTER_EUCLEAN,
+  COUNTER_READ_BYTES,
+  COUNTER_VERIFIED,
+  COUNTER_PUSHED,
+  COUNTER_PUSHED_BYTES,
+  COUNTER_PAGES_READY, /* pages of listings that were made before they were asked for */
+  COUNTER_PAGES_MADE,  /* and others */
+  COUNTER_ACTIONS,
+  COUNTER_REFUSALS,
+  COUNTER_JOBS_DONE,
+  COUNTER_JOBS_FAILED,
+  COUNTER_JOBS_CANCELLED,
+  COUNTER_JOBS_INTERRUPTED,
+  COUNTER_EVENTS,
+  COUNTER_NOTICES,
+  COUNTERS
+} Counter;
+
+Metrics *metrics_new (void);
+void metrics_free (Metrics *self);
+
+void metrics_add (Metrics *self, Counter counter, uint64_t number);
+uint64_t metrics_get (const Metrics *self, Counter counter);
+
+/* When a request came in, and what it is. */
+typedef struct {
+  Request request;
+  int64_t begun_ns;
+} Stamp;
+
+/* The calling thread begins with a request, and is about to answer it. */
+void metrics_begin (Request request);
+void metrics_end (Metrics *self);
+
+/* For a request that another thread answers when something has ended: the handler takes the stamp,
+ * and who answers sets it before. */
+Stamp metrics_put_off (void);
+void metrics_resume (Stamp from);
+
+uint64_t metrics_requests (const Metrics *self); /* answered so far, but for forgets */
 
 /* ---- log.c: stderr in the foreground, syslog in the background ---------------------------- */
 
@@ -396,4 +464,3 @@ void trail_tell (Mount *mount, GString *event);
 
 /* What the store has to say; see store_notice(). */
 void trail_notice (Mount *mount, const char *text);
-uint64_t trail_notices (Trail *self); /* how many that were */

@@ -35,9 +35,8 @@ announce_ready (Mount *mount)
   mount->ready_fd = -1;
 }
 
-/* The kernel is there; say how to work together. */
-static void
-handle_init (void *data, struct fuse_conn_info *connection)
+void
+mount_init (void *data, struct fuse_conn_info *connection)
 {
   const unsigned unwanted = FUSE_CAP_READDIRPLUS_AUTO /* READDIRPLUS always */
                             | FUSE_CAP_ATOMIC_O_TRUNC /* without opens it would truncate unasked */
@@ -51,34 +50,6 @@ handle_init (void *data, struct fuse_conn_info *connection)
   connection->congestion_threshold = BACKGROUND_MAX * 3 / 4;
   announce_ready (data);
 }
-
-/* Whatever is missing here libfuse answers with ENOSYS, and forgets need no answer. */
-static const struct fuse_lowlevel_ops operations = {
-    .init = handle_init,
-    .lookup = handle_lookup,
-    .getattr = handle_getattr,
-    .statfs = handle_statfs,
-    .opendir = handle_opendir,
-    .readdirplus = handle_readdirplus,
-    .open = handle_open,
-    .read = handle_read,
-    .flush = handle_flush,
-    .getxattr = handle_getxattr,
-    .listxattr = handle_listxattr,
-    .setxattr = handle_setxattr,
-    .removexattr = handle_removexattr,
-    .setattr = refuse_setattr,
-    .mknod = refuse_mknod,
-    .mkdir = refuse_mkdir,
-    .create = refuse_create,
-    .symlink = refuse_symlink,
-    .link = refuse_link,
-    .unlink = refuse_unlink,
-    .rmdir = refuse_unlink,
-    .rename = refuse_rename,
-    .write = handle_write,
-    .fallocate = refuse_fallocate,
-};
 
 static void
 tell_notice (const char *text, void *data)
@@ -292,6 +263,7 @@ mount_run (Options *options, int ready_fd)
   mount.renderings = renderings_new ();
   mount.census = census_new (&mount);
   mount.trail = trail_new ();
+  mount.metrics = metrics_new ();
   mount.pages = pages_new ();
   if (open_store (&mount, &error))
     result = run_session (&mount);
@@ -304,5 +276,6 @@ mount_run (Options *options, int ready_fd)
   marks_free (mount.marks);
   store_close (mount.store);
   trail_free (mount.trail);
+  metrics_free (mount.metrics);
   return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -13,7 +13,15 @@ static void
 count_reply (fuse_req_t req)
 {
   Mount *mount = fuse_req_userdata (req);
-  mount->requests++;
+  metrics_end (mount->metrics);
+}
+
+/* Of a file, on their way to who reads it. */
+static void
+count_bytes (fuse_req_t req, size_t count)
+{
+  Mount *mount = fuse_req_userdata (req);
+  metrics_add (mount->metrics, COUNTER_READ_BYTES, count);
 }
 
 void
@@ -31,7 +39,7 @@ reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error)
   bool grave = code == EIO || code == EUCLEAN;
 
   if (grave)
-    mount->failures++;
+    metrics_add (mount->metrics, code == EIO ? COUNTER_EIO : COUNTER_EUCLEAN, 1);
   if (grave || log_is_debug ()) {
     g_autofree char *path = inode_path (mount, ino);
     log_message (grave ? LOG_WARNING : LOG_DEBUG, "%s: %s", path, error->message);
@@ -64,7 +72,10 @@ void
 reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset)
 {
   size_t start = MIN ((uint64_t)offset, total);
-  reply_bytes (req, (const char *)bytes + start, MIN (size, total - start));
+  size_t count = MIN (size, total - start);
+
+  count_bytes (req, count);
+  reply_bytes (req, (const char *)bytes + start, count);
 }
 
 /* The kernel takes over the file's pages where it can; libfuse copies what is too small to be worth
@@ -73,7 +84,10 @@ void
 reply_file (fuse_req_t req, int fd, size_t size, off_t offset)
 {
   struct fuse_bufvec data = FUSE_BUFVEC_INIT (size);
+  struct stat st;
 
+  if (fstat (fd, &st) == 0)
+    count_bytes (req, MIN (size, (uint64_t)MAX (st.st_size - offset, 0)));
   data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
   data.buf[0].fd = fd;
   data.buf[0].pos = offset;

@@ -155,8 +155,10 @@ write_status (Mount *mount, Writer *writer)
   write_text (writer, "job", job);
   write_number (writer, "verified_here", marks_count (mount->marks, MARK_VERIFIED));
   write_number (writer, "damaged_here", marks_count (mount->marks, MARK_DAMAGED));
-  write_number (writer, "requests", mount->requests);
-  write_number (writer, "failures", mount->failures);
+  write_number (writer, "requests", metrics_requests (mount->metrics));
+  write_number (writer, "failures",
+                metrics_get (mount->metrics, COUNTER_EIO) +
+                    metrics_get (mount->metrics, COUNTER_EUCLEAN));
   if (overview.failure != NULL)
     write_text (writer, "census_failure", overview.failure);
 }

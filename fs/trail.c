@@ -25,10 +25,9 @@
 struct Trail {
   GMutex mutex; /* for what follows */
   GString *events;
-  uint64_t seq;     /* of the last one */
-  GQueue errors;    /* of char *: lines, the newest last */
-  char *complaint;  /* why the audit could not be written last, so that it is told once */
-  uint64_t notices; /* of the store */
+  uint64_t seq;    /* of the last one */
+  GQueue errors;   /* of char *: lines, the newest last */
+  char *complaint; /* why the audit could not be written last, so that it is told once */
 };
 
 Trail *
@@ -81,6 +80,7 @@ trail_tell (Mount *mount, GString *event)
   g_autofree char *time = make_time ();
 
   json_end (event);
+  metrics_add (mount->metrics, COUNTER_EVENTS, 1);
   if (self->events->len + event->len > EVENTS_MAX)
     halve (self->events);
   g_string_append_printf (self->events, "{\"seq\":%" PRIu64 ",\"time\":\"%s\",%s", ++self->seq,
@@ -104,19 +104,9 @@ trail_event (Mount *mount, const char *type, ...)
 void
 trail_notice (Mount *mount, const char *text)
 {
-  g_mutex_lock (&mount->trail->mutex);
-  mount->trail->notices++;
-  g_mutex_unlock (&mount->trail->mutex);
+  metrics_add (mount->metrics, COUNTER_NOTICES, 1);
   trail_event (mount, "notice", "text", text, NULL);
   log_message (LOG_WARNING, "%s", text);
-}
-
-uint64_t
-trail_notices (Trail *self)
-{
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-
-  return self->notices;
 }
 
 /* ---- actions ------------------------------------------------------------------------------ */
@@ -240,6 +230,7 @@ trail_action (Mount *mount, const Caller *caller, const char *through, const cha
       .reason = failure != NULL ? failure->message : NULL,
   };
 
+  metrics_add (mount->metrics, failure != NULL ? COUNTER_REFUSALS : COUNTER_ACTIONS, 1);
   write_audit (mount, &action);
   if (failure != NULL)
     keep_error (mount->trail, &action);

@@ -23,8 +23,9 @@ struct Target {
 struct Targets {
   Store *store;
   bool dry_run;
+  char *spelling;      /* of the base */
   int lock_fd;         /* keeps other imports into the user out; -1 in a dry run */
-  uint32_t base;       /* the node that folders go below; 0: it does not exist (dry run) */
+  uint32_t base;       /* the node that folders go below; 0: it does not exist (yet) */
   bool base_is_inbox;  /* it is a mailbox, which takes what is in the source's INBOX */
   GHashTable *by_node; /* number -> Target: two folders may be one mailbox */
   GPtrArray *nodeless; /* of Target */
@@ -48,30 +49,45 @@ targets_free (Targets *self)
   g_hash_table_unref (self->by_node);
   g_ptr_array_unref (self->nodeless);
   store_close_fd (&self->lock_fd);
+  g_free (self->spelling);
   g_free (self);
 }
 
 static bool
-find_base (Targets *self, const char *spelling, GError **error)
+take_base (Targets *self, const StoreNode *node, GError **error)
+{
+  if (node->kind < STORE_NODE_USER)
+    return fail (error, EINVAL, "'%s' is neither a user nor a mailbox", self->spelling);
+  self->base = node->number;
+  self->base_is_inbox = node->kind == STORE_NODE_MAILBOX;
+  if (!self->dry_run)
+    self->lock_fd = lock_task (self->store, node->owner, LOCK_IMPORT, error);
+  return self->dry_run || self->lock_fd >= 0;
+}
+
+/* What is not there yet is made when there is something to bring in. */
+static bool
+find_base (Targets *self, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  g_autoptr (GError) failure = NULL;
+  if (store_node_resolve (self->store, self->spelling, &node, &failure))
+    return take_base (self, &node, error);
+  if (error_code (failure) == ENOENT)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
+static bool
+make_base (Targets *self, GError **error)
 {
   g_auto (StoreNode) made = {0};
   g_auto (StoreNode) node = {0};
-  g_autoptr (GError) failure = NULL;
-  if (!self->dry_run && !store_mailbox_create (self->store, spelling, &made, error))
-    return false;
-  if (!store_node_resolve (self->store, spelling, &node, &failure)) {
-    if (self->dry_run && error_code (failure) == ENOENT)
-      return true;
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return false;
-  }
-  if (node.kind < STORE_NODE_USER)
-    return fail (error, EINVAL, "'%s' is neither a user nor a mailbox", spelling);
-  self->base = node.number;
-  self->base_is_inbox = node.kind == STORE_NODE_MAILBOX;
-  if (!self->dry_run)
-    self->lock_fd = lock_task (self->store, node.owner, LOCK_IMPORT, error);
-  return self->dry_run || self->lock_fd >= 0;
+  /* Of a user INBOX is made as well, and the user is the base. */
+  return store_mailbox_create (self->store, self->spelling, &made, error) &&
+         store_node_resolve (self->store, self->spelling, &node, error) &&
+         take_base (self, &node, error);
 }
 
 Targets *
@@ -80,10 +96,11 @@ targets_new (Store *store, const char *spelling, bool dry_run, GError **error)
   Targets *self = g_new0 (Targets, 1);
   self->store = store;
   self->dry_run = dry_run;
+  self->spelling = g_strdup (spelling);
   self->lock_fd = -1;
   self->by_node = g_hash_table_new_full (NULL, NULL, NULL, free_target);
   self->nodeless = g_ptr_array_new_with_free_func (free_target);
-  if (find_base (self, spelling, error))
+  if (find_base (self, error))
     return self;
   targets_free (self);
   return NULL;
@@ -201,6 +218,8 @@ add_target (Targets *self, uint32_t number, const GError *failure)
 Target *
 targets_begin (Targets *self, const SourceMessage *folder, GError **error)
 {
+  if (self->base == 0 && !self->dry_run && !make_base (self, error))
+    return NULL;
   g_autoptr (GError) failure = NULL;
   g_autoptr (GPtrArray) below = names_below_base (self, folder->folder);
   const char *const *names = (const char *const *)below->pdata;

@@ -13,8 +13,8 @@ typedef struct Target Target;
 typedef struct Targets Targets;
 
 /* `spelling` names a user, whose mailboxes the source's folders become, or a mailbox, which takes
- * what is in the source's INBOX and the other folders below it. What is missing is made, but not
- * with `dry_run`. EINVAL: it is neither. EBUSY: another import into the user is running; nobody may
+ * what is in the source's INBOX and the other folders below it. What is missing is made when the
+ * first folder comes, but not with `dry_run`. EINVAL: it is neither. EBUSY: another import into the user is running; nobody may
  * import between taking the digests of what is there and putting in what is new. */
 Targets *targets_new (Store *store, const char *spelling, bool dry_run, GError **error);
 void targets_free (Targets *self);

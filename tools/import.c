@@ -76,7 +76,7 @@ check_complete (const StoreImport *import, const StoreImportResult *result, GErr
   if (result->failed > 0)
     return fail (error, EBADMSG, "%" PRIu64 " messages of %s were not brought in", result->failed,
                  import->source);
-  if (result->seen == 0 && result->warnings->len > 0)
+  if (result->seen == 0 && (result->mailboxes == 0 || result->warnings->len > 0))
     return fail (error, EBADMSG, "no message was found in %s", import->source);
   return true;
 }

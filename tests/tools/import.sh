@@ -144,7 +144,10 @@ run -v import --format mbox "$work/notes" none@example.com
 [ "$(grep -c 'no mbox' "$work/err")" -eq 30 ] || complain '-v does not show all warnings'
 mkdir "$work/nothing"
 run import --format eml "$work/nothing" none@example.com
-expect_status 0
+expect_status 65
+expect_err 'no message was found'
+run list none@example.com
+expect_err "no mailbox 'none@example.com'"
 for transfer in --link --reflink; do
   run import $transfer --format mbox "$work/old.mbox" jim@example.com/Old
   expect_status 64

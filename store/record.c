@@ -319,7 +319,7 @@ record_end (StoreJob *self, const GError *failure)
   to.left = self->result.left;
   to.taken = self->result.taken;
   to.error = failure != NULL && failure->code != ECANCELED ? failure->message : NULL;
-  to.code = error_code (failure);
+  to.code = failure != NULL ? error_code (failure) : 0;
   g_autofree char *log =
       failure != NULL
           ? record_log (to.log, "%s: %s", store_job_state_name ((StoreJobState)to.state),

@@ -323,6 +323,7 @@ test_registered (Fixture *fixture, gconstpointer data)
   assert_ok (store_job_watch (job, go_on, NULL, &error), error);
   g_auto (StoreRecord) record = get (fixture->store, id);
   g_assert_cmpint (record.state, ==, STORE_JOB_DONE);
+  g_assert_cmpint (record.code, ==, 0);
   g_assert_false (record.queued);
   g_assert_cmpuint (record.fixed + record.left, >=, 1);
   g_assert_cmpint (record.ended_s, >=, record.started_s);

@@ -5,7 +5,7 @@
 # installed or built: the programs are taken from that build directory.
 set -euo pipefail
 
-packages=(gcc libc6-dev cmake make pkg-config libglib2.0-dev libsqlite3-dev libfuse3-dev
+packages=(gcc libc6-dev cmake make pkg-config libglib2.0-dev libjson-glib-dev libsqlite3-dev libfuse3-dev
   libgmime-3.0-dev libssl-dev libattr1-dev fuse3 attr rsync)
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 store=${MAILSTORE:-/var/lib/mailfs}

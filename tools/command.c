@@ -88,10 +88,10 @@ spell_in_domain (const char *domain, const char *name)
 }
 
 static bool
-is_domain (Store *store, const char *spelling)
+is_domain (Site *site, const char *spelling)
 {
   g_auto (StoreNode) node = {0};
-  return store_node_resolve (store, spelling, &node, NULL) && node.kind == STORE_NODE_DOMAIN;
+  return site_resolve (site, spelling, &node, NULL) && node.kind == STORE_NODE_DOMAIN;
 }
 
 /* A path as a word can hold it: absolute, and without spaces. */
@@ -120,9 +120,87 @@ add_foreign (GPtrArray *request, const GPtrArray *names)
     g_ptr_array_add (request, g_strdup (text->str));
 }
 
-/* From "-r -u joe example.com INBOX" to { "reconstruct", "recursive", "joe@example.com/INBOX" }. */
+/* What the mailboxes are called in full: "-u joe example.com INBOX" is "joe@example.com/INBOX". */
 static GPtrArray *
-spell_request (const Tool *tool, Store *store, const StoreCommand *command, const GPtrArray *names)
+spell_names (Site *site, const GPtrArray *names)
+{
+  GPtrArray *spelled = g_ptr_array_new_with_free_func (g_free);
+  const char *first = names->len > 0 ? g_ptr_array_index (names, 0) : NULL;
+  bool in_domain = user != NULL || (names->len > 1 && is_domain (site, first));
+  if (user != NULL && names->len < 2)
+    g_ptr_array_add (spelled, g_strjoin ("@", user, first, NULL));
+  for (guint i = in_domain ? 1 : 0; i < names->len; i++) {
+    const char *name = g_ptr_array_index (names, i);
+    g_ptr_array_add (spelled, in_domain ? spell_in_domain (first, name) : g_strdup (name));
+  }
+  return spelled;
+}
+
+/* A node that the command is for. */
+typedef struct {
+  char *path; /* "/example.com/user/joe": with a slash before it, no word is like it */
+  bool whole; /* what is below it is meant, too */
+} Target;
+
+static void
+clear_target (gpointer data)
+{
+  g_free (((Target *)data)->path);
+}
+
+static GArray *
+find_targets (Site *site, const GPtrArray *spelled, GError **error)
+{
+  g_autoptr (GArray) targets = g_array_new (FALSE, FALSE, sizeof (Target));
+  g_array_set_clear_func (targets, clear_target);
+  for (guint i = 0; i < spelled->len; i++) {
+    g_auto (StoreNode) node = {0};
+    if (!site_resolve (site, spelled->pdata[i], &node, error))
+      return NULL;
+    g_autofree char *path = site_node_path (site, node.number, error);
+    if (path == NULL)
+      return NULL;
+    Target target = {g_strconcat ("/", path, NULL),
+                     node.kind != STORE_NODE_MAILBOX || is_given (STORE_WORD_RECURSIVE)};
+    g_array_append_val (targets, target);
+  }
+  return g_steal_pointer (&targets);
+}
+
+/* Whether another target has all of that one already: the same one, met before, or a directory
+ * above it. (A mailbox above it may be meant alone.) */
+static bool
+is_covered (const GArray *targets, guint index)
+{
+  const char *path = g_array_index (targets, Target, index).path;
+  for (guint i = 0; i < targets->len; i++) {
+    const Target *other = &g_array_index (targets, Target, i);
+    size_t length = strlen (other->path);
+    if (strncmp (path, other->path, length) != 0 || i == index)
+      continue;
+    bool same = path[length] == '\0', root = length == 1;
+    if (same ? i < index : other->whole && (root || path[length] == '/'))
+      return true;
+  }
+  return false;
+}
+
+/* "reconstruct joe local": each mailbox is worked on, and counted, once. */
+static bool
+add_targets (GPtrArray *request, Site *site, const GPtrArray *names, GError **error)
+{
+  g_autoptr (GPtrArray) spelled = spell_names (site, names);
+  g_autoptr (GArray) targets = find_targets (site, spelled, error);
+  for (guint i = 0; targets != NULL && i < targets->len; i++) {
+    if (!is_covered (targets, i))
+      g_ptr_array_add (request, g_strdup (g_array_index (targets, Target, i).path));
+  }
+  return targets != NULL;
+}
+
+/* The verb, and its words as they were given. */
+static GPtrArray *
+spell_words (const Tool *tool, const StoreCommand *command)
 {
   GPtrArray *request = g_ptr_array_new_with_free_func (g_free);
   g_ptr_array_add (request, g_strdup (command->name));
@@ -138,65 +216,23 @@ spell_request (const Tool *tool, Store *store, const StoreCommand *command, cons
     if (value != NULL)
       g_ptr_array_add (request, g_strdup_printf ("%s=%s", store_words[i].name, value));
   }
-  if (command->traits & STORE_COMMAND_FOREIGN) {
+  return request;
+}
+
+GPtrArray *
+command_words (const Tool *tool, Site *site, const StoreCommand *command, const GPtrArray *names,
+               guint *out_count, GError **error)
+{
+  g_autoptr (GPtrArray) request = spell_words (tool, command);
+  guint before = request->len;
+  bool foreign = (command->traits & STORE_COMMAND_FOREIGN) != 0;
+  if (foreign)
     add_foreign (request, names);
-    g_ptr_array_add (request, NULL);
-    return request;
-  }
-  const char *first = names->len > 0 ? g_ptr_array_index (names, 0) : NULL;
-  bool in_domain = user != NULL || (names->len > 1 && is_domain (store, first));
-  if (user != NULL && names->len < 2)
-    g_ptr_array_add (request, g_strjoin ("@", user, first, NULL));
-  for (guint i = in_domain ? 1 : 0; i < names->len; i++) {
-    const char *name = g_ptr_array_index (names, i);
-    g_ptr_array_add (request, in_domain ? spell_in_domain (first, name) : g_strdup (name));
-  }
+  else if (!add_targets (request, site, names, error))
+    return NULL;
+  *out_count = foreign ? 0 : request->len - before;
   g_ptr_array_add (request, NULL);
-  return request;
-}
-
-/* Whether another target has all of `number` already: the same one, met before, or a directory of
- * mailboxes above it. (A mailbox above it may be meant alone.) */
-static bool
-is_covered (Store *store, const GArray *targets, guint index)
-{
-  uint32_t number = g_array_index (targets, uint32_t, index);
-  for (uint32_t at = number;;) {
-    g_auto (StoreNode) node = {0};
-    if (!store_node_get (store, at, &node, NULL))
-      return false;
-    for (guint i = 0; i < targets->len; i++) {
-      bool whole = at == number
-                       ? i < index
-                       : node.kind != STORE_NODE_MAILBOX || is_given (STORE_WORD_RECURSIVE);
-      if (g_array_index (targets, uint32_t, i) == at && whole)
-        return true;
-    }
-    if (at == STORE_ROOT)
-      return false;
-    at = node.parent;
-  }
-}
-
-/* "reconstruct joe local": each mailbox is worked on, and counted, once. */
-static void
-drop_covered (Store *store, GArray *targets)
-{
-  for (guint i = targets->len; i-- > 0;) {
-    if (is_covered (store, targets, i))
-      g_array_remove_index (targets, i);
-  }
-}
-
-StoreRequest *
-command_request (const Tool *tool, Store *store, const StoreCommand *command,
-                 const GPtrArray *names, GError **error)
-{
-  g_autoptr (GPtrArray) words = spell_request (tool, store, command, names);
-  StoreRequest *request = store_request_parse (store, (const char *const *)words->pdata, error);
-  if (request != NULL)
-    drop_covered (store, request->targets);
-  return request;
+  return g_steal_pointer (&request);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -270,25 +306,23 @@ command_names (const StoreCommand *command, int argc, char **argv, GError **erro
   return from_file == NULL || take_file (names, error) ? g_steal_pointer (&names) : NULL;
 }
 
+/* A directory that is named is one of this host, and of whoever calls. */
+Site *
+command_site (const Tool *tool, const StoreCommand *command, StoreOpenFlags flags, GError **error)
+{
+  return (command->traits & STORE_COMMAND_DIRECTORY) != 0 ? site_open_store (tool, flags, error)
+                                                          : site_open (tool, flags, error);
+}
+
 bool
 command_run (Tool *tool, int argc, char **argv, GError **error)
 {
   const StoreCommand *command = store_command_find (tool->command);
   g_autoptr (GPtrArray) names = command_names (command, argc, argv, error);
-  g_autoptr (Store) store =
-      names != NULL ? tool_store_open (tool, choose_flags (command), error) : NULL;
-  StoreRequest *request =
-      store != NULL ? command_request (tool, store, command, names, error) : NULL;
-  if (request == NULL)
-    return false;
-  g_autoptr (StoreJob) job = store_job_new (store, request);
-  /* Who only looks leaves no trace. One that cannot be registered runs all the same. */
-  g_autoptr (GError) unregistered = NULL;
-  if (!store_request_reads (store_job_request (job)))
-    store_job_register (job, &unregistered);
-  if (!run_job (tool, job, error))
-    return false;
-  if (unregistered != NULL)
-    tool_say (tool, "it is not among the jobs: %s", unregistered->message);
-  return true;
+  g_autoptr (Site) site =
+      names != NULL ? command_site (tool, command, choose_flags (command), error) : NULL;
+  guint count;
+  g_autoptr (GPtrArray) words =
+      site != NULL ? command_words (tool, site, command, names, &count, error) : NULL;
+  return words != NULL && site_run (site, tool, command, words, error);
 }

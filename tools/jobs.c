@@ -82,52 +82,41 @@ print_heading (const Tool *tool)
             "FIXED", "LEFT", "TAKEN", "ACTION");
 }
 
-/* Calls `each` for every job. */
-typedef void (*RecordFunc) (const Tool *tool, const StoreRecord *record, void *data);
+/* What is printed of a list. */
+typedef struct {
+  const Tool *tool;
+  uint64_t count;     /* of jobs */
+  uint64_t skip;      /* of the first ones */
+  GHashTable *states; /* that were printed, by number */
+} Listing;
 
-static bool
-each_record (const Tool *tool, Store *store, bool pending, RecordFunc each, void *data,
-             GError **error)
+static void
+count_each (const StoreRecord *record, void *data)
 {
-  StoreRecord page[64];
-  size_t count = 1;
-  for (uint64_t after = 0; count > 0;) {
-    if (!store_queue_page (store, after, pending, page, G_N_ELEMENTS (page), &count, error))
-      return false;
-    for (size_t i = 0; i < count; i++)
-      each (tool, &page[i], data);
-    after = count > 0 ? page[count - 1].id : 0;
-    store_records_clear (page, count);
-  }
-  return true;
+  Listing *listing = data;
+  listing->count++;
 }
 
 static void
-count_each (const Tool *tool, const StoreRecord *record, void *data)
+print_each (const StoreRecord *record, void *data)
 {
-  ++*(uint64_t *)data;
-}
-
-/* Prints what comes after the first `*data`. */
-static void
-print_each (const Tool *tool, const StoreRecord *record, void *data)
-{
-  uint64_t *older = data;
-  if (*older > 0)
-    --*older;
+  Listing *listing = data;
+  if (listing->skip > 0)
+    listing->skip--;
   else
-    print_line (tool, record);
+    print_line (listing->tool, record);
 }
 
 /* Programs get all. */
 static bool
-print_newest (const Tool *tool, Store *store, GError **error)
+print_newest (const Tool *tool, Site *site, GError **error)
 {
-  uint64_t count = 0;
-  if (!all && !tool->json && !each_record (tool, store, false, count_each, &count, error))
+  Listing listing = {.tool = tool};
+  if (!all && !tool->json && !site_each_record (site, false, count_each, &listing, error))
     return false;
-  uint64_t older = count > NEWEST ? count - NEWEST : 0, skip = older;
-  if (!each_record (tool, store, false, print_each, &skip, error))
+  uint64_t older = listing.count > NEWEST ? listing.count - NEWEST : 0;
+  listing.skip = older;
+  if (!site_each_record (site, false, print_each, &listing, error))
     return false;
   if (older > 0)
     tool_say (tool, "%" PRIu64 " older than these; -a lists all", older);
@@ -136,36 +125,37 @@ print_newest (const Tool *tool, Store *store, GError **error)
 
 /* What is not to be done yet may wait for days. */
 static void
-count_due (const Tool *tool, const StoreRecord *record, void *data)
+count_due (const StoreRecord *record, void *data)
 {
-  *(uint64_t *)data += record->due_s <= g_get_real_time () / G_USEC_PER_SEC;
+  Listing *listing = data;
+  listing->count += record->due_s <= g_get_real_time () / G_USEC_PER_SEC;
 }
 
-/* Prints what is new about a job. `data` holds the states that were printed, by number. */
+/* Prints what is new about a job. */
 static void
-print_change (const Tool *tool, const StoreRecord *record, void *data)
+print_change (const StoreRecord *record, void *data)
 {
-  GHashTable *states = data;
+  Listing *listing = data;
   gpointer key = GSIZE_TO_POINTER (record->id), state = GUINT_TO_POINTER (record->state + 1);
-  if (g_hash_table_lookup (states, key) == state)
+  if (g_hash_table_lookup (listing->states, key) == state)
     return;
-  g_hash_table_insert (states, key, state);
-  print_line (tool, record);
+  g_hash_table_insert (listing->states, key, state);
+  print_line (listing->tool, record);
 }
 
 /* Until nothing waits or runs any more. */
 static bool
-follow_all (const Tool *tool, Store *store, GError **error)
+follow_all (const Tool *tool, Site *site, GError **error)
 {
   g_autoptr (GHashTable) states = g_hash_table_new (NULL, NULL);
   g_autoptr (Progress) progress = progress_new (tool);
   for (;;) {
-    uint64_t pending = 0;
-    if (!each_record (tool, store, true, count_due, &pending, error) ||
-        !each_record (tool, store, false, print_change, states, error))
+    Listing listing = {.tool = tool, .states = states};
+    if (!site_each_record (site, true, count_due, &listing, error) ||
+        !site_each_record (site, false, print_change, &listing, error))
       return false;
     fflush (stdout);
-    if (pending == 0)
+    if (listing.count == 0)
       return true;
     if (progress_interrupted () != 0)
       return fail (error, ECANCELED, "no longer followed");
@@ -174,10 +164,10 @@ follow_all (const Tool *tool, Store *store, GError **error)
 }
 
 static bool
-list_jobs (const Tool *tool, Store *store, GError **error)
+list_jobs (const Tool *tool, Site *site, GError **error)
 {
   print_heading (tool);
-  return follow ? follow_all (tool, store, error) : print_newest (tool, store, error);
+  return follow ? follow_all (tool, site, error) : print_newest (tool, site, error);
 }
 
 /* ---- one of them --------------------------------------------------------------------------- */
@@ -190,12 +180,12 @@ has_ended (const StoreRecord *record)
 }
 
 static bool
-follow_one (const Tool *tool, Store *store, uint64_t id, GError **error)
+follow_one (const Tool *tool, Site *site, uint64_t id, GError **error)
 {
   g_autoptr (Progress) progress = progress_new (tool);
   for (;;) {
     g_auto (StoreRecord) record = {0};
-    if (!store_queue_get (store, id, &record, error))
+    if (!site_record (site, id, &record, error))
       return false;
     if (has_ended (&record))
       return true;
@@ -241,13 +231,12 @@ print_details (const StoreRecord *record)
 }
 
 static bool
-show_job (Tool *tool, Store *store, uint64_t id, GError **error)
+show_job (Tool *tool, Site *site, uint64_t id, GError **error)
 {
   g_auto (StoreRecord) record = {0};
-  if ((follow && !follow_one (tool, store, id, error)) ||
-      !store_queue_get (store, id, &record, error))
+  if ((follow && !follow_one (tool, site, id, error)) || !site_record (site, id, &record, error))
     return false;
-  g_autoptr (GPtrArray) findings = store_queue_findings (store, id, error);
+  g_autoptr (GPtrArray) findings = site_findings (site, id, error);
   if (findings == NULL)
     return false;
   if (tool->json)
@@ -287,12 +276,9 @@ cancel_jobs (const Tool *tool, int argc, char **argv, GError **error)
       return false;
     g_array_append_val (ids, id);
   }
-  g_autoptr (Store) store = tool_store_open (tool, 0, error);
-  for (guint i = 0; store != NULL && i < ids->len; i++) {
-    if (!store_queue_cancel (store, g_array_index (ids, uint64_t, i), error))
-      return false;
-  }
-  return store != NULL;
+  g_autoptr (Site) site = site_open (tool, 0, error);
+  return site != NULL &&
+         site_queue_cancel (site, (const uint64_t *)(void *)ids->data, ids->len, error);
 }
 
 bool
@@ -307,8 +293,8 @@ jobs_run (Tool *tool, int argc, char **argv, GError **error)
     return fail (error, EINVAL, "jobs takes the number of one job");
   if (argc == 1 && !job_id_parse (argv[0], &id, error))
     return false;
-  g_autoptr (Store) store = tool_store_open_queue (tool, error);
-  if (store == NULL)
+  g_autoptr (Site) site = site_open_queue (tool, error);
+  if (site == NULL)
     return false;
-  return id != 0 ? show_job (tool, store, id, error) : list_jobs (tool, store, error);
+  return id != 0 ? show_job (tool, site, id, error) : list_jobs (tool, site, error);
 }

@@ -17,8 +17,9 @@
 
 /* The columns that administrators of such queues know. */
 static void
-print_record (const Tool *tool, const StoreRecord *record)
+print_record (const StoreRecord *record, void *data)
 {
+  const Tool *tool = data;
   if (tool->json) {
     record_print_json (record);
     return;
@@ -40,34 +41,21 @@ print_record (const Tool *tool, const StoreRecord *record)
 }
 
 static bool
-list_queue (const Tool *tool, Store *store, GError **error)
+list_queue (const Tool *tool, Site *site, GError **error)
 {
-  StoreRecord page[64];
   if (!tool->json)
     puts ("RecNo      Mailbox                             Timestamp      Action\n"
           "---------- ----------------------------------- -------------- ------");
-  size_t count = 1;
-  for (uint64_t after = 0; count > 0;) {
-    if (!store_queue_page (store, after, true, page, G_N_ELEMENTS (page), &count, error))
-      return false;
-    for (size_t i = 0; i < count; i++)
-      print_record (tool, &page[i]);
-    after = count > 0 ? page[count - 1].id : 0;
-    store_records_clear (page, count);
-  }
-  return true;
+  return site_each_record (site, true, print_record, (void *)tool, error);
 }
 
 /* ---- adding -------------------------------------------------------------------------------- */
 
 static bool
-add_request (const Tool *tool, Store *store, const StoreRequest *request, GError **error)
+print_added (const Tool *tool, Site *site, uint64_t id, bool added, GError **error)
 {
-  uint64_t id;
-  bool added;
   g_auto (StoreRecord) record = {0};
-  if (!store_queue_add (store, request, &id, &added, error) ||
-      !store_queue_get (store, id, &record, error))
+  if (!site_record (site, id, &record, error))
     return false;
   if (tool->json)
     record_print_json (&record);
@@ -78,19 +66,35 @@ add_request (const Tool *tool, Store *store, const StoreRequest *request, GError
   return true;
 }
 
-/* Each mailbox is an entry of its own: it is done, removed and found to wait already by itself. */
-static bool
-add_each (const Tool *tool, Store *store, const StoreRequest *request, GError **error)
+/* Each mailbox is an entry of its own: it is done, removed and found to wait already by itself. The
+ * mailboxes are the last `count` of the words. */
+static GPtrArray *
+split_request (const GPtrArray *words, guint count)
 {
-  if (request->targets->len == 0)
-    return add_request (tool, store, request, error);
-  g_autoptr (GArray) target = g_array_sized_new (FALSE, FALSE, sizeof (uint32_t), 1);
-  g_array_set_size (target, 1);
-  StoreRequest single = *request;
-  single.targets = target;
-  for (guint i = 0; i < request->targets->len; i++) {
-    g_array_index (target, uint32_t, 0) = g_array_index (request->targets, uint32_t, i);
-    if (!add_request (tool, store, &single, error))
+  guint before = words->len - 1 - count;
+  GPtrArray *requests = g_ptr_array_new_with_free_func ((GDestroyNotify)g_ptr_array_unref);
+  for (guint i = 0; i < MAX (count, 1); i++) {
+    GPtrArray *request = g_ptr_array_new ();
+    for (guint word = 0; word < before; word++)
+      g_ptr_array_add (request, words->pdata[word]);
+    if (count > 0)
+      g_ptr_array_add (request, words->pdata[before + i]);
+    g_ptr_array_add (request, NULL);
+    g_ptr_array_add (requests, request);
+  }
+  return requests;
+}
+
+static bool
+add_each (const Tool *tool, Site *site, const GPtrArray *words, guint count, GError **error)
+{
+  g_autoptr (GPtrArray) requests = split_request (words, count);
+  g_autofree uint64_t *ids = g_new0 (uint64_t, requests->len);
+  g_autofree bool *added = g_new0 (bool, requests->len);
+  if (!site_queue_add (site, requests, ids, added, error))
+    return false;
+  for (guint i = 0; i < requests->len; i++) {
+    if (!print_added (tool, site, ids[i], added[i], error))
       return false;
   }
   return true;
@@ -110,10 +114,11 @@ add_to_queue (Tool *tool, int argc, char **argv, GError **error)
   if (tool->help)
     return true;
   g_autoptr (GPtrArray) names = command_names (command, argc - 1, argv + 1, error);
-  g_autoptr (Store) store = names != NULL ? tool_store_open (tool, 0, error) : NULL;
-  g_autoptr (StoreRequest) request =
-      store != NULL ? command_request (tool, store, command, names, error) : NULL;
-  return request != NULL && add_each (tool, store, request, error);
+  g_autoptr (Site) site = names != NULL ? command_site (tool, command, 0, error) : NULL;
+  guint count;
+  g_autoptr (GPtrArray) words =
+      site != NULL ? command_words (tool, site, command, names, &count, error) : NULL;
+  return words != NULL && add_each (tool, site, words, count, error);
 }
 
 void
@@ -137,18 +142,13 @@ remove_from_queue (const Tool *tool, int argc, char **argv, GError **error)
 {
   if (argc == 0)
     return fail (error, EINVAL, "queue remove takes record numbers");
+  g_autofree uint64_t *ids = g_new0 (uint64_t, argc);
   for (int i = 0; i < argc; i++) {
-    uint64_t id;
-    if (!job_id_parse (argv[i], &id, error))
+    if (!job_id_parse (argv[i], &ids[i], error))
       return false;
   }
-  g_autoptr (Store) store = tool_store_open (tool, 0, error);
-  for (int i = 0; store != NULL && i < argc; i++) {
-    uint64_t id = g_ascii_strtoull (argv[i], NULL, 10);
-    if (!store_queue_remove (store, id, error))
-      return false;
-  }
-  return store != NULL;
+  g_autoptr (Site) site = site_open (tool, 0, error);
+  return site != NULL && site_queue_remove (site, ids, (size_t)argc, error);
 }
 
 bool
@@ -160,6 +160,6 @@ queue_run (Tool *tool, int argc, char **argv, GError **error)
     return remove_from_queue (tool, argc - 1, argv + 1, error);
   if (argc > 0)
     return fail (error, EINVAL, "queue takes add or remove, not '%s'", argv[0]);
-  g_autoptr (Store) store = tool_store_open_queue (tool, error);
-  return store != NULL && list_queue (tool, store, error);
+  g_autoptr (Site) site = site_open_queue (tool, error);
+  return site != NULL && list_queue (tool, site, error);
 }

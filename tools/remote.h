@@ -58,3 +58,28 @@ GPtrArray *remote_places (Remote *self);
 
 /* Below the mountpoint. */
 char *remote_path (const Remote *self, const char *path);
+
+/* ---- remote-job.c: jobs and what asks for them ------------------------------------------------
+ */
+
+bool remote_each_record (Remote *self, bool pending, RecordFunc each, void *data, GError **error);
+bool remote_record (Remote *self, uint64_t id, StoreRecord *out, GError **error);
+GPtrArray *remote_findings (Remote *self, uint64_t id, GError **error);
+
+/* Asks for what the lines say: arrays of words, ended by NULL, a verb first. `how` is a word for
+ * the mount: "now", or
+ * "". The numbers (uint64_t) of the jobs that come of it are appended to `out_jobs`. What is
+ * refused fails with the errno and the reason that the store gave. */
+bool remote_order (Remote *self, const GPtrArray *lines, const char *how, GArray *out_jobs,
+                   GError **error);
+
+bool remote_queue_add (Remote *self, const GPtrArray *requests, uint64_t *out_ids, bool *out_added,
+                       GError **error);
+
+/* "cancel" or "queue-remove" for some jobs. */
+bool remote_cancel (Remote *self, const char *verb, const uint64_t *ids, size_t count,
+                    GError **error);
+
+/* Runs a command, and prints all that there is to tell of it. */
+bool remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words,
+                 GError **error);

@@ -52,47 +52,53 @@ run_print_findings (const Tool *tool, const GPtrArray *findings)
 
 /* What became of what is counted as taken. */
 static const char *
-taking (const StoreRequest *request)
+taking (const StoreCommand *command, bool dry_run)
 {
-  bool dry_run = (request->words & STORE_WORD_DRY_RUN) != 0;
-  if (request->command->traits & STORE_COMMAND_BRINGS)
+  if (command->traits & STORE_COMMAND_BRINGS)
     return dry_run ? "to bring back" : "brought back";
   return dry_run ? "to take" : "taken";
 }
 
 /* "check: 2 mailboxes, 10 messages, 1.0 MB in 0.1 s; 1 left" */
 static void
-print_result (const Tool *tool, const StoreRequest *request, const StoreResult *result,
-              double seconds)
+say_result (const Tool *tool, const StoreCommand *command, bool dry_run, const StoreResult *result,
+            double seconds)
 {
-  if (tool->json) {
-    json_print (store_result_json (request->command->name, result));
-    return;
-  }
   g_autofree char *mailboxes = text_count (result->mailboxes, "mailbox", "mailboxes");
   g_autofree char *messages = text_count (result->messages, "message", "messages");
   g_autofree char *size = text_size (result->bytes);
   g_autofree char *time = text_seconds (seconds);
   g_autofree char *taken_size = text_size (result->taken_bytes);
-  bool dry_run = (request->words & STORE_WORD_DRY_RUN) != 0;
-  g_autofree char *taken =
-      result->taken == 0
-          ? g_strdup ("")
-          : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken, taking (request), taken_size);
+  g_autofree char *taken = result->taken == 0
+                               ? g_strdup ("")
+                               : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken,
+                                                  taking (command, dry_run), taken_size);
   /* Who only looks fixes nothing. */
-  bool looks = (request->command->traits & STORE_COMMAND_READS) != 0;
+  bool looks = (command->traits & STORE_COMMAND_READS) != 0;
   g_autofree char *fixed =
       looks ? g_strdup ("") : g_strdup_printf ("%" PRIu64 " fixed, ", result->fixed);
-  tool_say (tool, "%s%s: %s, %s, %s in %s; %s%s%" PRIu64 " left", request->command->name,
+  tool_say (tool, "%s%s: %s, %s, %s in %s; %s%s%" PRIu64 " left", command->name,
             dry_run ? " (dry run)" : "", mailboxes, messages, size, time, taken, fixed,
             result->left);
-  if (request->command->after != NULL && !dry_run)
-    tool_say (tool, "%s", request->command->after);
+  if (command->after != NULL && !dry_run)
+    tool_say (tool, "%s", command->after);
+}
+
+void
+run_print_result (Tool *tool, const StoreCommand *command, bool dry_run, const StoreResult *result,
+                  double seconds)
+{
+  if (tool->json)
+    json_print (store_result_json (command->name, result));
+  else
+    say_result (tool, command, dry_run, result, seconds);
+  tool->exit_code = result->left > 0 ? EXIT_FINDINGS : 0;
 }
 
 bool
 run_job (Tool *tool, StoreJob *job, GError **error)
 {
+  const StoreRequest *request = store_job_request (job);
   g_autoptr (Progress) progress = progress_new (tool);
   bool ok = store_job_watch (job, run_go_on, progress, error);
   double seconds = progress_seconds (progress);
@@ -105,7 +111,7 @@ run_job (Tool *tool, StoreJob *job, GError **error)
     return false;
   StoreResult result;
   store_job_result (job, &result);
-  print_result (tool, store_job_request (job), &result, seconds);
-  tool->exit_code = result.left > 0 ? EXIT_FINDINGS : 0;
+  run_print_result (tool, request->command, (request->words & STORE_WORD_DRY_RUN) != 0, &result,
+                    seconds);
   return true;
 }

@@ -12,25 +12,48 @@ struct Site {
   Remote *remote;
 };
 
+static Site *
+site_of_store (Store *store)
+{
+  if (store == NULL)
+    return NULL;
+  Site *self = g_new0 (Site, 1);
+  *self = (Site){.tree = store_tree (store), .store = store};
+  return self;
+}
+
 Site *
 site_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
   g_autofree char *path = tool_store_path (tool);
-  g_autoptr (Site) self = g_new0 (Site, 1);
-  if (!remote_open (tool, path, &self->remote, error))
+  g_autoptr (Remote) remote = NULL;
+  if (!remote_open (tool, path, &remote, error))
     return NULL;
-  if (self->remote != NULL) {
-    self->tree = remote_tree (self->remote);
-    if (!remote_introduce (self->remote, tool, error) ||
-        ((flags & STORE_READ_ONLY) == 0 && !remote_check_writable (self->remote, error)))
-      return NULL;
-    return g_steal_pointer (&self);
-  }
-  self->store = tool_store_open (tool, flags, error);
-  if (self->store == NULL)
+  if (remote == NULL)
+    return site_open_store (tool, flags, error);
+  if (!remote_introduce (remote, tool, error) ||
+      ((flags & STORE_READ_ONLY) == 0 && !remote_check_writable (remote, error)))
     return NULL;
-  self->tree = store_tree (self->store);
-  return g_steal_pointer (&self);
+  Site *self = g_new0 (Site, 1);
+  *self = (Site){.tree = remote_tree (remote), .remote = g_steal_pointer (&remote)};
+  return self;
+}
+
+Site *
+site_open_store (const Tool *tool, StoreOpenFlags flags, GError **error)
+{
+  return site_of_store (tool_store_open (tool, flags, error));
+}
+
+Site *
+site_open_queue (const Tool *tool, GError **error)
+{
+  g_autofree char *path = tool_store_path (tool);
+  g_autoptr (Remote) remote = NULL;
+  if (!remote_open (tool, path, &remote, error))
+    return NULL;
+  bool looks = remote != NULL || euidaccess (path, W_OK) != 0;
+  return site_open (tool, looks ? STORE_READ_ONLY : 0, error);
 }
 
 void
@@ -190,4 +213,121 @@ site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error)
 {
   return self->remote != NULL ? remote_message_open (self->remote, number, uid, error)
                               : open_verified (self->store, number, uid, error);
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------- */
+
+static bool
+run_in_store (Store *store, Tool *tool, const GPtrArray *words, GError **error)
+{
+  StoreRequest *request = store_request_parse (store, (const char *const *)words->pdata, error);
+  if (request == NULL)
+    return false;
+  g_autoptr (StoreJob) job = store_job_new (store, request);
+  /* Who only looks leaves no trace. One that cannot be registered runs all the same. */
+  g_autoptr (GError) unregistered = NULL;
+  if (!store_request_reads (request))
+    store_job_register (job, &unregistered);
+  if (!run_job (tool, job, error))
+    return false;
+  if (unregistered != NULL)
+    tool_say (tool, "it is not among the jobs: %s", unregistered->message);
+  return true;
+}
+
+/* Nothing can be asked for through a mount that is read-only; but who may look may do so in the
+ * store. */
+bool
+site_run (Site *self, Tool *tool, const StoreCommand *command, GPtrArray *words, GError **error)
+{
+  if (self->remote != NULL && remote_check_writable (self->remote, NULL))
+    return remote_run (self->remote, tool, command, words, error);
+  if (self->store == NULL)
+    self->store = tool_store_open (tool, STORE_READ_ONLY, error);
+  return self->store != NULL && run_in_store (self->store, tool, words, error);
+}
+
+static bool
+store_each_record (Store *store, bool pending, RecordFunc each, void *data, GError **error)
+{
+  StoreRecord page[64];
+  size_t count = 1;
+  for (uint64_t after = 0; count > 0;) {
+    if (!store_queue_page (store, after, pending, page, G_N_ELEMENTS (page), &count, error))
+      return false;
+    for (size_t i = 0; i < count; i++)
+      each (&page[i], data);
+    after = count > 0 ? page[count - 1].id : 0;
+    store_records_clear (page, count);
+  }
+  return true;
+}
+
+bool
+site_each_record (Site *self, bool pending, RecordFunc each, void *data, GError **error)
+{
+  return self->remote != NULL ? remote_each_record (self->remote, pending, each, data, error)
+                              : store_each_record (self->store, pending, each, data, error);
+}
+
+bool
+site_record (Site *self, uint64_t id, StoreRecord *out, GError **error)
+{
+  return self->remote != NULL ? remote_record (self->remote, id, out, error)
+                              : store_queue_get (self->store, id, out, error);
+}
+
+GPtrArray *
+site_findings (Site *self, uint64_t id, GError **error)
+{
+  return self->remote != NULL ? remote_findings (self->remote, id, error)
+                              : store_queue_findings (self->store, id, error);
+}
+
+/* ---- the queue ----------------------------------------------------------------------------- */
+
+static bool
+store_add (Store *store, const GPtrArray *requests, uint64_t *out_ids, bool *out_added,
+           GError **error)
+{
+  for (guint i = 0; i < requests->len; i++) {
+    const GPtrArray *words = requests->pdata[i];
+    g_autoptr (StoreRequest) request =
+        store_request_parse (store, (const char *const *)words->pdata, error);
+    if (request == NULL || !store_queue_add (store, request, &out_ids[i], &out_added[i], error))
+      return false;
+  }
+  return true;
+}
+
+bool
+site_queue_add (Site *self, const GPtrArray *requests, uint64_t *out_ids, bool *out_added,
+                GError **error)
+{
+  return self->remote != NULL ? remote_queue_add (self->remote, requests, out_ids, out_added, error)
+                              : store_add (self->store, requests, out_ids, out_added, error);
+}
+
+bool
+site_queue_remove (Site *self, const uint64_t *ids, size_t count, GError **error)
+{
+  if (self->remote != NULL)
+    return remote_cancel (self->remote, "queue-remove", ids, count, error);
+  for (size_t i = 0; i < count; i++) {
+    if (!store_queue_remove (self->store, ids[i], error))
+      return false;
+  }
+  return true;
+}
+
+bool
+site_queue_cancel (Site *self, const uint64_t *ids, size_t count, GError **error)
+{
+  if (self->remote != NULL)
+    return remote_cancel (self->remote, "cancel", ids, count, error);
+  for (size_t i = 0; i < count; i++) {
+    if (!store_queue_cancel (self->store, ids[i], error))
+      return false;
+  }
+  return true;
 }

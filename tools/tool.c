@@ -60,13 +60,6 @@ tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
   return store;
 }
 
-Store *
-tool_store_open_queue (const Tool *tool, GError **error)
-{
-  g_autofree char *path = tool_store_path (tool);
-  return tool_store_open (tool, euidaccess (path, W_OK) == 0 ? 0 : STORE_READ_ONLY, error);
-}
-
 bool
 tool_mailbox_resolve (const StoreTree *tree, const char *spelling, StoreNode *out, GError **error)
 {

@@ -15,6 +15,8 @@
 /* Exit code of a command that ran to its end and left findings behind, as diff(1) and check do. */
 #define EXIT_FINDINGS 1
 
+typedef struct Site Site;
+
 typedef struct {
   const char *program; /* for messages: "mailstore" */
   const char *command; /* the name it was called by */
@@ -66,9 +68,15 @@ const GOptionEntry *command_options (const StoreCommand *command);
  * --from-file. Words of the control files among them count as options. */
 GPtrArray *command_names (const StoreCommand *command, int argc, char **argv, GError **error);
 
-/* The command with the options that were given, for these mailboxes. */
-StoreRequest *command_request (const Tool *tool, Store *store, const StoreCommand *command,
-                               const GPtrArray *names, GError **error);
+/* What the command is to be run on. */
+Site *command_site (const Tool *tool, const StoreCommand *command, StoreOpenFlags flags,
+                    GError **error);
+
+/* The command with the options that were given, for these mailboxes, as the words of a control
+ * file: an array of strings, ended by NULL. The last `*out_count` are mailboxes, by their paths,
+ * each once. */
+GPtrArray *command_words (const Tool *tool, Site *site, const StoreCommand *command,
+                          const GPtrArray *names, guint *out_count, GError **error);
 
 /* ---- main.c --------------------------------------------------------------------------------- */
 
@@ -86,10 +94,6 @@ char *tool_store_path (const Tool *tool);
 /* For what only the store itself can do. Of a mount it is the store that is mounted; EOPNOTSUPP
  * when that one cannot be reached, EROFS when the mount is read-only and `flags` are not. */
 Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
-
-/* For a look at the queue: for writing, where that is allowed, because only a writer can take back
- * what a process began that died while it wrote there. */
-Store *tool_store_open_queue (const Tool *tool, GError **error);
 
 /* The mailbox that `spelling` names; a user stands for that user's INBOX. EISDIR: it is a directory
  * that holds no messages. */
@@ -122,10 +126,15 @@ void json_print (GString *json);
  * it: the functions here are those of store/store.h, and in a mount they get by with what it shows
  * (remote.h). Numbers of nodes are good for as long as the Site.
  */
-typedef struct Site Site;
-
 /* EROFS: the mount is read-only, and `flags` are not. */
 Site *site_open (const Tool *tool, StoreOpenFlags flags, GError **error);
+
+/* The same for what only the store itself can do, also where -s names a mount of it. */
+Site *site_open_store (const Tool *tool, StoreOpenFlags flags, GError **error);
+
+/* For a look at the queue: for writing, where that is allowed, because only a writer can take back
+ * what a process began that died while it wrote there. */
+Site *site_open_queue (const Tool *tool, GError **error);
 void site_free (Site *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Site, site_free)
 
@@ -161,6 +170,25 @@ bool site_each_letter (Site *self, uint32_t number, LetterFunc each, void *data,
 
 /* A descriptor for the bytes that were delivered, or -1. EIO: they are not these any more. */
 int site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error);
+
+/* Runs what the words ask for, and prints all that there is to tell of it. */
+bool site_run (Site *self, Tool *tool, const StoreCommand *command, GPtrArray *words,
+               GError **error);
+
+/* Calls `each` for all jobs, or only for those that wait or run, by number. */
+typedef void (*RecordFunc) (const StoreRecord *record, void *data);
+bool site_each_record (Site *self, bool pending, RecordFunc each, void *data, GError **error);
+bool site_record (Site *self, uint64_t id, StoreRecord *out, GError **error);
+
+/* What a job found: an array of StoreFinding pointers, owned by the caller. */
+GPtrArray *site_findings (Site *self, uint64_t id, GError **error);
+
+/* Puts each request, an array of words as of command_words(), into the queue: `out_ids` gets its
+ * number, `out_added` whether it did not wait there already. */
+bool site_queue_add (Site *self, const GPtrArray *requests, uint64_t *out_ids, bool *out_added,
+                     GError **error);
+bool site_queue_remove (Site *self, const uint64_t *ids, size_t count, GError **error);
+bool site_queue_cancel (Site *self, const uint64_t *ids, size_t count, GError **error);
 
 /* ---- tree.c: the mailboxes below a directory of the store --------------------------------------
  */
@@ -228,6 +256,10 @@ bool run_job (Tool *tool, StoreJob *job, GError **error);
 bool run_go_on (StoreJob *job, void *progress);
 
 void run_print_findings (const Tool *tool, const GPtrArray *findings);
+
+/* The summary of a run that went to its end; sets the exit code. */
+void run_print_result (Tool *tool, const StoreCommand *command, bool dry_run,
+                       const StoreResult *result, double seconds);
 
 /* ---- jobs.c ------------------------------------------------------------------------------------
  */

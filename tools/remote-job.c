@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * remote-job.c - what a mount does for us: jobs, and the lines that ask for them.
+ *
+ * A line that is written to `ctl` carries a tag of ours. The line of the audit that has it names
+ * the jobs that came of it, or tells why nothing did. How far a job is and what it has found is in
+ * its directory below `jobs`.
+ */
+#include "tools/remote.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <json-glib/json-glib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What is shown of a job is held for a tenth of a second after somebody looked. */
+#define LOOK_US       (110 * G_TIME_SPAN_MILLISECOND)
+#define FIRST_LOOK_US (20 * G_TIME_SPAN_MILLISECOND)
+
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+static JsonObject *
+parse_object (const char *text, JsonParser **out_parser, GError **error)
+{
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GError) failure = NULL;
+  JsonNode *root = json_parser_load_from_data (parser, text, -1, &failure)
+                       ? json_parser_get_root (parser)
+                       : NULL;
+  if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root)) {
+    fail (error, EPROTONOSUPPORT, "the mount's answer makes no sense%s%s",
+          failure != NULL ? ": " : "", failure != NULL ? failure->message : "");
+    return NULL;
+  }
+  *out_parser = g_steal_pointer (&parser);
+  return json_node_get_object (root);
+}
+
+/* NULL where there is none, or null. */
+static const char *
+get_text (JsonObject *object, const char *key)
+{
+  return json_object_get_string_member_with_default (object, key, NULL);
+}
+
+static uint64_t
+get_uint (JsonObject *object, const char *key)
+{
+  return (uint64_t)json_object_get_int_member_with_default (object, key, 0);
+}
+
+static int64_t
+get_time (JsonObject *object, const char *key)
+{
+  int64_t time_s = 0;
+  const char *text = get_text (object, key);
+  return text != NULL && tool_date_parse (text, &time_s, NULL) ? time_s : 0;
+}
+
+/* The errno of that name, or 0. */
+static int
+get_errno (JsonObject *object, const char *key)
+{
+  const char *name = get_text (object, key);
+  for (int code = 1; name != NULL && code < 4096; code++) {
+    if (g_strcmp0 (strerrorname_np (code), name) == 0)
+      return code;
+  }
+  return 0;
+}
+
+/* Which of `count` names that is; the last one when it is none. */
+static unsigned
+get_enum (JsonObject *object, const char *key, const char *(*name_of) (unsigned), unsigned last)
+{
+  const char *name = get_text (object, key);
+  unsigned value = 0;
+  while (value < last && g_strcmp0 (name_of (value), name) != 0)
+    value++;
+  return value;
+}
+
+static const char *
+name_of_state (unsigned state)
+{
+  return store_job_state_name ((StoreJobState)state);
+}
+
+static const char *
+name_of_problem (unsigned problem)
+{
+  return store_problem_name ((StoreProblem)problem);
+}
+
+static const char *
+name_of_outcome (unsigned outcome)
+{
+  return store_outcome_name ((StoreOutcome)outcome);
+}
+
+/* ---- reports ------------------------------------------------------------------------------- */
+
+static void
+free_finding (gpointer data)
+{
+  StoreFinding *finding = data;
+  g_free (finding->object);
+  g_free (finding->detail);
+  g_free (finding);
+}
+
+static StoreFinding *
+read_finding (JsonObject *object)
+{
+  StoreFinding *finding = g_new0 (StoreFinding, 1);
+  const char *name = get_text (object, "object"), *detail = get_text (object, "detail");
+  *finding = (StoreFinding){
+      .problem = get_enum (object, "problem", name_of_problem, STORE_PROBLEM_NOTE),
+      .outcome = get_enum (object, "outcome", name_of_outcome, STORE_NOTED),
+      .uid = (uint32_t)get_uint (object, "uid"),
+      .size = get_uint (object, "size"),
+      .object = g_strdup (name != NULL ? name : ""),
+      .detail = g_strdup (detail != NULL ? detail : ""),
+  };
+  return finding;
+}
+
+static GPtrArray *
+read_findings (JsonObject *report)
+{
+  GPtrArray *findings = g_ptr_array_new_with_free_func (free_finding);
+  JsonArray *list = json_object_has_member (report, "findings")
+                        ? json_object_get_array_member (report, "findings")
+                        : NULL;
+  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++)
+    g_ptr_array_add (findings, read_finding (json_array_get_object_element (list, i)));
+  return findings;
+}
+
+static StoreRecord
+read_record (JsonObject *report)
+{
+  const char *action = get_text (report, "action"), *log = get_text (report, "log");
+  return (StoreRecord){
+      .id = get_uint (report, "id"),
+      .state = get_enum (report, "state", name_of_state, STORE_JOB_INTERRUPTED),
+      .queued = json_object_get_boolean_member_with_default (report, "queued", FALSE),
+      .action = g_strdup (action != NULL ? action : ""),
+      .title = g_strdup (get_text (report, "mailbox")),
+      .created_s = get_time (report, "created"),
+      .due_s = get_time (report, "due"),
+      .started_s = get_time (report, "started"),
+      .ended_s = get_time (report, "ended"),
+      .progress = {get_uint (report, "done"), get_uint (report, "total"),
+                   g_intern_string (get_text (report, "unit"))},
+      .fixed = get_uint (report, "fixed"),
+      .left = get_uint (report, "left"),
+      .taken = get_uint (report, "taken"),
+      .error = g_strdup (get_text (report, "error")),
+      .code = get_errno (report, "errno"),
+      .log = g_strdup (log != NULL ? log : ""),
+  };
+}
+
+static StoreResult
+read_result (JsonObject *report)
+{
+  return (StoreResult){.mailboxes = get_uint (report, "mailboxes"),
+                       .messages = get_uint (report, "messages"),
+                       .bytes = get_uint (report, "bytes"),
+                       .fixed = get_uint (report, "fixed"),
+                       .left = get_uint (report, "left"),
+                       .taken = get_uint (report, "taken"),
+                       .taken_bytes = get_uint (report, "taken_bytes")};
+}
+
+/* ENOENT: no such job. */
+static JsonObject *
+read_report (Remote *self, uint64_t id, JsonParser **out_parser, GError **error)
+{
+  g_autofree char *path = g_strdup_printf ("jobs/%" G_GUINT64_FORMAT "/report.json", id);
+  g_autoptr (GError) failure = NULL;
+  g_autofree char *text = remote_read (self, path, &failure);
+  if (text != NULL)
+    return parse_object (text, out_parser, error);
+  if (failure->code == ENOENT || failure->code == ESTALE)
+    fail (error, ENOENT, "no job %" G_GUINT64_FORMAT, id);
+  else
+    g_propagate_error (error, g_steal_pointer (&failure));
+  return NULL;
+}
+
+bool
+remote_record (Remote *self, uint64_t id, StoreRecord *out, GError **error)
+{
+  g_autoptr (JsonParser) parser = NULL;
+  JsonObject *report = read_report (self, id, &parser, error);
+  if (report != NULL)
+    *out = read_record (report);
+  return report != NULL;
+}
+
+GPtrArray *
+remote_findings (Remote *self, uint64_t id, GError **error)
+{
+  g_autoptr (JsonParser) parser = NULL;
+  JsonObject *report = read_report (self, id, &parser, error);
+  return report != NULL ? read_findings (report) : NULL;
+}
+
+/* ---- lists of jobs ------------------------------------------------------------------------- */
+
+static void
+add_id (GArray *ids, const char *text)
+{
+  guint64 id;
+  if (g_ascii_string_to_unsigned (text, 10, 1, INT64_MAX, &id, NULL))
+    g_array_append_val (ids, id);
+}
+
+/* Those in the queue: the first column of its lines. */
+static bool
+list_pending (Remote *self, GArray *ids, GError **error)
+{
+  g_autofree char *text = remote_read (self, "queue", error);
+  g_auto (GStrv) lines = text != NULL ? g_strsplit (text, "\n", -1) : NULL;
+  for (char **line = lines; lines != NULL && *line != NULL; line++) {
+    (*line)[strcspn (*line, " ")] = '\0';
+    add_id (ids, *line);
+  }
+  return text != NULL;
+}
+
+static bool
+list_all (Remote *self, GArray *ids, GError **error)
+{
+  g_autofree char *path = remote_control_path (self, "jobs");
+  DIR *directory = opendir (path);
+  if (directory == NULL)
+    return fail_errno (error, "open %s", path);
+  for (struct dirent *entry; (entry = (errno = 0, readdir (directory))) != NULL;)
+    add_id (ids, entry->d_name);
+  int code = errno;
+  closedir (directory);
+  return code == 0 || fail (error, code, "list %s: %s", path, g_strerror (code));
+}
+
+static int
+compare_ids (gconstpointer a, gconstpointer b)
+{
+  uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+  return (left > right) - (left < right);
+}
+
+bool
+remote_each_record (Remote *self, bool pending, RecordFunc each, void *data, GError **error)
+{
+  g_autoptr (GArray) ids = g_array_new (FALSE, FALSE, sizeof (uint64_t));
+  if (!(pending ? list_pending (self, ids, error) : list_all (self, ids, error)))
+    return false;
+  g_array_sort (ids, compare_ids);
+  for (guint i = 0; i < ids->len; i++) {
+    g_auto (StoreRecord) record = {0};
+    g_autoptr (GError) failure = NULL;
+    if (remote_record (self, g_array_index (ids, uint64_t, i), &record, &failure))
+      each (&record, data);
+    else if (failure->code != ENOENT) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+  }
+  return true;
+}
+
+/* ---- asking for something ------------------------------------------------------------------ */
+
+/* Takes out of a line of the audit what has our tag: the numbers of the jobs, or why there are
+ * none.
+ */
+static bool
+take_answer (JsonObject *answer, GArray *jobs, GError **error)
+{
+  JsonArray *list = json_object_has_member (answer, "jobs")
+                        ? json_object_get_array_member (answer, "jobs")
+                        : NULL;
+  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++) {
+    uint64_t id = (uint64_t)json_array_get_int_element (list, i);
+    g_array_append_val (jobs, id);
+  }
+  int code = get_errno (answer, "result");
+  const char *reason = get_text (answer, "reason");
+  return code == 0 || fail (error, code, "%s", reason != NULL ? reason : g_strerror (code));
+}
+
+/* Looks for our line in what came to the audit since it had `before` bytes. `*out_found` is false
+ * when there is none. */
+static bool
+find_answer (Remote *self, off_t before, const char *tag, GArray *jobs, bool *out_found,
+             GError **error)
+{
+  g_autofree char *path = remote_control_path (self, "audit");
+  FILE *file = fopen (path, "re");
+  struct stat st;
+  char *line = NULL;
+  size_t capacity = 0;
+  bool good = true;
+  *out_found = false;
+  if (file == NULL)
+    return fail_errno (error, "open %s", path);
+  /* Shorter than it was: it was begun anew. */
+  if (fstat (fileno (file), &st) == 0 && st.st_size >= before)
+    fseeko (file, before, SEEK_SET);
+  while (!*out_found && getline (&line, &capacity, file) >= 0) {
+    g_autoptr (JsonParser) parser = NULL;
+    JsonObject *answer = strstr (line, tag) != NULL ? parse_object (line, &parser, NULL) : NULL;
+    *out_found = answer != NULL && g_strcmp0 (get_text (answer, "tag"), tag) == 0;
+    if (*out_found)
+      good = take_answer (answer, jobs, error);
+  }
+  free (line);
+  fclose (file);
+  return good;
+}
+
+static off_t
+audit_size (Remote *self)
+{
+  g_autofree char *path = remote_control_path (self, "audit");
+  struct stat st;
+  return stat (path, &st) == 0 ? st.st_size : 0;
+}
+
+static bool
+write_ctl (Remote *self, const GString *text, GError **error)
+{
+  g_autofree char *path = remote_control_path (self, "ctl");
+  auto_fd fd = open (path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return fail_errno (error, "open %s", path);
+  return write (fd, text->str, text->len) == (ssize_t)text->len ||
+         fail_errno (error, "write to %s", path);
+}
+
+static void
+append_word (GString *text, const char *word)
+{
+  g_autofree char *quoted = g_shell_quote (word);
+  g_string_append_printf (text, "%s%s", text->len > 0 ? " " : "", quoted);
+}
+
+bool
+remote_order (Remote *self, const GPtrArray *lines, const char *how, GArray *out_jobs,
+              GError **error)
+{
+  g_autofree char *tag = g_strdup_printf ("mailstore-%d-%08x", getpid (), g_random_int ());
+  g_autoptr (GString) all = g_string_new (NULL);
+  for (guint i = 0; i < lines->len; i++) {
+    const GPtrArray *words = lines->pdata[i];
+    g_autoptr (GString) line = g_string_new (NULL);
+    for (char **word = (char **)words->pdata; *word != NULL; word++)
+      append_word (line, *word);
+    g_string_append_printf (all, "%s tag=%s%s%s\n", line->str, tag, *how != '\0' ? " " : "", how);
+  }
+  off_t before = audit_size (self);
+  g_autoptr (GError) failure = NULL, reason = NULL;
+  bool found, written = write_ctl (self, all, &failure);
+  if (!find_answer (self, before, tag, out_jobs, &found, &reason))
+    g_propagate_error (error, g_steal_pointer (&reason));
+  else if (!written)
+    g_propagate_error (error, g_steal_pointer (&failure));
+  else
+    return found || fail (error, EPROTONOSUPPORT, "the mount did not tell what came of it");
+  return false;
+}
+
+/* Jobs are numbered in the order of their coming: one with a number that was there before waits
+ * already. */
+bool
+remote_queue_add (Remote *self, const GPtrArray *requests, uint64_t *out_ids, bool *out_added,
+                  GError **error)
+{
+  g_autofree char *path = remote_control_path (self, "jobs/last");
+  g_autofree char *last = g_file_read_link (path, NULL);
+  uint64_t newest = last != NULL ? g_ascii_strtoull (last, NULL, 10) : 0;
+  g_autoptr (GArray) jobs = g_array_new (FALSE, FALSE, sizeof (uint64_t));
+  if (!remote_order (self, requests, "", jobs, error))
+    return false;
+  if (jobs->len != requests->len)
+    return fail (error, EPROTONOSUPPORT, "the mount told of %u jobs, not of %u", jobs->len,
+                 requests->len);
+  for (guint i = 0; i < jobs->len; i++) {
+    out_ids[i] = g_array_index (jobs, uint64_t, i);
+    out_added[i] = out_ids[i] > newest;
+    newest = MAX (newest, out_ids[i]);
+  }
+  return true;
+}
+
+/* ---- running something --------------------------------------------------------------------- */
+
+/* Whether the job has ended. */
+static bool
+look_at (Remote *self, uint64_t id, bool *out_ended, GError **error)
+{
+  g_autofree char *path = g_strdup_printf ("jobs/%" G_GUINT64_FORMAT "/state", id);
+  g_autofree char *state = remote_read (self, path, error);
+  *out_ended =
+      state != NULL && !g_str_has_prefix (state, "queued") && !g_str_has_prefix (state, "running");
+  return state != NULL;
+}
+
+static void
+show_progress (Remote *self, uint64_t id, Progress *progress)
+{
+  g_autofree char *path = g_strdup_printf ("jobs/%" G_GUINT64_FORMAT "/progress", id);
+  g_autofree char *text = remote_read (self, path, NULL);
+  StoreProgress now = {0};
+  char unit[32] = "";
+  if (text != NULL &&
+      sscanf (text, "%" SCNu64 " %" SCNu64 " %31s", &now.done, &now.total, unit) >= 2) {
+    now.unit = g_intern_string (unit);
+    progress_show (progress, &now);
+  }
+}
+
+bool
+remote_cancel (Remote *self, const char *verb, const uint64_t *ids, size_t count, GError **error)
+{
+  g_autoptr (GPtrArray) lines = g_ptr_array_new_with_free_func ((GDestroyNotify)g_ptr_array_unref);
+  g_autoptr (GArray) jobs = g_array_new (FALSE, FALSE, sizeof (uint64_t));
+  for (size_t i = 0; i < count; i++) {
+    GPtrArray *words = g_ptr_array_new_with_free_func (g_free);
+    g_ptr_array_add (words, g_strdup (verb));
+    g_ptr_array_add (words, g_strdup_printf ("%" G_GUINT64_FORMAT, ids[i]));
+    g_ptr_array_add (words, NULL);
+    g_ptr_array_add (lines, words);
+  }
+  return remote_order (self, lines, "", jobs, error);
+}
+
+/* Until the job has ended. Who presses Ctrl-C ends it. */
+static bool
+follow (Remote *self, uint64_t id, Progress *progress, GError **error)
+{
+  bool ended = false, cancelled = false;
+  for (int64_t pause_us = FIRST_LOOK_US; !ended; pause_us = LOOK_US) {
+    g_usleep ((gulong)pause_us);
+    if (progress_interrupted () != 0 && !cancelled) {
+      cancelled = true;
+      /* It may just have ended. */
+      remote_cancel (self, "cancel", &id, 1, NULL);
+    }
+    if (!look_at (self, id, &ended, error))
+      return false;
+    show_progress (self, id, progress);
+  }
+  return true;
+}
+
+/* How it ended. */
+static bool
+judge (const StoreRecord *record, const char *verb, GError **error)
+{
+  switch (record->state) {
+  case STORE_JOB_DONE: return true;
+  case STORE_JOB_FAILED:
+    return fail (error, record->code != 0 ? record->code : EIO, "%s",
+                 record->error != NULL ? record->error : "it failed");
+  case STORE_JOB_INTERRUPTED: return fail (error, ECANCELED, "%s was interrupted", verb);
+  default: return fail (error, ECANCELED, "%s was cancelled", verb);
+  }
+}
+
+bool
+remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words, GError **error)
+{
+  g_autoptr (GArray) jobs = g_array_new (FALSE, FALSE, sizeof (uint64_t));
+  g_autoptr (GPtrArray) lines = g_ptr_array_new ();
+  g_autoptr (Progress) progress = progress_new (tool);
+  g_ptr_array_add (lines, words);
+  if (!remote_order (self, lines, "now", jobs, error))
+    return false;
+  uint64_t id = jobs->len > 0 ? g_array_index (jobs, uint64_t, 0) : 0;
+  g_autoptr (JsonParser) parser = NULL;
+  if (!follow (self, id, progress, error))
+    return false;
+  double seconds = progress_seconds (progress);
+  g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
+  JsonObject *report = read_report (self, id, &parser, error);
+  if (report == NULL)
+    return false;
+  g_auto (StoreRecord) record = read_record (report);
+  g_autoptr (GPtrArray) findings = read_findings (report);
+  StoreResult result = read_result (report);
+  run_print_findings (tool, findings);
+  if (!judge (&record, command->name, error))
+    return false;
+  run_print_result (tool, command, g_strv_contains ((const char *const *)words->pdata, "dry-run"),
+                    &result, seconds);
+  return true;
+}

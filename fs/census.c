@@ -5,8 +5,9 @@
  * Counting opens the index of every user below and looks at every mailbox, which for a domain may
  * take a minute. So threads of their own count, when somebody asks. What is counted in no time is
  * counted anew for each who asks; else there is the last count until it is old: half a second, and
- * twenty times what counting took. Who sets a count going waits a little for it. Everybody else
- * gets the last one at once, and there are always threads left for those who ask for other things.
+ * twenty times what counting took. Who sets a count going waits a little for it; everybody else
+ * gets the last one, soon. Only some may wait at the same time, so that there are threads left
+ * for those who ask for other things.
  */
 #include "fs/internal.h"
 
@@ -14,9 +15,10 @@
 #define KEEP_US     (500 * G_TIME_SPAN_MILLISECOND)
 #define SHARE       20 /* counting may use a twentieth of the time */
 #define WAIT_US     (2 * G_TIME_SPAN_SECOND)
-#define WAITING_MAX 4   /* who wait at the same time */
-#define THREADS_MAX 3   /* that count */
-#define COUNTS_MAX  256 /* directories whose count is kept */
+#define GLANCE_US   (100 * G_TIME_SPAN_MILLISECOND) /* who need not, or may not, wait so long */
+#define WAITING_MAX 4                               /* who wait at the same time */
+#define THREADS_MAX 3                               /* that count */
+#define COUNTS_MAX  256                             /* directories whose count is kept */
 
 /* Of one directory. */
 typedef struct {
@@ -35,7 +37,7 @@ struct Census {
   GMutex mutex; /* for what follows */
   GCond counted;
   GHashTable *counts; /* number -> Count */
-  unsigned waiting;
+  unsigned waiting;   /* who may do so for long */
 };
 
 static void
@@ -107,28 +109,35 @@ find_count (Census *self, uint32_t number)
   return count;
 }
 
+/* How long somebody waits for a count that is under way. */
+static int64_t
+patience (const Count *count, bool begun, bool may_wait)
+{
+  bool known = count->next_us != 0, slow = count->next_us > count->begun_us;
+
+  if (begun || !known)
+    return may_wait ? WAIT_US : GLANCE_US;
+  return slow ? 0 : GLANCE_US;
+}
+
 /* Returns when the count is good for who asks now, or he has waited enough. The mutex is held. */
 static void
 wait_for_count (Census *self, Count *count)
 {
   int64_t asked = g_get_monotonic_time ();
-  bool begun = false;
+  bool may_wait = self->waiting < WAITING_MAX, begun = false, in_time = true;
 
   count->asked_us = asked;
-  while (count->begun_us < asked && count->next_us <= asked) {
+  self->waiting += may_wait;
+  while (in_time && count->begun_us < asked && count->next_us <= asked) {
     if (!count->counting) {
       count->counting = begun = true;
       g_thread_pool_push (self->threads, count, NULL);
     }
-    bool slow = count->next_us > count->begun_us;
-    if ((slow && !begun) || self->waiting >= WAITING_MAX)
-      return;
-    self->waiting++;
-    bool in_time = g_cond_wait_until (&self->counted, &self->mutex, asked + WAIT_US);
-    self->waiting--;
-    if (!in_time)
-      return;
+    in_time =
+        g_cond_wait_until (&self->counted, &self->mutex, asked + patience (count, begun, may_wait));
   }
+  self->waiting -= may_wait;
 }
 
 void

@@ -19,7 +19,8 @@ within 2000 figures ok 7 0
 
 # While the store is being counted, which takes as long as it takes, there is the last census.
 if command -v strace >/dev/null; then
-  strace -f -p "$daemon" -P "$store/mail/example.com/user/joe/INBOX" -e trace=fstat -e inject=fstat:delay_enter=1500000 \
+  strace -f -p "$daemon" -P "$store/mail/example.com/user/joe/INBOX" \
+    -e trace=fstat,newfstatat -e inject=fstat,newfstatat:delay_enter=1500000 \
     2>"$work/strace" &
   tracer=$!
   within 5000 grep -q attached "$work/strace"

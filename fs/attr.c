@@ -100,8 +100,8 @@ read_message_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **erro
   return true;
 }
 
-static bool
-read_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
+bool
+attr_read (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
 {
   switch (inode_kind (ino)) {
   case INODE_DIRECTORY: return attr_directory (mount, inode_number (ino), out, error);
@@ -123,7 +123,7 @@ handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
   /* Then the kernel looks its name up once more; see inode.c. */
   if (marks_take (mount->marks, ino, MARK_MOVED))
     fail (&error, ESTALE, "the directory has another name now");
-  if (error != NULL || !read_attr (mount, ino, &attr, &error))
+  if (error != NULL || !attr_read (mount, ino, &attr, &error))
     return reply_error (req, ino, error);
   attr_entry (mount, &attr, &entry);
   reply_attr (req, &attr, entry.attr_timeout);

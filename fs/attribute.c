@@ -14,7 +14,8 @@
 enum {
   ON_MESSAGE = 1u << 0,
   ON_MAILBOX = 1u << 1,
-  ON_USER = 1u << 2,
+  ON_ABOVE = 1u << 2, /* directories that hold no messages themselves: users, domains, the root */
+  ON_DIRECTORY = ON_MAILBOX | ON_ABOVE,
 };
 
 /* What an attribute is asked of, loaded as far as was needed. */
@@ -25,9 +26,11 @@ typedef struct {
   StoreMailbox *mailbox; /* of the message; or the directory itself */
   StoreMessage message;
   StoreNode node;
-  bool has_info, has_summary;
+  bool has_info, has_summary, has_totals;
   StoreMailboxInfo info;
   StoreSummary summary;
+  StoreStatus own, totals; /* figures of a directory: without what is below it, and with that */
+  GError *totals_failure;
 } Subject;
 
 /* Returns NULL without an error when the attribute is unset. */
@@ -49,16 +52,9 @@ subject_clear (Subject *self)
   store_message_clear (&self->message);
   store_node_clear (&self->node);
   store_summary_clear (&self->summary);
+  g_clear_error (&self->totals_failure);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Subject, subject_clear)
-
-static unsigned
-kind_of_node (const StoreNode *node)
-{
-  return node->kind == STORE_NODE_MAILBOX ? ON_MAILBOX
-         : node->kind == STORE_NODE_USER  ? ON_USER
-                                          : 0;
-}
 
 static bool
 load_subject (Mount *mount, fuse_ino_t ino, Subject *out, GError **error)
@@ -75,7 +71,7 @@ load_subject (Mount *mount, fuse_ino_t ino, Subject *out, GError **error)
   if (inode_kind (ino) == INODE_DIRECTORY) {
     if (!store_node_get (mount->store, inode_number (ino), &out->node, error))
       return false;
-    out->on = kind_of_node (&out->node);
+    out->on = out->node.kind == STORE_NODE_MAILBOX ? ON_MAILBOX : ON_ABOVE;
     return true;
   }
   out->on = ON_MESSAGE;
@@ -101,6 +97,40 @@ load_summary (Subject *self, GError **error)
     return NULL;
   self->has_summary = true;
   return &self->summary;
+}
+
+/* Counting may take as long as it is waited for, so it is asked for once. */
+static const StoreStatus *
+load_totals (Subject *self, GError **error)
+{
+  if (!self->has_totals)
+    census_take (self->mount->census, inode_number (self->ino), &self->totals,
+                 &self->totals_failure);
+  self->has_totals = true;
+  if (self->totals_failure == NULL)
+    return &self->totals;
+  g_propagate_error (error, g_error_copy (self->totals_failure));
+  return NULL;
+}
+
+/* Directories that hold no messages themselves are what is below them. */
+static const StoreStatus *
+load_own (Subject *self, GError **error)
+{
+  if (self->on == ON_ABOVE)
+    return load_totals (self, error);
+  const StoreMailboxInfo *info = load_info (self, error);
+  if (info == NULL)
+    return NULL;
+  self->own = (StoreStatus){
+      .messages = info->messages,
+      .unseen = info->unseen,
+      .expunged = info->expunged,
+      .bytes = info->bytes,
+      .highestmodseq = info->highestmodseq,
+      .last_repair_s = info->last_repair_s,
+  };
+  return &self->own;
 }
 
 static char *
@@ -219,31 +249,16 @@ value_store_path (Subject *self, const char *name, GError **error)
   return g_file_read_link (link, error);
 }
 
-/* ---- values of mailboxes and users -------------------------------------------------------- */
+/* ---- values of directories ----------------------------------------------------------------- */
 
 static char *
-value_count (Subject *self, const char *name, GError **error)
+value_uids (Subject *self, const char *name, GError **error)
 {
   const StoreMailboxInfo *info = load_info (self, error);
+
   if (info == NULL)
     return NULL;
-
-  const struct {
-    const char *name;
-    uint64_t count;
-  } counts[] = {
-      {"uidvalidity", info->uidvalidity},
-      {"uidnext", info->uidnext},
-      {"messages", info->messages},
-      {"unseen", info->unseen},
-      {"bytes", info->bytes},
-      {"expunged", info->expunged},
-      {"highestmodseq", info->highestmodseq},
-  };
-  size_t i = 0;
-  while (!g_str_equal (name, counts[i].name))
-    i++;
-  return format_number (counts[i].count);
+  return format_number (g_str_equal (name, "uidnext") ? info->uidnext : info->uidvalidity);
 }
 
 static char *
@@ -268,78 +283,99 @@ value_name (Subject *self, const char *name, GError **error)
   return g_str_equal (full_name, self->node.name) ? NULL : g_steal_pointer (&full_name);
 }
 
+/* Names that begin with an r are for everything below, too. */
+static char *
+value_figure (Subject *self, const char *name, GError **error)
+{
+  bool total = *name == 'r';
+  const StoreStatus *figures = total ? load_totals (self, error) : load_own (self, error);
+  if (figures == NULL)
+    return NULL;
+
+  const struct {
+    const char *name;
+    uint64_t figure;
+  } known[] = {
+      {"messages", figures->messages},
+      {"unseen", figures->unseen},
+      {"bytes", figures->bytes},
+      {"expunged", figures->expunged},
+      {"highestmodseq", figures->highestmodseq},
+  };
+  size_t i = 0;
+  while (!g_str_equal (name + total, known[i].name))
+    i++;
+  return format_number (known[i].figure);
+}
+
 static char *
 value_last_repair (Subject *self, const char *name, GError **error)
 {
-  const StoreMailboxInfo *info = load_info (self, error);
+  const StoreStatus *figures = load_own (self, error);
 
-  return info == NULL || info->last_repair_s == 0 ? NULL : format_time (info->last_repair_s);
+  return figures == NULL || figures->last_repair_s == 0 ? NULL
+                                                        : format_time (figures->last_repair_s);
 }
 
+/* The job that runs for just this directory, else the first that waits. One query a command: how
+ * long the queue is does not matter. */
 static bool
-append_children (Store *store, uint32_t number, GArray *numbers, GError **error)
+find_job (Subject *self, StoreRecord *out, bool *out_found, GError **error)
 {
-  g_autofree char *after = NULL;
-  StoreNode page[64];
-  size_t count;
+  uint32_t number = inode_number (self->ino);
 
-  do {
-    if (!store_node_children (store, number, after, page, G_N_ELEMENTS (page), &count, error))
+  *out_found = false;
+  for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
+    g_auto (StoreRecord) job = {0};
+    bool found;
+    if (!store_queue_last (self->mount->store, command, number, &job, &found, error))
       return false;
-    for (size_t i = 0; i < count; i++)
-      g_array_append_val (numbers, page[i].number);
-    if (count > 0) {
-      g_free (after);
-      after = g_strdup (page[count - 1].name);
-    }
-    store_nodes_clear (page, count);
-  } while (count > 0);
-  return true;
-}
-
-/* Adds up a directory and everything below it. */
-static bool
-sum_tree (Subject *self, StoreMailboxInfo *out, GError **error)
-{
-  Store *store = self->mount->store;
-  g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  uint32_t top = inode_number (self->ino);
-  StoreMailboxInfo sum = {0};
-
-  g_array_append_val (numbers, top);
-  while (numbers->len > 0) {
-    uint32_t number = g_array_index (numbers, uint32_t, numbers->len - 1);
-    StoreMailboxInfo info;
-    g_array_set_size (numbers, numbers->len - 1);
-    g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
-    if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error) ||
-        !append_children (store, number, numbers, error))
-      return false;
-    sum.messages += info.messages;
-    sum.bytes += info.bytes;
-    sum.health = MAX (sum.health, info.health);
+    bool runs = found && job.state == STORE_JOB_RUNNING;
+    bool waits = found && job.state == STORE_JOB_WAITING;
+    if (!runs && (!waits || (*out_found && out->id < job.id)))
+      continue;
+    store_record_clear (out);
+    *out = job;
+    job = (StoreRecord){0};
+    *out_found = true;
+    if (runs)
+      return true;
   }
-  *out = sum;
   return true;
 }
 
 static char *
-value_sum (Subject *self, const char *name, GError **error)
+value_job (Subject *self, const char *name, GError **error)
 {
-  StoreMailboxInfo sum;
+  g_auto (StoreRecord) job = {0};
+  bool found;
 
-  if (!sum_tree (self, &sum, error))
+  if (!find_job (self, &job, &found, error) || !found)
     return NULL;
-  return format_number (g_str_equal (name, "rbytes") ? sum.bytes : sum.messages);
+  return g_strdup_printf ("%" PRIu64 " %s %s", job.id,
+                          job.state == STORE_JOB_RUNNING ? "running" : "queued", job.action);
+}
+
+static StoreHealth
+judge_totals (const StoreStatus *totals)
+{
+  return totals->damaged > 0                            ? STORE_HEALTH_DAMAGED
+         : totals->behind > 0 || totals->list_in_memory ? STORE_HEALTH_DEGRADED
+                                                        : STORE_HEALTH_OK;
 }
 
 static char *
 value_health (Subject *self, const char *name, GError **error)
 {
-  StoreMailboxInfo sum;
+  g_auto (StoreRecord) job = {0};
+  bool found;
 
-  if (self->on == ON_USER)
-    return sum_tree (self, &sum, error) ? g_strdup (store_health_name (sum.health)) : NULL;
+  if (find_job (self, &job, &found, NULL) && found && store_record_rebuilds (&job))
+    return g_strdup (store_health_name (STORE_HEALTH_REBUILDING));
+  if (self->on == ON_ABOVE) {
+    const StoreStatus *totals = load_totals (self, error);
+    return totals == NULL ? NULL : g_strdup (store_health_name (judge_totals (totals)));
+  }
   const StoreMailboxInfo *info = load_info (self, error);
   return info == NULL ? NULL : g_strdup (store_health_name (info->health));
 }
@@ -365,21 +401,22 @@ static const Attribute attributes[] = {
     {"envelope", ON_MESSAGE, false, value_imap},
     {"bodystructure", ON_MESSAGE, false, value_imap},
     {"store_path", ON_MESSAGE, false, value_store_path},
-    {"uidvalidity", ON_MAILBOX, true, value_count},
-    {"uidnext", ON_MAILBOX, true, value_count},
+    {"uidvalidity", ON_MAILBOX, true, value_uids},
+    {"uidnext", ON_MAILBOX, true, value_uids},
     {"subscribed", ON_MAILBOX, true, value_subscribed},
     {"special_use", ON_MAILBOX, true, value_special_use},
-    {"name", ON_MAILBOX | ON_USER, true, value_name},
-    {"messages", ON_MAILBOX, false, value_count},
-    {"unseen", ON_MAILBOX, false, value_count},
-    {"bytes", ON_MAILBOX, false, value_count},
-    {"rmessages", ON_MAILBOX | ON_USER, false, value_sum},
-    {"rbytes", ON_MAILBOX | ON_USER, false, value_sum},
-    {"expunged", ON_MAILBOX, false, value_count},
-    {"highestmodseq", ON_MAILBOX, false, value_count},
-    {"last_repair", ON_MAILBOX, false, value_last_repair},
-    {"health", ON_MAILBOX | ON_USER, false, value_health},
-    {"all", ON_MESSAGE | ON_MAILBOX | ON_USER, false, value_all},
+    {"name", ON_DIRECTORY, true, value_name},
+    {"messages", ON_DIRECTORY, false, value_figure},
+    {"unseen", ON_DIRECTORY, false, value_figure},
+    {"bytes", ON_DIRECTORY, false, value_figure},
+    {"rmessages", ON_DIRECTORY, false, value_figure},
+    {"rbytes", ON_DIRECTORY, false, value_figure},
+    {"expunged", ON_DIRECTORY, false, value_figure},
+    {"highestmodseq", ON_DIRECTORY, false, value_figure},
+    {"last_repair", ON_DIRECTORY, false, value_last_repair},
+    {"health", ON_DIRECTORY, false, value_health},
+    {"job", ON_DIRECTORY, false, value_job},
+    {"all", ON_MESSAGE | ON_DIRECTORY, false, value_all},
 };
 
 static bool
@@ -453,9 +490,7 @@ bool
 attribute_is_known (fuse_ino_t ino, const char *name)
 {
   InodeKind kind = inode_kind (ino);
-  unsigned on = kind == INODE_MESSAGE     ? ON_MESSAGE
-                : kind == INODE_DIRECTORY ? ON_MAILBOX | ON_USER
-                                          : 0;
+  unsigned on = kind == INODE_MESSAGE ? ON_MESSAGE : kind == INODE_DIRECTORY ? ON_DIRECTORY : 0;
 
   for (size_t i = 0; i < G_N_ELEMENTS (attributes); i++)
     if ((attributes[i].on & on) != 0 && g_str_equal (name, attributes[i].name))

@@ -238,6 +238,7 @@ void reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size);
 
 void attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct stat *out);
 bool attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error);
+bool attr_read (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error); /* of anything */
 
 /* An entry for `attr`, which the kernel may keep; notes that it was told. */
 void attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param *out);

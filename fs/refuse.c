@@ -21,12 +21,35 @@ refuse_name (fuse_req_t req, fuse_ino_t parent, const char *name)
   refuse (req, parent);
 }
 
+/* Whether what is to be set is so: rsync(1) and cp(1) set dates and modes after attributes, even if
+ * they are right. The time of the last access is not kept. */
+static bool
+is_so_already (Mount *mount, fuse_ino_t ino, const struct stat *wanted, int which)
+{
+  const int known = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID |
+                    FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+  struct stat now;
+
+  return (which & ~known) == 0 && which != FUSE_SET_ATTR_ATIME &&
+         attr_read (mount, ino, &now, NULL) &&
+         ((which & FUSE_SET_ATTR_MODE) == 0 ||
+          (wanted->st_mode & 07777) == (now.st_mode & 07777)) &&
+         ((which & FUSE_SET_ATTR_UID) == 0 || wanted->st_uid == now.st_uid) &&
+         ((which & FUSE_SET_ATTR_GID) == 0 || wanted->st_gid == now.st_gid) &&
+         ((which & FUSE_SET_ATTR_MTIME) == 0 || (wanted->st_mtim.tv_sec == now.st_mtim.tv_sec &&
+                                                 wanted->st_mtim.tv_nsec == now.st_mtim.tv_nsec));
+}
+
 /* A control file has no size to be set: `>` and truncate(1) succeed, and do nothing. */
 void
 refuse_setattr (fuse_req_t req, fuse_ino_t ino, struct stat *attr, int which,
                 struct fuse_file_info *info)
 {
-  if ((which & FUSE_SET_ATTR_SIZE) != 0 && control_is_writable (fuse_req_userdata (req), ino))
+  Mount *mount = fuse_req_userdata (req);
+  bool is_control = inode_kind (ino) == INODE_CONTROL;
+
+  if (((which & FUSE_SET_ATTR_SIZE) != 0 && control_is_writable (mount, ino)) ||
+      (!is_control && is_so_already (mount, ino, attr, which)))
     return handle_getattr (req, ino, info);
   refuse (req, ino);
 }

@@ -40,12 +40,17 @@ check_refused() {
   expect_error EROFS mkdir "$mnt/new.example.com"
   expect_error EROFS mkfifo "$inbox/fifo"
   expect_error EROFS mknod "$inbox/device" c 1 3
-  expect_error EROFS setfattr -n user.mailfs.flags -v '\Seen' "$message"
   expect_error EROFS setfattr -n user.other -v x "$inbox"
-  expect_error EROFS setfattr -x user.mailfs.flags "$message"
 }
 
 start -f
+# What is so already can be set: nothing changes.
+touch -r "$message" "$message"
+chmod 640 "$message"
+chmod 750 "$inbox"
+chown 0:0 "$message" "$inbox"
+expect_error EROFS touch -a "$message"
+
 look "$mnt" >"$work/before"
 look "$store/mail" >"$work/store-before"
 check_refused
@@ -77,6 +82,9 @@ start -f -o ro
 expect_equal "$(findmnt -n -o OPTIONS --mountpoint "$mnt" | cut -d, -f1)" ro
 look "$mnt" | diff "$work/before" - || complain_here 'another tree with -o ro'
 check_refused
+expect_error EROFS setfattr -n user.mailfs.flags -v '\Seen' "$message"
+expect_error EROFS setfattr -x user.mailfs.flags "$message"
+expect_error EROFS setfattr -n user.mailfs.cmd.check -v 1 "$inbox"
 expect_error EROFS write_to "$mnt/.ctl/status"
 expect_error EROFS write_to "$mnt/.ctl/nonsense"
 expect_error EROFS mkdir "$mnt/.ctl/other"

@@ -118,21 +118,28 @@ within 1000 cmp "$work/long" "$long"
 expect_equal "$(get bodystructure "$long" | wc -c)" 65536
 expect [ "$(get all "$long" | LC_ALL=C tr -d '\n\t -~\200-\377' | wc -c)" -eq 0 ]
 
-# Nothing can be set yet, each refusal saying why.
+# What cannot be set, each refusal saying why. (Flags are set in xattr-flags.sh, commands given in xattr-commands.sh.)
 set_to() {
   setfattr -n "$1" -v "$2" "$3"
 }
-expect_error EROFS set_to user.mailfs.flags '\Seen' "$one"
 expect_error EPERM set_to user.mailfs.uid 7 "$one"
 expect_error EPERM set_to user.mailfs.uidnext 7 "$box"
+expect_error EPERM set_to user.mailfs.uidvalidity 7 "$box"
+expect_error EPERM set_to user.mailfs.subscribed 1 "$box"
+expect_error EPERM set_to user.mailfs.all 1 "$mnt"
+expect_error EPERM setfattr -x user.mailfs.name "$box"
 expect_error EINVAL set_to user.mailfs.nonsense 7 "$one"
-expect_error EOPNOTSUPP set_to user.mailfs.cmd.check 1 "$box"
+expect_error EINVAL set_to user.mailfs.nonsense 7 "$mnt"
 expect_error EROFS set_to user.other x "$one"
 expect_error EOPNOTSUPP set_to trusted.other x "$one"
 expect_error EPERM set_to user.mailfs.uid 7 "$mnt/.ctl/status"
-expect_error EROFS setfattr -x user.mailfs.flags "$two"
+expect_error EPERM set_to user.mailfs.cmd.check 1 "$mnt/.ctl"
 expect_error ENODATA setfattr -x user.mailfs.nonsense "$two"
 expect_error ENODATA setfattr -x user.other "$two"
+# But for what is so already, as when a copy is copied back.
+set_to user.mailfs.uidnext "$(get uidnext "$box")" "$box"
+set_to user.mailfs.uidvalidity "$(get uidvalidity "$box")" "$box"
+set_to user.mailfs.name 'Grüße %' "$box"
 
 # rsync, tar and cp carry what is listed, and nothing else.
 rsync -aX "$mnt/example.com/user/jane/" "$work/copy/"

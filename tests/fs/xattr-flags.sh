@@ -227,13 +227,13 @@ all_flags | diff "$work/wanted" - || complain_here 'cp did not bring the flags b
 stop
 
 # In a mount that shows only what is listed, flags are; in one for reading only the kernel refuses.
-start -f -o xattrs=data
+start -f -o xattrs=data,worker=off
 set_flags 'data' "$message"
 expect_equal "$(flags "$message")" data
 expect_error EOPNOTSUPP setfattr -n user.mailfs.cmd.check -v 1 "$inbox"
 expect_error EOPNOTSUPP setfattr -x user.mailfs.cmd.check "$inbox"
 stop
-start -f -o xattrs=none
+start -f -o xattrs=none,worker=off
 expect_error EOPNOTSUPP set_flags none "$message"
 expect_error EOPNOTSUPP setfattr -x user.mailfs.flags "$message"
 expect_error EOPNOTSUPP getfattr -n user.mailfs.flags "$message"

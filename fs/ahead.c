@@ -94,7 +94,8 @@ ahead_note_read (Ahead *self, fuse_ino_t ino)
   uint32_t number = inode_number (ino), uid = inode_uid (ino);
   bool known;
 
-  if (self == NULL)
+  /* What the kernel keeps would not be verified again. */
+  if (self->mount->verify == VERIFY_ALWAYS)
     return;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   Reader *reader = find_reader (self, number, uid, &known);
@@ -273,8 +274,6 @@ run (gpointer data)
 Ahead *
 ahead_start (Mount *mount)
 {
-  if (mount->options->verify == VERIFY_ALWAYS)
-    return NULL;
   Ahead *self = g_new0 (Ahead, 1);
   self->mount = mount;
   g_mutex_init (&self->mutex);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control.c - the control directories, and the table of what is in them.
+ * control.c - the table of what is in the control directories.
  *
  * Fixed files are rows here. The rows of verbs and settings are made of the store's own tables when
  * the mount begins, so a command that is added there has its file in every control directory.
@@ -8,9 +8,6 @@
 #include "fs/control.h"
 
 #define ABI_VERSION 1
-
-/* The cookies of listings: those of "." and "..", then the slots. */
-enum { COOKIE_DOT = 1, COOKIE_DOTDOT = 2, COOKIE_SLOT = 3 };
 
 struct Control {
   ControlFile files[SLOTS]; /* by slot; without a name: there is none */
@@ -39,19 +36,48 @@ render_version (Mount *mount, const ControlNode *node, GString *out, GError **er
   return true;
 }
 
+static bool
+spill_manifest (Mount *mount, const ControlNode *node, FILE *out, GError **error)
+{
+  return store_manifest_write (mount->store, node->number, out, error);
+}
+
+static bool
+spill_export (Mount *mount, const ControlNode *node, FILE *out, GError **error)
+{
+  return store_export_write (mount->store, node->number, out, error);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
+/* Slots tell no order but that of listings. */
 static const ControlFile fixed_files[] = {
     {"README", 1, PLACE_STORE, S_IFREG, .render = render_readme},
     {"version", 2, PLACE_STORE, S_IFREG, .render = render_version},
     {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health},
-    {"status", 4, PLACE_STORE, S_IFREG, .render = status_render_text},
-    {"status.json", 5, PLACE_STORE, S_IFREG, .render = status_render_json},
+    {"status", 4, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_text},
+    {"status.json", 5, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_json},
+    {"config", 6, PLACE_STORE, S_IFDIR, .holds = PLACE_CONFIG},
+    {"ctl", 7, PLACE_STORE, S_IFREG, .render = order_render_grammar, .write = order_write_ctl},
+    {"queue", 8, PLACE_STORE, S_IFREG, .spill = job_spill_queue},
+    {"jobs", 9, PLACE_STORE, S_IFDIR, .holds = PLACE_JOBS, .render = job_render_names},
+    {"last", 10, PLACE_JOBS, S_IFLNK, .render = job_render_last},
     {"metrics", 15, PLACE_STORE, S_IFREG, .render = metrics_render},
     {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
     {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},
     {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},
-    {"ctl", 6, PLACE_STORE, S_IFREG, .render = order_render_grammar, .write = order_write_ctl},
+    {"manifest.sha256", 20, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_manifest},
+    {"export.jsonl", 21, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_export},
+    {"store", 32, PLACE_CONFIG, S_IFREG, .render = config_render_store},
+    {"mountpoint", 33, PLACE_CONFIG, S_IFREG, .render = config_render_mountpoint},
+    {"ctl", 34, PLACE_CONFIG, S_IFREG, .render = config_render_ctl},
+    {"ctldir", 35, PLACE_CONFIG, S_IFREG, .render = config_render_ctldir},
+    {"xattrs", 36, PLACE_CONFIG, S_IFREG, .render = config_render_xattrs},
+    {"read_only", 37, PLACE_CONFIG, S_IFREG, .render = config_render_read_only},
+    {"verify", 38, PLACE_CONFIG, S_IFREG, .render = config_render_verify,
+     .write = config_write_verify},
+    {"worker", 39, PLACE_CONFIG, S_IFREG, .render = config_render_worker,
+     .write = config_write_worker},
 };
 
 /* The control directory itself: of the root, and of others. */
@@ -60,9 +86,16 @@ static const ControlFile control_directories[] = {
     {.type = S_IFDIR, .holds = PLACE_STORE},
 };
 
-/* A job's directory and its files; the slot is that of the job's inode numbers. */
+/* The directory of a job, and what is in it. Here the slot is that of the job's inode numbers. */
 static const ControlFile job_files[] = {
-    {"", 0, PLACE_JOBS, S_IFDIR, PLACE_JOB},
+    {.type = S_IFDIR, .holds = PLACE_JOB},
+    {"cmd", 1, PLACE_JOB, S_IFREG, .render = job_render_cmd},
+    {"state", 2, PLACE_JOB, S_IFREG, .render = job_render_state},
+    {"progress", 3, PLACE_JOB, S_IFREG, .render = job_render_progress},
+    {"result", 4, PLACE_JOB, S_IFREG, .render = job_render_result},
+    {"log", 5, PLACE_JOB, S_IFREG, .render = job_render_log},
+    {"report.json", 6, PLACE_JOB, S_IFREG, .spill = job_spill_report},
+    {"cancel", 7, PLACE_JOB, S_IFREG, .render = job_render_state, .write = job_write_cancel},
 };
 
 /* Verbs that name a directory outside the store, and short ones, are for ctl only. */
@@ -72,7 +105,7 @@ add_verbs (Control *self)
   for (unsigned i = 0; store_commands[i].name != NULL && i < SLOT_SETTINGS - SLOT_VERBS; i++) {
     const StoreCommand *command = &store_commands[i];
     bool named = (command->traits & STORE_COMMAND_NAMED) != 0;
-    if ((command->traits & STORE_COMMAND_DIRECTORY) == 0)
+    if ((command->traits & (STORE_COMMAND_DIRECTORY | STORE_COMMAND_IMMEDIATE)) == 0)
       self->files[SLOT_VERBS + i] = (ControlFile){
           .name = command->name,
           .slot = SLOT_VERBS + i,
@@ -84,6 +117,20 @@ add_verbs (Control *self)
   }
 }
 
+static void
+add_settings (Control *self)
+{
+  for (unsigned i = 0; store_settings[i].name != NULL && i < SLOTS - SLOT_SETTINGS; i++)
+    self->files[SLOT_SETTINGS + i] = (ControlFile){
+        .name = store_settings[i].name,
+        .slot = SLOT_SETTINGS + i,
+        .places = PLACE_CONFIG,
+        .type = S_IFREG,
+        .render = config_render_setting,
+        .write = config_write_setting,
+    };
+}
+
 Control *
 control_new (void)
 {
@@ -92,6 +139,7 @@ control_new (void)
   for (size_t i = 0; i < G_N_ELEMENTS (fixed_files); i++)
     self->files[fixed_files[i].slot] = fixed_files[i];
   add_verbs (self);
+  add_settings (self);
   return self;
 }
 
@@ -101,208 +149,47 @@ control_free (Control *self)
   g_free (self);
 }
 
-static const ControlFile *
-find_job_file (uint32_t slot)
-{
-  for (size_t i = 0; i < G_N_ELEMENTS (job_files); i++)
-    if (job_files[i].slot == slot)
-      return &job_files[i];
-  return NULL;
-}
-
 const ControlFile *
 control_find (Mount *mount, fuse_ino_t ino, ControlNode *out)
 {
   uint32_t slot = inode_slot (ino);
-  bool is_root = inode_number (ino) == STORE_ROOT;
 
-  if (mount->options->ctl == CTL_OFF)
+  if (mount->options->ctl == CTL_OFF || inode_kind (ino) != INODE_CONTROL)
     return NULL;
   *out = (ControlNode){.ino = ino, .number = inode_number (ino), .job = inode_job_id (ino)};
   if (out->job != 0)
-    return find_job_file (slot);
-  if (slot == 0)
-    return &control_directories[is_root];
-  if (slot >= SLOTS || mount->control->files[slot].name == NULL ||
-      (!is_root && (mount->control->files[slot].places & PLACE_NODE) == 0))
+    return &job_files[slot];
+  if (inode_uid (ino) <= STORE_UID_MAX)
     return NULL;
-  out->row = slot >= SLOT_SETTINGS ? slot - SLOT_SETTINGS
-             : slot >= SLOT_VERBS  ? slot - SLOT_VERBS
-                                   : 0;
-  return &mount->control->files[slot];
+  if (slot == 0)
+    return &control_directories[out->number == STORE_ROOT];
+  const ControlFile *file = slot < SLOTS ? &mount->control->files[slot] : NULL;
+  if (file == NULL || file->name == NULL ||
+      (out->number != STORE_ROOT && (file->places & PLACE_NODE) == 0))
+    return NULL;
+  out->row = slot - (slot >= SLOT_SETTINGS ? SLOT_SETTINGS
+                     : slot >= SLOT_VERBS  ? SLOT_VERBS
+                                           : slot);
+  return file;
 }
 
-/* As control_find(), for a directory. */
-static const ControlFile *
-find_directory (Mount *mount, fuse_ino_t ino, ControlNode *out)
+const ControlFile *
+control_next (Mount *mount, ControlPlace place, uint32_t after)
 {
-  const ControlFile *file = control_find (mount, ino, out);
-
-  return file != NULL && file->type == S_IFDIR ? file : NULL;
-}
-
-/* ---- names -------------------------------------------------------------------------------- */
-
-bool
-control_is_directory (Mount *mount, fuse_ino_t parent, const char *name)
-{
-  return mount->options->ctl != CTL_OFF && inode_kind (parent) == INODE_DIRECTORY &&
-         strcmp (name, mount->options->ctldir) == 0;
-}
-
-bool
-control_lookup (Mount *mount, fuse_ino_t parent, const char *name, fuse_ino_t *out)
-{
-  ControlNode node;
-  const ControlFile *directory = find_directory (mount, parent, &node);
-
-  if (directory == NULL)
-    return false;
-  for (size_t i = 0; directory->holds == PLACE_JOB && i < G_N_ELEMENTS (job_files); i++)
-    if (job_files[i].places == PLACE_JOB && strcmp (name, job_files[i].name) == 0) {
-      *out = inode_job (node.job, job_files[i].slot);
-      return true;
-    }
-  for (uint32_t slot = 1; slot < SLOTS; slot++) {
-    const ControlFile *file = &mount->control->files[slot];
-    if ((file->places & directory->holds) != 0 && strcmp (name, file->name) == 0) {
-      *out = inode_control (node.number, slot);
-      return true;
-    }
-  }
-  return false;
+  if (place == PLACE_JOB)
+    return after + 1 < G_N_ELEMENTS (job_files) ? &job_files[after + 1] : NULL;
+  for (uint32_t slot = after + 1; slot < SLOTS; slot++)
+    if ((mount->control->files[slot].places & place) != 0)
+      return &mount->control->files[slot];
+  return NULL;
 }
 
 fuse_ino_t
-control_parent (fuse_ino_t ino)
+control_place (Mount *mount, ControlPlace place)
 {
-  return inode_directory (inode_number (ino));
-}
+  uint32_t slot = SLOTS - 1;
 
-char *
-control_path (Mount *mount, fuse_ino_t ino)
-{
-  ControlNode node;
-  const ControlFile *file = control_find (mount, ino, &node);
-  g_autofree char *above = inode_path (mount, inode_directory (inode_number (ino)));
-
-  return g_build_filename (above, mount->options->ctldir, file == NULL ? "?" : file->name, NULL);
-}
-
-/* ---- listing ------------------------------------------------------------------------------ */
-
-static bool
-list_slots (Mount *mount, const ControlFile *directory, const ControlNode *node, off_t after,
-            ControlAddFunc add, void *data)
-{
-  uint32_t first = after < COOKIE_SLOT ? 1 : (uint32_t)(after - COOKIE_SLOT) + 1;
-
-  for (uint32_t slot = first; slot < SLOTS; slot++) {
-    const ControlFile *file = &mount->control->files[slot];
-    if ((file->places & directory->holds) != 0 &&
-        !add (file->name, inode_control (node->number, slot), file->type, COOKIE_SLOT + slot, data))
-      return false;
-  }
-  return true;
-}
-
-bool
-control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, void *data,
-              GError **error)
-{
-  ControlNode node;
-  const ControlFile *directory = find_directory (mount, ino, &node);
-
-  if (directory == NULL)
-    return fail (error, ESTALE, "no such control directory");
-  if ((after < COOKIE_DOT && !add (".", ino, S_IFDIR, COOKIE_DOT, data)) ||
-      (after < COOKIE_DOTDOT && !add ("..", control_parent (ino), S_IFDIR, COOKIE_DOTDOT, data)))
-    return true;
-  list_slots (mount, directory, &node, after, add, data);
-  return true;
-}
-
-/* ---- what they are like ------------------------------------------------------------------- */
-
-static mode_t
-mode_of (const ControlFile *file)
-{
-  switch (file->type) {
-  case S_IFDIR: return S_IFDIR | 0750;
-  case S_IFLNK: return S_IFLNK | 0777;
-  default: return S_IFREG | (file->write != NULL ? 0640 : 0440);
-  }
-}
-
-bool
-control_is_writable (Mount *mount, fuse_ino_t ino)
-{
-  ControlNode node;
-  const ControlFile *file =
-      inode_kind (ino) == INODE_CONTROL ? control_find (mount, ino, &node) : NULL;
-
-  return file != NULL && file->write != NULL;
-}
-
-/* Whether what the node is about is there. */
-static bool
-check_subject (Mount *mount, const ControlNode *node, GError **error)
-{
-  g_auto (StoreNode) directory = {0};
-  g_auto (StoreRecord) job = {0};
-
-  if (node->job != 0)
-    return store_queue_get (mount->store, node->job, &job, error);
-  return node->number == STORE_ROOT ||
-         store_node_get (mount->store, node->number, &directory, error);
-}
-
-bool
-control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
-{
-  ControlNode node;
-  const ControlFile *file = control_find (mount, ino, &node);
-  g_autoptr (Rendering) shown = NULL;
-
-  if (file == NULL)
-    return fail (error, ESTALE, "no such control file");
-  if (!check_subject (mount, &node, error))
-    return false;
-  if (file->type != S_IFDIR)
-    shown = rendering_look (mount, file, &node);
-
-  int64_t changed_ns = shown == NULL ? mount->mounted_ns : shown->changed_ns;
-  struct timespec changed = {changed_ns / 1000000000, changed_ns % 1000000000};
-  uint64_t size = shown == NULL ? 0 : shown->size;
-  *out = (struct stat){
-      .st_ino = ino,
-      .st_mode = mode_of (file),
-      .st_nlink = 1,
-      .st_uid = mount->uid,
-      .st_gid = mount->gid,
-      .st_size = (off_t)size,
-      .st_blksize = 4096,
-      .st_blocks = (blkcnt_t)((size + 511) / 512),
-      .st_atim = changed,
-      .st_mtim = changed,
-      .st_ctim = changed,
-  };
-  return true;
-}
-
-void
-control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
-{
-  Mount *mount = fuse_req_userdata (req);
-  ControlNode node;
-  const ControlFile *file = control_find (mount, ino, &node);
-
-  if (file == NULL || file->type == S_IFDIR)
-    return reply_errno (req, file == NULL ? ESTALE : EISDIR);
-  g_autoptr (Rendering) shown = rendering_read (mount, file, &node);
-  if (shown->bytes == NULL) {
-    uint64_t left = shown->size - MIN ((uint64_t)offset, shown->size);
-    return reply_file (req, shown->fd, MIN (size, left), offset);
-  }
-  reply_slice (req, g_bytes_get_data (shown->bytes, NULL), shown->size, size, offset);
+  while (slot > 0 && mount->control->files[slot].holds != place)
+    slot--;
+  return inode_control (STORE_ROOT, slot);
 }

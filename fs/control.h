@@ -40,7 +40,8 @@ typedef struct {
   mode_t type;     /* S_IFREG, S_IFDIR or S_IFLNK */
   uint32_t holds;  /* of a directory: the place that it is */
 
-  /* Appends what it shows. A failure is shown in its place, as a line. Of a link: its target. */
+  /* Appends what it shows. A failure is shown in its place, as a line. Of a link: its target, or
+   * nothing when it is not there. Of a directory: what its listing depends on. */
   bool (*render) (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
   /* Instead of render, for what may be large: writes it to a file. */
@@ -58,9 +59,18 @@ typedef struct {
 /* Slots: 0 is the control directory itself, then the fixed files, the verbs, the settings. */
 enum { SLOT_VERBS = 64, SLOT_SETTINGS = 128, SLOTS = 256 };
 
+/* Cookies of listings: the slots, then, above COOKIE_JOB, the numbers of jobs. */
+#define COOKIE_JOB (G_GINT64_CONSTANT (1) << 32)
+
 /* The row of a control inode, and what node it is; NULL: there is none. Whether the directory or
  * the job is there is not looked at. */
 const ControlFile *control_find (Mount *mount, fuse_ino_t ino, ControlNode *out);
+
+/* The file of a place with the next higher slot; NULL: there is none. */
+const ControlFile *control_next (Mount *mount, ControlPlace place, uint32_t after);
+
+/* The directory in the root's control directory that is a place. */
+fuse_ino_t control_place (Mount *mount, ControlPlace place);
 
 /* ---- rendering.c: what was told ----------------------------------------------------------- */
 
@@ -85,7 +95,8 @@ Rendering *rendering_look (Mount *mount, const ControlFile *file, const ControlN
 /* What was told last, to somebody who now reads it. */
 Rendering *rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node);
 
-/* Somebody has written to the file: it shows something else now, or the same with another mtime. */
+/* Somebody has written to the file: it shows something else now, or the same with another mtime,
+ * and others may show something else. */
 void rendering_touch (Mount *mount, fuse_ino_t ino);
 
 /* ---- status.c: what health, status and status.json say ------------------------------------ */
@@ -148,12 +159,79 @@ bool order_lines (Order *order, const char *text, GError **error);
 bool order_verb (Order *order, const StoreCommand *command, uint32_t number, const char *words,
                  GError **error);
 
-/* Answers the request: now, or when the jobs have ended. `size` is that of a write; 0 for setxattr.
- */
+/* Leaves the trail and answers the request: now, or when the jobs have ended. `size` is that of a
+ * write; 0 for setxattr. */
 void order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_t size);
 
-/* For the table. */
+/* What write(2) or setxattr(2) brought, as text; NULL: it is none. */
+char *order_text (const char *bytes, size_t size, GError **error);
+
 bool order_write_ctl (Order *order, char *text, GError **error);
 bool order_write_verb (Order *order, char *text, GError **error);
 bool order_render_state (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GError **error);
+
+/* ---- write.c: whole lines ----------------------------------------------------------------- */
+
+Pieces *pieces_new (void);
+void pieces_free (Pieces *self);
+
+/* Drops the beginnings of lines that nobody has ended. */
+void pieces_expire (Mount *mount);
+
+/* ---- wait.c: requests that wait for jobs -------------------------------------------------- */
+
+Waits *waits_start (Mount *mount);
+void waits_free (Waits *self); /* answers those who still wait */
+
+/* Answers the request when all the jobs have ended: with the errno of the first that failed, or as
+ * reply_order() does. */
+void waits_add (Waits *self, fuse_req_t req, GArray *jobs, size_t size);
+
+/* A job has ended. */
+void waits_wake (Waits *self);
+
+/* ---- run.c: jobs that run at once --------------------------------------------------------- */
+
+Runs *runs_new (Mount *mount);
+void runs_free (Runs *self);
+void runs_stop (Runs *self); /* interrupts them; returns when all have ended */
+
+/* Both take the request over. `*out_id` is set as soon as the job has a number, whether it fails or
+ * not. run_here() returns when it has ended; run_beside() at once; EBUSY: too many do run. */
+bool run_here (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error);
+bool run_beside (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error);
+
+/* ---- jobs.c: what is known of a job ------------------------------------------------------- */
+
+/* "queued 7", "running 7 120 5000", "done 7 fixed=3 left=0", "failed 7 EIO", "cancelled 7" */
+void job_append_state (const StoreRecord *record, GString *out);
+
+/* Calls `add` for the directory of each job above `after`, until it returns false. */
+bool job_list (Mount *mount, uint64_t after, ControlAddFunc add, void *data, GError **error);
+
+bool job_render_names (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_render_last (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_render_cmd (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_render_state (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_render_progress (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_render_result (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_render_log (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool job_spill_report (Mount *mount, const ControlNode *node, FILE *out, GError **error);
+bool job_spill_queue (Mount *mount, const ControlNode *node, FILE *out, GError **error);
+bool job_write_cancel (Order *order, char *text, GError **error);
+
+/* ---- config.c: one value a file ----------------------------------------------------------- */
+
+bool config_render_setting (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_write_setting (Order *order, char *text, GError **error);
+bool config_render_store (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_mountpoint (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_ctl (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_ctldir (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_xattrs (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_read_only (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_verify (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_worker (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_write_verify (Order *order, char *text, GError **error);
+bool config_write_worker (Order *order, char *text, GError **error);

@@ -53,9 +53,9 @@ file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *
   bool known;
 
   *out_size = 0;
-  if (mount->options->verify == VERIFY_NEVER)
+  if (mount->verify == VERIFY_NEVER)
     return true;
-  if (mount->options->verify == VERIFY_ALWAYS)
+  if (mount->verify == VERIFY_ALWAYS)
     marks_forget_bytes (mount->marks, ino);
   if (!marks_verify_begin (mount->marks, ino))
     return true;

@@ -29,8 +29,11 @@ typedef struct Metrics Metrics;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
 typedef struct Pages Pages;
+typedef struct Pieces Pieces;
 typedef struct Renderings Renderings;
+typedef struct Runs Runs;
 typedef struct Trail Trail;
+typedef struct Waits Waits;
 typedef struct Worker Worker;
 
 /* ---- options.c: the command line ---------------------------------------------------------- */
@@ -79,21 +82,25 @@ struct Mount {
   Marks *marks;
   Control *control;
   Renderings *renderings;
+  Pieces *pieces;
+  Waits *waits;
+  Runs *runs;
   Census *census;
   Pages *pages;
   Notify *notify;
-  Ahead *ahead;   /* NULL: nothing is read ahead */
-  Worker *worker; /* NULL: none here */
+  Ahead *ahead;
+  Worker *worker;
   Trail *trail;
   Metrics *metrics;
   uid_t uid; /* of everything in the mount */
   gid_t gid;
   mode_t file_mode, directory_mode; /* with their S_IF */
+  _Atomic VerifyMode verify;        /* when to hold messages against their digest */
   double timeout; /* seconds that the kernel may keep names and attributes of mail */
   int64_t mounted_ns;
-  int ready_fd;              /* written to when the mount is up; -1: nobody waits */
-  pthread_t main;            /* the main thread */
-  _Atomic bool served;       /* the session has ended */
+  int ready_fd;        /* written to when the mount is up; -1: nobody waits */
+  pthread_t main;      /* the main thread */
+  _Atomic bool served; /* the session has ended */
 };
 
 /* Mounts, serves until the end and returns the exit code. `ready_fd` is closed when the mount is up
@@ -227,7 +234,10 @@ void reply_attr (fuse_req_t req, const struct stat *attr, double timeout);
 void reply_bytes (fuse_req_t req, const void *bytes, size_t size);
 void reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset);
 void reply_file (fuse_req_t req, int fd, size_t size, off_t offset);
-void reply_written (fuse_req_t req, size_t size);
+void reply_link (fuse_req_t req, const char *target);
+
+/* For what somebody asked for: the errno, 0 or, of a write, how much was written. */
+void reply_order (fuse_req_t req, int code, size_t written);
 void reply_statfs (fuse_req_t req, const struct statvfs *statfs);
 
 /* For getxattr and listxattr: the size when the caller asked for that, ERANGE when it does not fit.
@@ -311,7 +321,7 @@ void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, o
 
 /* ---- ahead.c: reading ahead of who reads message by message ------------------------------- */
 
-/* Starts the thread; `mount->session` must be mounted. NULL when every read is to be verified. */
+/* Starts the thread; `mount->session` must be mounted. */
 Ahead *ahead_start (Mount *mount);
 
 /* Ends the thread. Requests must be answered meanwhile: one of them may hold it up. */
@@ -370,10 +380,12 @@ void marks_forget_bytes (Marks *self, fuse_ino_t ino);
 bool marks_verify_begin (Marks *self, fuse_ino_t ino);
 void marks_verify_end (Marks *self, fuse_ino_t ino);
 
-/* ---- control.c: the control directories; control.h is for the files in them ---------------- */
+/* ---- control.c: the table of control files; control.h is for what is behind them ----------- */
 
 Control *control_new (void);
 void control_free (Control *self);
+
+/* ---- tree.c: the control directories ------------------------------------------------------ */
 
 /* Whether `name` in directory `parent` is its control directory. */
 bool control_is_directory (Mount *mount, fuse_ino_t parent, const char *name);
@@ -382,7 +394,7 @@ bool control_is_directory (Mount *mount, fuse_ino_t parent, const char *name);
 bool control_lookup (Mount *mount, fuse_ino_t parent, const char *name, fuse_ino_t *out);
 
 /* The directory that a control directory lies in. */
-fuse_ino_t control_parent (fuse_ino_t ino);
+fuse_ino_t control_parent (Mount *mount, fuse_ino_t ino);
 
 /* Calls `add` for each name in a control directory, from that after the cookie `after` on, until it
  * returns false. Cookies are above 0. */
@@ -396,6 +408,7 @@ bool control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **erro
 
 bool control_is_writable (Mount *mount, fuse_ino_t ino);
 
+void handle_readlink (fuse_req_t req, fuse_ino_t ino);
 void control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 
 char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
@@ -440,9 +453,12 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Telling, telling_clear)
 
 /* ---- worker.c: what runs the jobs of the queue -------------------------------------------- */
 
-Worker *worker_start (Mount *mount);
-void worker_stop (Worker *self); /* interrupts the job that runs, and returns when it has ended */
-void worker_free (Worker *self); /* stops it, if that was not done */
+Worker *worker_new (Mount *mount); /* it is off */
+void worker_free (Worker *self);   /* turns it off, if that was not done */
+
+/* Turning it off interrupts the job that runs, and returns when it has ended. */
+void worker_turn (Worker *self, bool on);
+bool worker_is_on (Worker *self);
 
 /* ---- trail.c: what was asked for and what happened ---------------------------------------- */
 

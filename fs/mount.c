@@ -185,7 +185,8 @@ serve_until_signal (Mount *mount)
     sigwait (&signals, &number);
   while (number == WAKE && !mount->served);
 
-  worker_stop (mount->worker);
+  worker_turn (mount->worker, false);
+  runs_stop (mount->runs);
   ahead_stop (mount->ahead);
   fuse_session_exit (mount->session);
   while (!mount->served) {
@@ -210,10 +211,15 @@ serve_mounted (Mount *mount)
     log_message (LOG_ERR, "%s", error->message);
   else {
     mount->ahead = ahead_start (mount);
+    mount->waits = waits_start (mount);
+    mount->runs = runs_new (mount);
+    mount->worker = worker_new (mount);
     if (!mount->options->read_only && !mount->options->no_worker)
-      mount->worker = worker_start (mount);
+      worker_turn (mount->worker, true);
     result = serve_until_signal (mount);
     worker_free (mount->worker);
+    runs_free (mount->runs);
+    waits_free (mount->waits);
     ahead_free (mount->ahead);
   }
   /* Unmounting closes the descriptor that the notify thread writes to. */
@@ -251,6 +257,7 @@ mount_run (Options *options, int ready_fd)
   Mount mount = {
       .options = options,
       .timeout = TIMEOUT_S,
+      .verify = (VerifyMode)options->verify,
       .mounted_ns = g_get_real_time () * 1000,
       .ready_fd = ready_fd,
   };
@@ -261,6 +268,7 @@ mount_run (Options *options, int ready_fd)
   mount.marks = marks_new ();
   mount.control = control_new ();
   mount.renderings = renderings_new ();
+  mount.pieces = pieces_new ();
   mount.census = census_new (&mount);
   mount.trail = trail_new ();
   mount.metrics = metrics_new ();
@@ -271,6 +279,7 @@ mount_run (Options *options, int ready_fd)
     log_message (LOG_ERR, "%s", error->message);
   pages_free (mount.pages);
   renderings_free (mount.renderings);
+  pieces_free (mount.pieces);
   census_free (mount.census);
   control_free (mount.control);
   marks_free (mount.marks);

@@ -54,6 +54,7 @@
 /* The operation, what it counts as, and who handles it. */
 #define OPERATIONS(EACH)                                                                           \
   EACH (lookup, REQUEST_LOOKUP, handle_lookup, NAME)                                               \
+  EACH (readlink, REQUEST_OTHER, handle_readlink, NODE)                                            \
   EACH (getattr, REQUEST_GETATTR, handle_getattr, OPEN)                                            \
   EACH (statfs, REQUEST_STATFS, handle_statfs, NODE)                                               \
   EACH (opendir, REQUEST_OTHER, handle_opendir, OPEN)                                              \

@@ -10,13 +10,14 @@
  */
 #include "fs/control.h"
 
-#define TAG_MAX 64u
+#define TAG_MAX 64
 
 /* One line, understood. */
 typedef struct {
-  StoreRequest *request; /* NULL: it is `cancel` or `queue-remove` */
-  bool cancel;           /* ends the job even if it runs */
-  uint64_t id;           /* of the job to take out of the queue */
+  StoreRequest *request; /* NULL: a job is to be taken out of the queue */
+  bool now;              /* run it at once */
+  uint64_t id;           /* of the job to take out */
+  bool cancel;           /* even if it runs */
 } Line;
 
 static void
@@ -63,11 +64,10 @@ order_clear (Order *order)
 static bool
 take_tag (Order *order, const char *tag, GError **error)
 {
-  size_t length =
-      strspn (tag, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-");
+  size_t length = strspn (tag, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._:-");
 
   if (length == 0 || length > TAG_MAX || tag[length] != '\0')
-    return fail (error, EINVAL, "a tag has 1 to %u of the characters A-Z a-z 0-9 . _ : -", TAG_MAX);
+    return fail (error, EINVAL, "a tag has 1 to %d of the characters A-Z a-z 0-9 . _ : -", TAG_MAX);
   g_free (order->tag);
   order->tag = g_strdup (tag);
   return true;
@@ -75,21 +75,23 @@ take_tag (Order *order, const char *tag, GError **error)
 
 /* Takes the words of this interface out of a line; what is left is the command's. */
 static bool
-take_words (Order *order, char **words, GError **error)
+take_words (Order *order, char **words, Line *line, GError **error)
 {
   char **kept = words;
+  bool good = true;
 
   for (char **word = words; *word != NULL; word++) {
-    g_autofree char *text = *word;
-    *word = NULL;
+    g_autofree char *text = g_steal_pointer (word);
     if (g_str_equal (text, "wait"))
       order->wait = true;
+    else if (g_str_equal (text, "now"))
+      line->now = true;
     else if (!g_str_has_prefix (text, "tag="))
       *kept++ = g_steal_pointer (&text);
-    else if (!take_tag (order, text + strlen ("tag="), error))
-      return false;
+    else if (good)
+      good = take_tag (order, text + strlen ("tag="), error);
   }
-  return true;
+  return good;
 }
 
 /* The words of a line; an empty array when there are none. */
@@ -109,34 +111,12 @@ split_line (const char *text, GError **error)
 
 /* ---- lines -------------------------------------------------------------------------------- */
 
-/* `cancel ID` and `queue-remove ID` */
-static bool
-parse_removal (char **words, Line *out, GError **error)
-{
-  guint64 id;
-
-  if (words[1] == NULL || words[2] != NULL ||
-      !g_ascii_string_to_unsigned (words[1], 10, 1, INT64_MAX, &id, NULL))
-    return fail (error, EINVAL, "'%s' wants the number of a job", words[0]);
-  out->id = id;
-  return true;
-}
+/* Makes a line of its words, of which there is one at least in ctl. */
+typedef bool (*ParseFunc) (Order *order, char **words, const void *data, Line *line,
+                           GError **error);
 
 static bool
-parse_command (Order *order, char **words, Line *out, GError **error)
-{
-  out->cancel = g_str_equal (words[0], "cancel");
-  if (out->cancel || g_str_equal (words[0], "queue-remove"))
-    return parse_removal (words, out, error);
-  out->request = store_request_parse (order->mount->store, (const char *const *)words, error);
-  return out->request != NULL;
-}
-
-/* Reads one line into `lines`, unless there is nothing in it. */
-typedef bool (*ParseFunc) (Order *order, char **words, void *data, Line *out, GError **error);
-
-static bool
-parse_line (Order *order, const char *text, ParseFunc parse, void *data, GArray *lines,
+parse_line (Order *order, const char *text, ParseFunc parse, const void *data, GArray *lines,
             GError **error)
 {
   g_auto (GStrv) words = split_line (text, error);
@@ -146,92 +126,184 @@ parse_line (Order *order, const char *text, ParseFunc parse, void *data, GArray 
     return false;
   if (words[0] == NULL)
     return true;
-  if (!take_words (order, words, error) || !parse (order, words, data, &line, error))
+  if (!take_words (order, words, &line, error) || !parse (order, words, data, &line, error))
     return false;
   g_array_append_val (lines, line);
   return true;
 }
 
-/* ---- acting ------------------------------------------------------------------------------- */
-
-static bool
-queue_requests (Order *order, const GArray *lines, GError **error)
-{
-  for (guint i = 0; i < lines->len; i++) {
-    const Line *line = &g_array_index (lines, Line, i);
-    uint64_t id;
-    bool added;
-    if (line->request == NULL)
-      continue;
-    if (!store_queue_add (order->mount->store, line->request, &id, &added, error))
-      return false;
-    g_array_append_val (order->jobs, id);
-  }
-  return true;
-}
-
-static bool
-remove_jobs (Order *order, const GArray *lines, GError **error)
-{
-  Store *store = order->mount->store;
-
-  for (guint i = 0; i < lines->len; i++) {
-    const Line *line = &g_array_index (lines, Line, i);
-    if (line->request == NULL && !(line->cancel ? store_queue_cancel (store, line->id, error)
-                                                : store_queue_remove (store, line->id, error)))
-      return false;
-  }
-  return true;
-}
-
-static bool
-act (Order *order, const char *text, ParseFunc parse, void *data, GError **error)
+static GArray *
+parse_lines (Order *order, const char *text, ParseFunc parse, const void *data, GError **error)
 {
   g_auto (GStrv) texts = g_strsplit (text, "\n", -1);
   g_autoptr (GArray) lines = lines_new ();
+  bool several = texts[0] != NULL && texts[1] != NULL && *texts[1] != '\0';
 
-  order->text = g_strchomp (g_strdup (text));
-  for (char **line = texts; *line != NULL; line++)
-    if (!parse_line (order, *line, parse, data, lines, error))
-      return false;
-  return queue_requests (order, lines, error) && remove_jobs (order, lines, error);
+  for (char **line = texts; *line != NULL; line++) {
+    if (parse_line (order, *line, parse, data, lines, error))
+      continue;
+    if (several)
+      g_prefix_error (error, "line %td: ", line - texts + 1);
+    return NULL;
+  }
+  return g_steal_pointer (&lines);
+}
+
+/* `cancel ID` and `queue-remove ID` */
+static bool
+parse_removal (char **words, Line *line, GError **error)
+{
+  guint64 id;
+
+  if (words[1] == NULL || words[2] != NULL ||
+      !g_ascii_string_to_unsigned (words[1], 10, 1, INT64_MAX, &id, NULL))
+    return fail (error, EINVAL, "'%s' wants the number of a job", words[0]);
+  line->id = id;
+  return true;
 }
 
 static bool
-parse_ctl (Order *order, char **words, void *data, Line *out, GError **error)
+parse_ctl (Order *order, char **words, const void *data, Line *line, GError **error)
 {
-  return parse_command (order, words, out, error);
+  if (words[0] == NULL)
+    return fail (error, EINVAL, "no command");
+  line->cancel = g_str_equal (words[0], "cancel");
+  if (line->cancel || g_str_equal (words[0], "queue-remove"))
+    return parse_removal (words, line, error);
+  line->request = store_request_parse (order->mount->store, (const char *const *)words, error);
+  return line->request != NULL;
+}
+
+/* ---- verbs -------------------------------------------------------------------------------- */
+
+/* A command, and the directory that it is for. */
+typedef struct {
+  const StoreCommand *command;
+  uint32_t number;
+} Verb;
+
+/* Whether somebody still waits for it, or for its end. */
+static bool
+is_pending (const StoreRecord *record)
+{
+  return record->state <= STORE_JOB_RUNNING ||
+         (record->state == STORE_JOB_INTERRUPTED && record->queued);
+}
+
+static bool
+parse_cancel (Order *order, char **words, const Verb *verb, Line *line, GError **error)
+{
+  g_auto (StoreRecord) record = {0};
+  bool found;
+
+  if (words[1] != NULL)
+    return fail (error, EINVAL, "'cancel' stands alone");
+  if (!store_queue_last (order->mount->store, verb->command, verb->number, &record, &found, error))
+    return false;
+  if (!found || !is_pending (&record))
+    return fail (error, ENOENT, "no '%s' waits or runs there", verb->command->name);
+  line->cancel = true;
+  line->id = record.id;
+  return true;
+}
+
+/* The command's name, its words and the directory's path, as store_request_parse() wants them. What
+ * is no word would be taken for a mailbox there. */
+static bool
+parse_verb (Order *order, char **words, const void *data, Line *line, GError **error)
+{
+  const Verb *verb = data;
+  Store *store = order->mount->store;
+  g_autoptr (GError) failure = NULL;
+  g_autofree char *path = store_node_path (store, verb->number, &failure);
+  g_autofree char *target = g_strconcat ("/", path, NULL);
+  g_autoptr (GPtrArray) all = g_ptr_array_new ();
+
+  if (path == NULL)
+    return fail (error, error_code (failure) == ENOENT ? ESTALE : error_code (failure), "%s",
+                 failure->message);
+  if (words[0] != NULL && g_str_equal (words[0], "cancel"))
+    return parse_cancel (order, words, verb, line, error);
+  g_ptr_array_add (all, (char *)verb->command->name);
+  if (verb->number != STORE_ROOT)
+    g_ptr_array_add (all, target);
+  for (char **word = words; *word != NULL; word++)
+    g_ptr_array_add (all, *word);
+  g_ptr_array_add (all, NULL);
+  line->request = store_request_parse (store, (const char *const *)all->pdata, &failure);
+  if (line->request != NULL && line->request->targets->len == (verb->number != STORE_ROOT))
+    return true;
+  g_clear_pointer (&line->request, store_request_free);
+  if (failure == NULL)
+    return fail (error, EINVAL, "only words can be here, no mailbox");
+  return fail (error, failure->code == ENOENT ? EINVAL : failure->code, "%s", failure->message);
+}
+
+/* ---- acting ------------------------------------------------------------------------------- */
+
+static bool
+is_for_queue (const Line *line)
+{
+  return line->request != NULL && !line->now &&
+         (line->request->command->traits & STORE_COMMAND_IMMEDIATE) == 0;
+}
+
+static bool
+queue_lines (Order *order, const GArray *lines, GError **error)
+{
+  g_autoptr (GPtrArray) requests = g_ptr_array_new ();
+
+  for (guint i = 0; i < lines->len; i++)
+    if (is_for_queue (&g_array_index (lines, Line, i)))
+      g_ptr_array_add (requests, g_array_index (lines, Line, i).request);
+  if (requests->len == 0)
+    return true;
+  g_autofree uint64_t *ids = g_new (uint64_t, requests->len);
+  if (!store_queue_add_all (order->mount->store, (StoreRequest *const *)requests->pdata,
+                            requests->len, ids, error))
+    return false;
+  g_array_append_vals (order->jobs, ids, requests->len);
+  return true;
+}
+
+/* Carries out what is not for the queue. */
+static bool
+carry_out (Order *order, Line *line, GError **error)
+{
+  Mount *mount = order->mount;
+  uint64_t id = 0;
+
+  if (line->request == NULL)
+    return line->cancel ? store_queue_cancel (mount->store, line->id, error)
+                        : store_queue_remove (mount->store, line->id, error);
+  bool here = (line->request->command->traits & STORE_COMMAND_IMMEDIATE) != 0;
+  StoreRequest *request = g_steal_pointer (&line->request);
+  bool good = here ? run_here (mount->runs, request, &id, error)
+                   : run_beside (mount->runs, request, &id, error);
+  if (id != 0)
+    g_array_append_val (order->jobs, id);
+  return good;
+}
+
+static bool
+act (Order *order, const char *text, ParseFunc parse, const void *data, GError **error)
+{
+  order->text = g_strchomp (g_strdup (text));
+  g_autoptr (GArray) lines = parse_lines (order, text, parse, data, error);
+  if (lines == NULL || !queue_lines (order, lines, error))
+    return false;
+  for (guint i = 0; i < lines->len; i++) {
+    Line *line = &g_array_index (lines, Line, i);
+    if (!is_for_queue (line) && !carry_out (order, line, error))
+      return false;
+  }
+  return true;
 }
 
 bool
 order_lines (Order *order, const char *text, GError **error)
 {
   return act (order, text, parse_ctl, NULL, error);
-}
-
-/* ---- verbs -------------------------------------------------------------------------------- */
-
-typedef struct {
-  const StoreCommand *command;
-  uint32_t number;
-} Verb;
-
-static bool
-parse_verb (Order *order, char **words, void *data, Line *out, GError **error)
-{
-  const Verb *verb = data;
-  g_autofree char *path = store_node_path (order->mount->store, verb->number, error);
-  g_autoptr (GPtrArray) all = g_ptr_array_new ();
-
-  if (path == NULL)
-    return false;
-  g_ptr_array_add (all, (char *)verb->command->name);
-  for (char **word = words; *word != NULL; word++)
-    g_ptr_array_add (all, *word);
-  if (verb->number != STORE_ROOT)
-    g_ptr_array_add (all, path);
-  g_ptr_array_add (all, NULL);
-  return parse_command (order, (char **)all->pdata, out, error);
 }
 
 bool
@@ -248,6 +320,8 @@ order_verb (Order *order, const StoreCommand *command, uint32_t number, const ch
 bool
 order_write_ctl (Order *order, char *text, GError **error)
 {
+  if (!g_str_has_suffix (text, "\n"))
+    return fail (error, EINVAL, "a line ends with a newline");
   return order_lines (order, text, error);
 }
 
@@ -260,21 +334,35 @@ order_write_verb (Order *order, char *text, GError **error)
 bool
 order_render_state (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
-  g_string_append (out, "idle\n");
+  g_auto (StoreRecord) record = {0};
+  bool found;
+
+  if (!store_queue_last (mount->store, &store_commands[node->row], node->number, &record, &found,
+                         error))
+    return false;
+  if (found)
+    job_append_state (&record, out);
+  else
+    g_string_append (out, "idle");
+  g_string_append_c (out, '\n');
   return true;
 }
 
 bool
 order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
-  g_string_append (out, "# VERB [WORD...] [MAILBOX...]\n");
+  g_string_append (out, "# VERB [WORD...] [MAILBOX...], one a line. Words of every verb:\n"
+                        "#   wait      the write returns when the job has ended\n"
+                        "#   now       at once, without waiting in the queue\n"
+                        "#   tag=TEXT  stands in the audit, beside the job's number\n");
   for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
     g_string_append (out, command->name);
     for (const StoreWord *word = store_words; word->name != NULL; word++)
       if ((command->words & word->bit) != 0)
         g_string_append_printf (out, " [%s%s%s]", word->name, word->value != NULL ? "=" : "",
                                 word->value != NULL ? word->value : "");
-    g_string_append (out, " [MAILBOX...]\n");
+    bool named = (command->traits & STORE_COMMAND_NAMED) != 0;
+    g_string_append (out, named ? " MAILBOX...\n" : " [MAILBOX...]\n");
   }
   g_string_append (out, "cancel ID\nqueue-remove ID\n");
   return true;
@@ -285,15 +373,14 @@ order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GErro
 void
 order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_t size)
 {
-  g_autofree char *path = inode_path (order->mount, inode_directory (order->node.number));
+  Mount *mount = order->mount;
+  g_autofree char *path = inode_path (mount, inode_directory (order->node.number));
 
-  trail_action (order->mount, &order->caller, order->through, path,
-                order->text != NULL ? order->text : "", order->jobs, order->tag, error);
-  rendering_touch (order->mount, order->node.ino);
-  if (!good)
-    return reply_error (req, order->node.ino, error);
-  if (size > 0)
-    reply_written (req, size);
-  else
-    reply_errno (req, 0);
+  if (!good || order->text != NULL)
+    trail_action (mount, &order->caller, order->through, path,
+                  order->text != NULL ? order->text : "", order->jobs, order->tag, error);
+  rendering_touch (mount, order->node.ino);
+  if (good && order->wait && order->jobs->len > 0)
+    return waits_add (mount->waits, req, order->jobs, size);
+  reply_order (req, good ? 0 : error_code (error), size);
 }

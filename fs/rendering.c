@@ -33,10 +33,12 @@ typedef struct {
   GMutex mutex;         /* held while it is made; for what follows */
   Rendering *rendering; /* NULL: not made yet */
   int64_t made_us, cost_us;
-  bool touched; /* somebody wrote to it since */
+  unsigned orders; /* that had been given when it was made */
+  bool touched;    /* somebody wrote to it since */
 } Held;
 
 struct Renderings {
+  _Atomic unsigned orders; /* that were given so far */
   GMutex mutex;
   GHashTable *held; /* Held by inode number; protected by mutex */
 };
@@ -192,12 +194,14 @@ make (Mount *mount, const ControlFile *file, const ControlNode *node, Held *held
 {
   g_autoptr (GError) failure = NULL;
   int64_t from = g_get_monotonic_time ();
+  unsigned orders = mount->renderings->orders;
   g_autoptr (Rendering) new = file->open != NULL    ? open_file (mount, file, node, &failure)
                               : file->spill != NULL ? spill (mount, file, node, &failure)
                                                     : render (mount, file, node, &failure);
 
   if (new == NULL)
     new = render_failure (failure);
+  held->orders = orders;
   held->made_us = g_get_monotonic_time ();
   held->cost_us = held->made_us - from;
   if (!held->touched && is_same (held->rendering, new))
@@ -253,14 +257,15 @@ put_held (Renderings *self, Held *held)
 }
 
 static bool
-is_due (const Held *held, const ControlFile *file, int64_t asked_us)
+is_due (const Renderings *self, const Held *held, const ControlFile *file, int64_t asked_us)
 {
   int64_t now = g_get_monotonic_time ();
-  int64_t cost = held->cost_us * COST_SHARE;
+  int64_t hold = MAX (HOLD_US, held->cost_us * COST_SHARE);
+  bool outdated = held->orders != self->orders && held->cost_us < HOLD_US;
 
-  return held->rendering == NULL || held->touched || file->grows ||
-         (now - asked_us > HOLD_US && now - held->made_us > cost) ||
-         now - held->made_us > MAX (HOLD_MAX_US, cost);
+  return held->touched || file->grows || outdated ||
+         (now - asked_us > HOLD_US && now - held->made_us > hold) ||
+         now - held->made_us > MAX (HOLD_MAX_US, hold);
 }
 
 static Rendering *
@@ -270,7 +275,7 @@ take_rendering (Mount *mount, const ControlFile *file, const ControlNode *node, 
   Held *held = take_held (mount->renderings, node->ino, &asked_us);
 
   g_mutex_lock (&held->mutex);
-  if (held->rendering == NULL || (look && is_due (held, file, asked_us)))
+  if (held->rendering == NULL || (look && is_due (mount->renderings, held, file, asked_us)))
     make (mount, file, node, held);
   Rendering *rendering = ref_rendering (held->rendering);
   g_mutex_unlock (&held->mutex);
@@ -296,6 +301,7 @@ rendering_touch (Mount *mount, fuse_ino_t ino)
   int64_t asked_us;
   Held *held = take_held (mount->renderings, ino, &asked_us);
 
+  mount->renderings->orders++;
   g_mutex_lock (&held->mutex);
   held->touched = true;
   g_mutex_unlock (&held->mutex);

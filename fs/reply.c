@@ -96,10 +96,19 @@ reply_file (fuse_req_t req, int fd, size_t size, off_t offset)
 }
 
 void
-reply_written (fuse_req_t req, size_t size)
+reply_order (fuse_req_t req, int code, size_t written)
+{
+  if (code != 0 || written == 0)
+    return reply_errno (req, code);
+  count_reply (req);
+  fuse_reply_write (req, written);
+}
+
+void
+reply_link (fuse_req_t req, const char *target)
 {
   count_reply (req);
-  fuse_reply_write (req, size);
+  fuse_reply_readlink (req, target);
 }
 
 void

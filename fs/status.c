@@ -123,7 +123,22 @@ write_number (Writer *self, const char *key, uint64_t value)
 }
 
 static void
-write_status (Mount *mount, Writer *writer)
+write_figures (Writer *writer, const StoreStatus *census)
+{
+  write_number (writer, "users", census->users);
+  write_number (writer, "mailboxes", census->mailboxes);
+  write_number (writer, "messages", census->messages);
+  write_number (writer, "unseen", census->unseen);
+  write_number (writer, "expunged", census->expunged);
+  write_number (writer, "bytes", census->bytes);
+  write_number (writer, "damaged", census->damaged);
+  write_number (writer, "behind", census->behind);
+  write_number (writer, "users_without_index", census->users_without_index);
+}
+
+/* Of the store and this mount. */
+static void
+write_store (Mount *mount, Writer *writer)
 {
   static const char *const verify_names[] = {"first", "always", "never"};
   g_auto (Overview) overview = overview_take (mount);
@@ -138,19 +153,11 @@ write_status (Mount *mount, Writer *writer)
   write_text (writer, "mounted", since);
   write_number (writer, "pid", (uint64_t)getpid ());
   write_text (writer, "access", store_is_read_only (mount->store) ? "ro" : "rw");
-  write_text (writer, "verify", verify_names[mount->options->verify]);
-  write_text (writer, "worker", mount->worker != NULL ? "on" : "off");
+  write_text (writer, "verify", verify_names[mount->verify]);
+  write_text (writer, "worker", worker_is_on (mount->worker) ? "on" : "off");
   write_text (writer, "health", overview.health);
   write_number (writer, "domains", overview.census.domains);
-  write_number (writer, "users", overview.census.users);
-  write_number (writer, "mailboxes", overview.census.mailboxes);
-  write_number (writer, "messages", overview.census.messages);
-  write_number (writer, "unseen", overview.census.unseen);
-  write_number (writer, "expunged", overview.census.expunged);
-  write_number (writer, "bytes", overview.census.bytes);
-  write_number (writer, "damaged", overview.census.damaged);
-  write_number (writer, "behind", overview.census.behind);
-  write_number (writer, "users_without_index", overview.census.users_without_index);
+  write_figures (writer, &overview.census);
   write_number (writer, "queue", overview.waiting);
   write_text (writer, "job", job);
   write_number (writer, "verified_here", marks_count (mount->marks, MARK_VERIFIED));
@@ -163,13 +170,44 @@ write_status (Mount *mount, Writer *writer)
     write_text (writer, "census_failure", overview.failure);
 }
 
+/* Of a directory and everything below it. */
+static bool
+write_node (Mount *mount, uint32_t number, Writer *writer, GError **error)
+{
+  g_autofree char *path = store_node_path (mount->store, number, error);
+  g_autoptr (GError) failure = NULL;
+  StoreStatus census;
+
+  if (path == NULL)
+    return false;
+  census_take (mount->census, number, &census, &failure);
+  bool degraded = failure != NULL || census.behind > 0;
+  write_text (writer, "path", path);
+  write_text (writer, "health",
+              store_health_name (census.damaged > 0 ? STORE_HEALTH_DAMAGED
+                                 : degraded         ? STORE_HEALTH_DEGRADED
+                                                    : STORE_HEALTH_OK));
+  write_figures (writer, &census);
+  if (failure != NULL)
+    write_text (writer, "census_failure", failure->message);
+  return true;
+}
+
+static bool
+write_status (Mount *mount, const ControlNode *node, Writer *writer, GError **error)
+{
+  if (node->number != STORE_ROOT)
+    return write_node (mount, node->number, writer, error);
+  write_store (mount, writer);
+  return true;
+}
+
 bool
 status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   Writer writer = {.out = out, .first = true};
 
-  write_status (mount, &writer);
-  return true;
+  return write_status (mount, node, &writer, error);
 }
 
 bool
@@ -178,7 +216,8 @@ status_render_json (Mount *mount, const ControlNode *node, GString *out, GError 
   Writer writer = {.out = out, .json = true, .first = true};
 
   g_string_append (out, "{\n");
-  write_status (mount, &writer);
+  if (!write_status (mount, node, &writer, error))
+    return false;
   g_string_append (out, "\n}\n");
   return true;
 }

@@ -6,7 +6,7 @@
  * changes reaches the kernel as any other program's changes do (notify.c). At the end of the mount
  * a job that runs goes back to the queue.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 #include <syslog.h>
 
@@ -14,7 +14,9 @@
 
 struct Worker {
   Mount *mount;
-  GThread *thread;
+  GMutex turning;  /* held while it is turned on or off, which may take a while; for `thread` */
+  GThread *thread; /* NULL: it is off */
+  _Atomic bool on;
   char *complaint; /* what went wrong last, so that it is told once; the thread's own */
 
   GMutex mutex; /* for what follows */
@@ -76,6 +78,8 @@ work (Worker *self, StoreWorker **worker)
     complain (self, failure);
   else
     g_clear_pointer (&self->complaint, g_free);
+  if (id != 0)
+    waits_wake (self->mount->waits);
   return failure == NULL && id != 0;
 }
 
@@ -91,28 +95,46 @@ run (gpointer data)
   return NULL;
 }
 
+/* ---- on and off --------------------------------------------------------------------------- */
+
 Worker *
-worker_start (Mount *mount)
+worker_new (Mount *mount)
 {
   Worker *self = g_new0 (Worker, 1);
 
   self->mount = mount;
+  g_mutex_init (&self->turning);
   g_mutex_init (&self->mutex);
   g_cond_init (&self->wake);
-  self->thread = g_thread_new ("worker", run, self);
   return self;
 }
 
-void
-worker_stop (Worker *self)
+static void
+set_stop (Worker *self, bool stop)
 {
-  if (self == NULL || self->thread == NULL)
-    return;
-  g_mutex_lock (&self->mutex);
-  self->stop = true;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  self->stop = stop;
   g_cond_signal (&self->wake);
-  g_mutex_unlock (&self->mutex);
-  g_clear_pointer (&self->thread, g_thread_join);
+}
+
+void
+worker_turn (Worker *self, bool on)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->turning);
+
+  set_stop (self, !on);
+  if (on && self->thread == NULL)
+    self->thread = g_thread_new ("worker", run, self);
+  else if (!on)
+    g_clear_pointer (&self->thread, g_thread_join);
+  self->on = on;
+}
+
+bool
+worker_is_on (Worker *self)
+{
+  return self->on;
 }
 
 void
@@ -120,9 +142,10 @@ worker_free (Worker *self)
 {
   if (self == NULL)
     return;
-  worker_stop (self);
+  worker_turn (self, false);
   g_cond_clear (&self->wake);
   g_mutex_clear (&self->mutex);
+  g_mutex_clear (&self->turning);
   g_free (self->complaint);
   g_free (self);
 }

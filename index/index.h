@@ -399,6 +399,9 @@ bool queue_changes (Queue *self, uint64_t after, QueueJob *out, size_t capacity,
                     GError **error);
 bool queue_last_change (Queue *self, uint64_t *out, GError **error);
 
+/* The highest number of a job; 0: there is none. */
+bool queue_highest (Queue *self, uint64_t *out, GError **error);
+
 /* How many jobs wait for a worker, or to be taken up again by one; and the first that run. */
 bool queue_length (Queue *self, uint64_t *out, GError **error);
 bool queue_running (Queue *self, QueueJob *out, size_t capacity, size_t *out_count,

@@ -189,6 +189,13 @@ queue_last_change (Queue *self, uint64_t *out, GError **error)
   return read_number (reading, "SELECT max (changed) FROM job", out, error);
 }
 
+bool
+queue_highest (Queue *self, uint64_t *out, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  return read_number (reading, "SELECT max (id) FROM job", out, error);
+}
+
 static const char length_sql[] =
     "SELECT count (*) FROM job WHERE state = 0 OR state = 5 AND queued = 1";
 

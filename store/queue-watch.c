@@ -20,6 +20,22 @@ store_queue_length (Store *self, uint64_t *out, GError **error)
   return true;
 }
 
+static bool
+read_highest (Queue *queue, void *data, GError **error)
+{
+  return queue_highest (queue, data, error);
+}
+
+bool
+store_queue_newest (Store *self, uint64_t *out_id, GError **error)
+{
+  uint64_t id = 0;
+  if (!queue_look (self, read_highest, &id, error))
+    return false;
+  *out_id = id;
+  return true;
+}
+
 typedef struct {
   uint64_t place;
   QueueJob *jobs;

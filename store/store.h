@@ -796,6 +796,9 @@ bool store_queue_add_all (Store *self, StoreRequest *const *requests, size_t cou
 bool store_queue_last (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
                        bool *out_found, GError **error);
 
+/* The newest of all jobs; 0: there is none. */
+bool store_queue_newest (Store *self, uint64_t *out_id, GError **error);
+
 /* The next at most `capacity` jobs above `after` in the order of their numbers; the caller clears
  * them. With `pending` only those that wait or run, or that a worker will take up again. */
 bool store_queue_page (Store *self, uint64_t after, bool pending, StoreRecord *out, size_t capacity,

@@ -154,6 +154,18 @@ census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failu
     *out_failure = g_error_copy (count->failure);
 }
 
+bool
+census_last (Census *self, uint32_t number, StoreStatus *out)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  const Count *count = g_hash_table_lookup (self->counts, GUINT_TO_POINTER (number));
+
+  if (count == NULL || count->begun_us == 0)
+    return false;
+  *out = count->figures;
+  return true;
+}
+
 /* ---- beginning and end -------------------------------------------------------------------- */
 
 Census *

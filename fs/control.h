@@ -104,15 +104,17 @@ void rendering_touch (Mount *mount, fuse_ino_t ino);
 /* How the store and its queue are. */
 typedef struct {
   StoreStatus census;
-  char *failure;    /* why that is old; NULL: it is not. Owned */
-  uint64_t waiting; /* jobs */
-  size_t running;   /* jobs, at most 8 */
-  bool rebuilding;  /* one of them does */
-  StoreRecord job;  /* the first of them; owned */
-  const char *health;
+  char *failure;      /* why that is old; NULL: it is not. Owned */
+  uint64_t waiting;   /* jobs */
+  size_t running;     /* jobs, at most 8 */
+  bool rebuilding;    /* one of them does */
+  StoreRecord job;    /* the first of them; owned */
+  const char *health; /* NULL: nobody has looked yet */
 } Overview;
 
+/* The first has the store counted, the second goes by what was counted last. */
 Overview overview_take (Mount *mount);
+Overview overview_look (Mount *mount);
 void overview_clear (Overview *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Overview, overview_clear)
 

@@ -24,6 +24,7 @@
 typedef struct Ahead Ahead;
 typedef struct Census Census;
 typedef struct Control Control;
+typedef struct Follow Follow;
 typedef struct Marks Marks;
 typedef struct Metrics Metrics;
 typedef struct Mount Mount;
@@ -90,6 +91,7 @@ struct Mount {
   Notify *notify;
   Ahead *ahead;
   Worker *worker;
+  Follow *follow;
   Trail *trail;
   Metrics *metrics;
   uid_t uid; /* of everything in the mount */
@@ -188,16 +190,17 @@ void metrics_resume (Stamp from);
 
 uint64_t metrics_requests (const Metrics *self); /* answered so far, but for forgets */
 
-/* ---- log.c: stderr in the foreground, syslog in the background ---------------------------- */
+/* ---- log.c: stderr in the foreground, the journal or syslog in the background -------------- */
 
 void log_start (bool debug);
-void log_to_syslog (void);
+void log_to_system (void); /* from now on */
 bool log_is_debug (void);
 
-/* `priority` is syslog's. Control bytes in the text are escaped. */
+/* `priority` is syslog's. Control bytes in the text are escaped. What goes as it should (LOG_INFO)
+ * is not for a stderr that people look at. */
 void log_message (int priority, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
-/* As log_message(), of a mailbox (its path; NULL: none) and a job (0: none). */
+/* As log_message(), of a mailbox (as store_node_title() has it; NULL: none) and a job (0: none). */
 void log_about (int priority, const char *mailbox, uint64_t job, const char *format, ...)
     G_GNUC_PRINTF (4, 5);
 
@@ -425,6 +428,9 @@ void census_free (Census *self); /* returns when nothing is counted any more */
  * most. */
 void census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failure);
 
+/* The last count, as it is; false: nobody has asked for one. */
+bool census_last (Census *self, uint32_t number, StoreStatus *out);
+
 /* ---- write.c: writing to control files ---------------------------------------------------- */
 
 void handle_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
@@ -481,3 +487,14 @@ void trail_tell (Mount *mount, GString *event);
 
 /* What the store has to say; see store_notice(). */
 void trail_notice (Mount *mount, const char *text);
+
+/* ---- follow.c: telling what happens in the queue ------------------------------------------- */
+
+/* Starts a thread that tells of it in the events, and the service manager of how things are. */
+Follow *follow_start (Mount *mount);
+void follow_stop (Follow *self); /* when it has told of all that has happened */
+
+/* ---- service.c: the service manager ------------------------------------------------------- */
+
+/* Tells it of assignments like "READY=1", a line each; does nothing when there is none. */
+void service_tell (const char *format, ...) G_GNUC_PRINTF (1, 2);

@@ -1,26 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log.c - stderr in the foreground, syslog in the background.
+ * log.c - stderr in the foreground, the journal or syslog in the background.
+ *
+ * Where the journal is, also behind the stderr of a service in the foreground, it gets each line
+ * with fields: what mailbox and what job it is about. Its protocol (systemd's "Native Journal
+ * Protocol", documented and stable) is a datagram of assignments; no library is needed to write
+ * that.
  */
 #include "fs/internal.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
+#include <unistd.h>
 
-static bool to_syslog;
+#define JOURNAL "/run/systemd/journal/socket"
+
+/* More than anybody reads, and less than a socket takes. */
+#define TEXT_MAX 16384
+
+static enum { TO_STDERR, TO_JOURNAL, TO_SYSTEM } sink;
 static bool with_debug;
 
-/* Who looks at a terminal is not to be told of what goes as it should. */
+/* ---- the journal -------------------------------------------------------------------------- */
+
+/* A printable value has no line ends, so it stands for itself. */
 static void
-write_line (int priority, const char *text)
+add_field (GString *out, const char *key, const char *value)
+{
+  g_autofree char *printable = store_text_printable (value);
+
+  g_string_append_printf (out, "%s=%.*s\n", key, TEXT_MAX, printable);
+}
+
+static bool
+send_to_journal (int priority, const char *mailbox, uint64_t job, const char *text)
+{
+  const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = JOURNAL};
+  g_autoptr (GString) fields = g_string_new (NULL);
+
+  g_string_append_printf (fields, "PRIORITY=%d\nSYSLOG_FACILITY=%d\n", priority,
+                          LOG_FAC (LOG_DAEMON));
+  add_field (fields, "SYSLOG_IDENTIFIER", "mailfs");
+  add_field (fields, "MESSAGE", text);
+  if (mailbox != NULL)
+    add_field (fields, "MAILBOX", mailbox);
+  if (job != 0)
+    g_string_append_printf (fields, "JOB=%" PRIu64 "\n", job);
+  auto_fd fd = socket (AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  return fd >= 0 && sendto (fd, fields->str, fields->len, MSG_NOSIGNAL,
+                            (const struct sockaddr *)&address, sizeof address) >= 0;
+}
+
+/* Whether what goes to stderr goes to the journal: then it says so, by device and inode. */
+static bool
+stderr_is_journal (void)
+{
+  const char *stream = g_getenv ("JOURNAL_STREAM");
+  struct stat st;
+
+  if (stream == NULL || fstat (STDERR_FILENO, &st) < 0)
+    return false;
+  g_autofree char *ours = g_strdup_printf ("%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+  return strcmp (stream, ours) == 0;
+}
+
+/* ---- lines -------------------------------------------------------------------------------- */
+
+static void
+write_to_stderr (int priority, const char *text)
 {
   g_autofree char *printable = store_text_printable (text);
-  if (!to_syslog && !with_debug && priority == LOG_INFO)
-    return;
-  if (to_syslog)
-    syslog (priority, "%s", printable);
-  else
+
+  if (priority != LOG_INFO || with_debug)
     fprintf (stderr, "mailfs: %s\n", printable);
+}
+
+static void
+write_to_syslog (int priority, const char *text)
+{
+  g_autofree char *printable = store_text_printable (text);
+
+  syslog (priority, "%s", printable);
+}
+
+static void
+write_line (int priority, const char *mailbox, uint64_t job, const char *text)
+{
+  if (sink != TO_STDERR && send_to_journal (priority, mailbox, job, text))
+    return;
+  if (sink == TO_SYSTEM)
+    write_to_syslog (priority, text);
+  else
+    write_to_stderr (priority, text);
 }
 
 /* What libfuse has to say; its levels are syslog's. It says some lines piece by piece. */
@@ -35,21 +108,22 @@ static void G_GNUC_PRINTF (2, 0)
 
   g_private_replace (&pieces_key, whole ? NULL : g_strdup (text));
   if (whole && ((int)level != LOG_DEBUG || with_debug))
-    write_line ((int)level, g_strchomp (text));
+    write_line ((int)level, NULL, 0, g_strchomp (text));
 }
 
 void
 log_start (bool debug)
 {
   with_debug = debug;
+  sink = stderr_is_journal () ? TO_JOURNAL : TO_STDERR;
   fuse_set_log_func (forward_libfuse);
 }
 
 void
-log_to_syslog (void)
+log_to_system (void)
 {
   openlog ("mailfs", LOG_PID, LOG_DAEMON);
-  to_syslog = true;
+  sink = TO_SYSTEM;
 }
 
 bool
@@ -58,26 +132,31 @@ log_is_debug (void)
   return with_debug;
 }
 
-void
-log_message (int priority, const char *format, ...)
+static void G_GNUC_PRINTF (4, 0) write_message (int priority, const char *mailbox, uint64_t job,
+                                                const char *format, va_list arguments)
 {
   if (priority == LOG_DEBUG && !with_debug)
     return;
-  va_list arguments;
-  va_start (arguments, format);
   g_autofree char *text = g_strdup_vprintf (format, arguments);
+  write_line (priority, mailbox, job, text);
+}
+
+void
+log_message (int priority, const char *format, ...)
+{
+  va_list arguments;
+
+  va_start (arguments, format);
+  write_message (priority, NULL, 0, format, arguments);
   va_end (arguments);
-  write_line (priority, text);
 }
 
 void
 log_about (int priority, const char *mailbox, uint64_t job, const char *format, ...)
 {
-  if (priority == LOG_DEBUG && !with_debug)
-    return;
   va_list arguments;
+
   va_start (arguments, format);
-  g_autofree char *text = g_strdup_vprintf (format, arguments);
+  write_message (priority, mailbox, job, format, arguments);
   va_end (arguments);
-  write_line (priority, text);
 }

@@ -24,7 +24,7 @@ announce_ready (Mount *mount)
 {
   if (mount->ready_fd < 0)
     return;
-  log_to_syslog ();
+  log_to_system ();
   auto_fd null = open ("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
     dup2 (null, fd);
@@ -49,6 +49,7 @@ mount_init (void *data, struct fuse_conn_info *connection)
   connection->max_background = BACKGROUND_MAX;
   connection->congestion_threshold = BACKGROUND_MAX * 3 / 4;
   announce_ready (data);
+  service_tell ("READY=1\nMAINPID=%d\nSTATUS=mounted", getpid ());
 }
 
 static void
@@ -185,6 +186,7 @@ serve_until_signal (Mount *mount)
     sigwait (&signals, &number);
   while (number == WAKE && !mount->served);
 
+  service_tell ("STOPPING=1\nSTATUS=ending");
   worker_turn (mount->worker, false);
   runs_stop (mount->runs);
   ahead_stop (mount->ahead);
@@ -195,6 +197,13 @@ serve_until_signal (Mount *mount)
   }
   pthread_join (server, &result);
   return GPOINTER_TO_INT (result);
+}
+
+static void
+tell_mounted (Mount *mount)
+{
+  trail_event (mount, "mounted", "version", MAILFS_VERSION, "store", store_path (mount->store),
+               "mountpoint", mount->options->mountpoint, NULL);
 }
 
 /* Serves a session that is mounted. Only in the foreground does the end of the program unmount it:
@@ -210,6 +219,8 @@ serve_mounted (Mount *mount)
   if (mount->notify == NULL)
     log_message (LOG_ERR, "%s", error->message);
   else {
+    tell_mounted (mount);
+    mount->follow = follow_start (mount);
     mount->ahead = ahead_start (mount);
     mount->waits = waits_start (mount);
     mount->runs = runs_new (mount);
@@ -221,6 +232,7 @@ serve_mounted (Mount *mount)
     runs_free (mount->runs);
     waits_free (mount->waits);
     ahead_free (mount->ahead);
+    follow_stop (mount->follow);
   }
   /* Unmounting closes the descriptor that the notify thread writes to. */
   bool served = mount->notify != NULL;

@@ -42,7 +42,8 @@ reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error)
     metrics_add (mount->metrics, code == EIO ? COUNTER_EIO : COUNTER_EUCLEAN, 1);
   if (grave || log_is_debug ()) {
     g_autofree char *path = inode_path (mount, ino);
-    log_message (grave ? LOG_WARNING : LOG_DEBUG, "%s: %s", path, error->message);
+    g_autofree char *mailbox = store_node_title (mount->store, inode_number (ino), NULL);
+    log_about (grave ? LOG_WARNING : LOG_DEBUG, mailbox, 0, "%s: %s", path, error->message);
   }
   reply_errno (req, code == ENOENT ? ESTALE : code);
 }

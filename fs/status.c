@@ -21,27 +21,47 @@ judge_health (Mount *mount, const Overview *overview)
 }
 
 /* A queue that cannot be read is an empty one here; the worker complains of it. */
+static void
+look_at_queue (Mount *mount, Overview *self)
+{
+  StoreRecord running[8];
+  size_t count = 0;
+
+  store_queue_length (mount->store, &self->waiting, NULL);
+  store_queue_running (mount->store, running, G_N_ELEMENTS (running), &count, NULL);
+  for (size_t i = 0; i < count; i++)
+    self->rebuilding |= store_record_rebuilds (&running[i]);
+  if (count > 0) {
+    self->job = running[0];
+    running[0] = (StoreRecord){0};
+  }
+  self->running = count;
+  store_records_clear (running, count);
+}
+
 Overview
 overview_take (Mount *mount)
 {
   Overview self = {0};
-  StoreRecord running[8];
-  size_t count = 0;
   g_autoptr (GError) failure = NULL;
 
   census_take (mount->census, STORE_ROOT, &self.census, &failure);
   self.failure = failure == NULL ? NULL : store_text_printable (failure->message);
-  store_queue_length (mount->store, &self.waiting, NULL);
-  store_queue_running (mount->store, running, G_N_ELEMENTS (running), &count, NULL);
-  for (size_t i = 0; i < count; i++)
-    self.rebuilding |= store_record_rebuilds (&running[i]);
-  if (count > 0) {
-    self.job = running[0];
-    running[0] = (StoreRecord){0};
-  }
-  self.running = count;
-  store_records_clear (running, count);
+  look_at_queue (mount, &self);
   self.health = judge_health (mount, &self);
+  return self;
+}
+
+Overview
+overview_look (Mount *mount)
+{
+  Overview self = {0};
+  bool counted = census_last (mount->census, STORE_ROOT, &self.census);
+
+  look_at_queue (mount, &self);
+  self.health = judge_health (mount, &self);
+  if (!counted && strcmp (self.health, store_health_name (STORE_HEALTH_OK)) == 0)
+    self.health = NULL;
   return self;
 }
 

@@ -200,15 +200,29 @@ keep_error (Trail *self, const Action *action)
     g_free (g_queue_pop_head (&self->errors));
 }
 
-static void
-log_action (const Action *action)
+/* What the store calls the mailbox or user at that path; NULL: there is none. */
+static char *
+find_title (Mount *mount, const char *path)
 {
+  g_auto (StoreNode) node = {0};
+
+  while (*path == '/')
+    path++;
+  if (*path == '\0' || !store_node_resolve (mount->store, path, &node, NULL))
+    return NULL;
+  return store_node_title (mount->store, node.number, NULL);
+}
+
+static void
+log_action (Mount *mount, const Action *action)
+{
+  g_autofree char *mailbox = find_title (mount, action->object);
   const GArray *jobs = action->jobs;
   uint64_t job = jobs != NULL && jobs->len > 0 ? g_array_index (jobs, uint64_t, 0) : 0;
 
-  log_about (LOG_INFO, action->object, job, "uid %u, pid %d (%s), %s: %.*s: %s%s%s",
-             action->caller.uid, action->caller.pid, action->program, action->through,
-             EVENT_TEXT_MAX, action->command, action->result, action->reason != NULL ? ": " : "",
+  log_about (LOG_INFO, mailbox, job, "uid %u, pid %d (%s), %s: %.*s: %s%s%s", action->caller.uid,
+             action->caller.pid, action->program, action->through, EVENT_TEXT_MAX, action->command,
+             action->result, action->reason != NULL ? ": " : "",
              action->reason != NULL ? action->reason : "");
 }
 
@@ -236,7 +250,7 @@ trail_action (Mount *mount, const Caller *caller, const char *through, const cha
     keep_error (mount->trail, &action);
   describe (&action, event, EVENT_TEXT_MAX, EVENT_JOBS_MAX);
   trail_tell (mount, event);
-  log_action (&action);
+  log_action (mount, &action);
 }
 
 /* ---- what the files show ------------------------------------------------------------------ */

@@ -34,9 +34,9 @@ go_on (StoreJob *job, void *data)
 }
 
 static void
-say (const char *text, void *data)
+say (uint64_t job, const char *mailbox, const char *text, void *data)
 {
-  log_message (LOG_NOTICE, "%s", text);
+  log_about (LOG_NOTICE, mailbox, job, "%s", text);
 }
 
 /* Sleeps until it is time to look again; false: the end. */

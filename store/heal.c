@@ -140,7 +140,7 @@ describe (HealReasons reasons)
 }
 
 static void
-queue_repair (Store *store, uint32_t number, HealReasons reasons, HealFunc say, void *user_data)
+queue_repair (Store *store, uint32_t number, HealReasons reasons, StoreSayFunc say, void *user_data)
 {
   const char *action = store_command_find ("repair") != NULL ? "repair" : "reconstruct";
   g_autofree char *nodes = g_strdup_printf ("%u", number);
@@ -155,11 +155,11 @@ queue_repair (Store *store, uint32_t number, HealReasons reasons, HealFunc say, 
       g_strdup_printf ("job %" G_GUINT64_FORMAT ": %s %s queued: %s", id, action,
                        title != NULL ? title : nodes, describe (reasons));
   g_autofree char *printable = store_text_printable (text);
-  say (printable, user_data);
+  say (id, title, printable, user_data);
 }
 
 void
-heal_flush (Store *store, HealFunc say, void *user_data)
+heal_flush (Store *store, StoreSayFunc say, void *user_data)
 {
   Note notes[HEAL_AT_ONCE];
   size_t count = take_notes (store, notes);

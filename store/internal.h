@@ -885,8 +885,7 @@ void heal_note (const StoreMailbox *mailbox, HealReasons reasons);
 
 /* Queues the repair of some of what was noted, as far as it still is so, and was not tried in vain
  * lately. `say` is told of each and may be NULL. What cannot be queued now is met again. */
-typedef void (*HealFunc) (const char *text, void *user_data);
-void heal_flush (Store *store, HealFunc say, void *user_data);
+void heal_flush (Store *store, StoreSayFunc say, void *user_data);
 
 /* Whether the mailbox is served from its files, and not because somebody is just changing it. */
 bool heal_is_behind (Store *store, uint32_t number);

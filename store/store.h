@@ -859,8 +859,11 @@ bool store_job_watch (StoreJob *self, StoreJobFunc go_on, void *user_data, GErro
  */
 typedef struct StoreWorker StoreWorker;
 
+/* One line, printable, for a log; `mailbox` is what the job is for, NULL when that is the whole store. */
+typedef void (*StoreSayFunc) (uint64_t job, const char *mailbox, const char *text, void *user_data);
+
 typedef struct {
-  void (*say) (const char *text, void *user_data); /* one line, printable, for a log; may be NULL */
+  StoreSayFunc say;    /* may be NULL */
   StoreJobFunc go_on;                              /* as in store_job_watch() */
   void *user_data;
 } StoreWorkerCalls;

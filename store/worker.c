@@ -94,16 +94,33 @@ store_worker_free (StoreWorker *self)
 
 /* ---- what it does -------------------------------------------------------------------------- */
 
-static void G_GNUC_PRINTF (2, 3) say (const StoreWorker *self, const char *format, ...)
+/* What messages about a job begin with, and what they are about. */
+typedef struct {
+  uint64_t id;
+  char *mailbox; /* NULL: the whole store, or gone */
+  char *text;    /* "job 12: repair joe@example.com/INBOX" */
+} Label;
+
+static void
+label_clear (Label *label)
+{
+  g_free (label->mailbox);
+  g_free (label->text);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Label, label_clear)
+
+static void G_GNUC_PRINTF (3, 4)
+    say (const StoreWorker *self, const Label *label, const char *format, ...)
 {
   va_list args;
   if (self->calls.say == NULL)
     return;
   va_start (args, format);
-  g_autofree char *text = g_strdup_vprintf (format, args);
+  g_autofree char *news = g_strdup_vprintf (format, args);
   va_end (args);
+  g_autofree char *text = g_strdup_printf ("%s %s", label->text, news);
   g_autofree char *printable = store_text_printable (text);
-  self->calls.say (printable, self->calls.user_data);
+  self->calls.say (label->id, label->mailbox, printable, self->calls.user_data);
 }
 
 /* A job that was run directly, and whose process died: nobody takes it up unasked. */
@@ -141,36 +158,38 @@ find_next (Store *store, QueueJob *out, bool *out_found, GError **error)
   }
 }
 
-/* "job 12: repair joe@example.com/INBOX" */
-static char *
+static Label
 make_label (Store *store, uint64_t id)
 {
   g_auto (StoreRecord) record = {0};
   if (!store_queue_get (store, id, &record, NULL))
-    return g_strdup_printf ("job %" G_GUINT64_FORMAT, id);
-  return g_strdup_printf ("job %" G_GUINT64_FORMAT ": %s%s%s", id, record.action,
-                          record.title != NULL ? " " : "", record.title ? record.title : "");
+    return (Label){id, NULL, g_strdup_printf ("job %" G_GUINT64_FORMAT ":", id)};
+  Label label = {.id = id, .mailbox = g_steal_pointer (&record.title)};
+  label.text = g_strdup_printf ("job %" G_GUINT64_FORMAT ": %s%s%s", id, record.action,
+                                label.mailbox != NULL ? " " : "",
+                                label.mailbox != NULL ? label.mailbox : "");
+  return label;
 }
 
 static bool
-run_job (StoreWorker *self, StoreJob *job, const char *label, GError **error)
+run_job (StoreWorker *self, StoreJob *job, const Label *label, GError **error)
 {
   g_autoptr (GError) failure = NULL;
   StoreResult result;
-  say (self, "%s begun", label);
+  say (self, label, "begun");
   bool done = store_job_watch (job, self->calls.go_on, self->calls.user_data, &failure);
   store_job_result (job, &result);
   if (done)
-    say (self,
-         "%s done: %" G_GUINT64_FORMAT " messages looked at, %" G_GUINT64_FORMAT
+    say (self, label,
+         "done: %" G_GUINT64_FORMAT " messages looked at, %" G_GUINT64_FORMAT
          " fixed, %" G_GUINT64_FORMAT " left, %" G_GUINT64_FORMAT " taken",
-         label, result.messages, result.fixed, result.left, result.taken);
+         result.messages, result.fixed, result.left, result.taken);
   else
-    say (self, "%s ended: %s", label, failure->message);
+    say (self, label, "ended: %s", failure->message);
   if (!job->interrupted)
     return true;
   /* It may have come to its end all the same, but its worker is to end, too. */
-  return fail (error, ECANCELED, "%s was interrupted", label);
+  return fail (error, ECANCELED, "%s was interrupted", label->text);
 }
 
 bool
@@ -187,15 +206,15 @@ store_worker_step (StoreWorker *self, uint64_t *out_id, GError **error)
     *out_id = found ? next.id : 0;
     if (!found)
       return true;
-    g_autofree char *label = make_label (self->store, next.id);
+    g_auto (Label) label = make_label (self->store, next.id);
     bool taken = record_take (self->store, &next, &job, &failure);
     if (!taken && failure->code != EAGAIN) {
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;
     }
     if (job != NULL)
-      return run_job (self, job, label, error);
+      return run_job (self, job, &label, error);
     if (taken)
-      say (self, "%s is not needed any more", label);
+      say (self, &label, "is not needed any more");
   }
 }

@@ -82,7 +82,7 @@ go_on (StoreJob *job, void *data)
 }
 
 static void
-say (const char *text, void *data)
+say (uint64_t job, const char *mailbox, const char *text, void *data)
 {
   Work *work = data;
   progress_restart (work->progress, work->tool->command);

@@ -33,7 +33,7 @@ go_on (StoreJob *job, void *data)
 
 /* Collects what the worker says. */
 static void
-hear (const char *text, void *data)
+hear (uint64_t job, const char *mailbox, const char *text, void *data)
 {
   g_string_append_printf (data, "%s\n", text);
 }

@@ -111,8 +111,8 @@ attr_read (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
   g_assert_not_reached ();
 }
 
-void
-handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+static void
+answer_getattr (fuse_req_t req, fuse_ino_t ino, const char *name)
 {
   Mount *mount = fuse_req_userdata (req);
   g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
@@ -127,6 +127,13 @@ handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
     return reply_error (req, ino, error);
   attr_entry (mount, &attr, &entry);
   reply_attr (req, &attr, entry.attr_timeout);
+}
+
+void
+handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+  if (!control_put_off (req, ino, answer_getattr, ino, NULL))
+    answer_getattr (req, ino, NULL);
 }
 
 void

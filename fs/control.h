@@ -44,7 +44,8 @@ typedef struct {
    * nothing when it is not there. Of a directory: what its listing depends on. */
   bool (*render) (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
-  /* Instead of render, for what may be large: writes it to a file. */
+  /* Instead of render, for what may be large: writes it to a file. Whoever looks waits, without
+   * holding a thread, and may be interrupted. */
   bool (*spill) (Mount *mount, const ControlNode *node, FILE *out, GError **error);
 
   /* Instead of render: opens a file that is there and grows; -1 without an error: it is empty. */
@@ -86,11 +87,17 @@ typedef struct {
 void rendering_unref (Rendering *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rendering, rendering_unref)
 
-Renderings *renderings_new (void);
+Renderings *renderings_new (Mount *mount);
+void renderings_stop (Renderings *self); /* what is being made is given up */
 void renderings_free (Renderings *self);
 
 /* What somebody who asks for the size now is told of. */
 Rendering *rendering_look (Mount *mount, const ControlFile *file, const ControlNode *node);
+
+/* Whether that can be had at once. Otherwise it is being made, and waits_wake() tells of the end.
+ */
+bool rendering_prepare (Mount *mount, const ControlFile *file, const ControlNode *node);
+bool rendering_is_made (Mount *mount, fuse_ino_t ino);
 
 /* What was told last, to somebody who now reads it. */
 Rendering *rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node);
@@ -181,16 +188,24 @@ void pieces_free (Pieces *self);
 /* Drops the beginnings of lines that nobody has ended. */
 void pieces_expire (Mount *mount);
 
-/* ---- wait.c: requests that wait for jobs -------------------------------------------------- */
+/* ---- wait.c: requests that are answered later --------------------------------------------- */
+
+/* What a request waits for. */
+typedef struct {
+  /* Whether that is over, with the errno in `*out_code`. Called by one thread. */
+  bool (*is_over) (Mount *mount, void *data, int *out_code);
+  /* EINTR: nobody waits any more, or the mount ends. */
+  void (*answer) (fuse_req_t req, void *data, int code);
+  void (*free) (void *data);
+} WaitKind;
 
 Waits *waits_start (Mount *mount);
 void waits_free (Waits *self); /* answers those who still wait */
 
-/* Answers the request when all the jobs have ended: with the errno of the first that failed, or as
- * reply_order() does. */
-void waits_add (Waits *self, fuse_req_t req, GArray *jobs, size_t size);
+/* Takes `data` over. */
+void waits_add (Waits *self, fuse_req_t req, const WaitKind *kind, void *data);
 
-/* A job has ended. */
+/* Something has happened that somebody may wait for. */
 void waits_wake (Waits *self);
 
 /* ---- run.c: jobs that run at once --------------------------------------------------------- */

@@ -272,8 +272,8 @@ find_name (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out, 
   return find_directory (mount, inode_number (parent), name, out, out_found, error);
 }
 
-void
-handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
+static void
+answer_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
 {
   Mount *mount = fuse_req_userdata (req);
   g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
@@ -288,6 +288,16 @@ handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
     return reply_errno (req, ENOENT);
   attr_entry (mount, &attr, &entry);
   reply_entry (req, &entry);
+}
+
+void
+handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+  fuse_ino_t ino;
+
+  if (!control_lookup (fuse_req_userdata (req), parent, name, &ino) ||
+      !control_put_off (req, ino, answer_lookup, parent, name))
+    answer_lookup (req, parent, name);
 }
 
 /* The kernel takes ENOSYS as "no need to ask, ever": it opens directories by itself, keeps their

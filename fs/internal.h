@@ -406,6 +406,12 @@ typedef bool (*ControlAddFunc) (const char *name, fuse_ino_t ino, mode_t type, o
 bool control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, void *data,
                    GError **error);
 
+/* Whether the request is put off, because what is to be shown takes long to make. It is answered by
+ * calling `answer` when it is there. */
+typedef void (*AnswerFunc) (fuse_req_t req, fuse_ino_t ino, const char *name);
+bool control_put_off (fuse_req_t req, fuse_ino_t node, AnswerFunc answer, fuse_ino_t ino,
+                      const char *name);
+
 /* What stat(2) shows, now. ESTALE: there is no such control node. */
 bool control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error);
 

@@ -209,7 +209,7 @@ job_spill_queue (Mount *mount, const ControlNode *node, FILE *out, GError **erro
   size_t count = PAGE;
 
   fprintf (out, "%-10s %-35s %-14s %s\n", "RecNo", "Mailbox", "Timestamp", "Action");
-  for (uint64_t after = 0; count == PAGE;) {
+  for (uint64_t after = 0; count == PAGE && !ferror (out);) {
     if (!store_queue_page (mount->store, after, true, page, PAGE, &count, error))
       return false;
     for (size_t i = 0; i < count; i++) {

@@ -230,6 +230,7 @@ serve_mounted (Mount *mount)
     result = serve_until_signal (mount);
     worker_free (mount->worker);
     runs_free (mount->runs);
+    renderings_stop (mount->renderings);
     waits_free (mount->waits);
     ahead_free (mount->ahead);
     follow_stop (mount->follow);
@@ -279,7 +280,7 @@ mount_run (Options *options, int ready_fd)
   block_signals (options->foreground);
   mount.marks = marks_new ();
   mount.control = control_new ();
-  mount.renderings = renderings_new ();
+  mount.renderings = renderings_new (&mount);
   mount.pieces = pieces_new ();
   mount.census = census_new (&mount);
   mount.trail = trail_new ();

@@ -368,6 +368,75 @@ order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GErro
   return true;
 }
 
+/* ---- waiting for its jobs ----------------------------------------------------------------- */
+
+typedef struct {
+  GArray *jobs; /* uint64_t */
+  guint next;   /* the first whose end is not known */
+  int code;     /* errno of the first that failed */
+  size_t size;  /* of the write */
+} JobsWait;
+
+/* Whether the job has ended; `*out_code` is its errno then. */
+static bool
+has_ended (Store *store, uint64_t id, int *out_code)
+{
+  g_auto (StoreRecord) record = {0};
+  g_autoptr (GError) error = NULL;
+
+  *out_code = 0;
+  if (!store_queue_get (store, id, &record, &error)) {
+    *out_code = error_code (error) == ENOENT ? ESTALE : error_code (error);
+    return true;
+  }
+  switch (record.state) {
+  case STORE_JOB_WAITING:
+  case STORE_JOB_RUNNING: return false;
+  case STORE_JOB_DONE: return true;
+  case STORE_JOB_FAILED: *out_code = record.code != 0 ? record.code : EIO; return true;
+  case STORE_JOB_CANCELLED: *out_code = ECANCELED; return true;
+  case STORE_JOB_INTERRUPTED: *out_code = EINTR; return !record.queued;
+  }
+  g_assert_not_reached ();
+}
+
+static bool
+jobs_are_over (Mount *mount, void *data, int *out_code)
+{
+  JobsWait *wait = data;
+  int code;
+
+  while (wait->next < wait->jobs->len &&
+         has_ended (mount->store, g_array_index (wait->jobs, uint64_t, wait->next), &code)) {
+    if (wait->code == 0)
+      wait->code = code;
+    wait->next++;
+  }
+  if (wait->next < wait->jobs->len)
+    return false;
+  *out_code = wait->code;
+  return true;
+}
+
+static void
+answer_jobs (fuse_req_t req, void *data, int code)
+{
+  const JobsWait *wait = data;
+
+  reply_order (req, code, wait->size);
+}
+
+static void
+free_jobs (void *data)
+{
+  JobsWait *wait = data;
+
+  g_array_unref (wait->jobs);
+  g_free (wait);
+}
+
+static const WaitKind wait_for_jobs = {jobs_are_over, answer_jobs, free_jobs};
+
 /* ---- the answer --------------------------------------------------------------------------- */
 
 void
@@ -380,7 +449,9 @@ order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_
     trail_action (mount, &order->caller, order->through, path,
                   order->text != NULL ? order->text : "", order->jobs, order->tag, error);
   rendering_touch (mount, order->node.ino);
-  if (good && order->wait && order->jobs->len > 0)
-    return waits_add (mount->waits, req, order->jobs, size);
+  if (good && order->wait && order->jobs->len > 0) {
+    JobsWait wait = {.jobs = g_array_ref (order->jobs), .size = size};
+    return waits_add (mount->waits, req, &wait_for_jobs, g_memdup2 (&wait, sizeof wait));
+  }
   reply_order (req, good ? 0 : error_code (error), size);
 }

@@ -12,7 +12,9 @@
  * each read(2). When size or mtime differ it drops its pages (FUSE_CAP_AUTO_INVAL_DATA): what it
  * shows is always one rendering, through read, mmap and splice alike.
  *
- * What may be large goes to a file that has no name, in TMPDIR or /var/tmp.
+ * What may be large goes to a file that has no name, in TMPDIR or /var/tmp. It is made by threads
+ * of its own, outside all locks: meanwhile whoever reads it gets what he was told of, and whoever
+ * looks is answered later (wait.c).
  */
 #include "fs/control.h"
 
@@ -23,21 +25,26 @@
 #define HOLD_MAX_US (1 * G_TIME_SPAN_SECOND)
 #define COST_SHARE  20
 
-#define HELD_MAX 1024u
+#define HELD_MAX   1024
+#define MAKERS_MAX 2
 
 /* One file of which somebody was told. */
 typedef struct {
   fuse_ino_t ino;
   unsigned users; /* who has it in hand; with asked_us protected by the table's mutex */
   int64_t asked_us;
-  GMutex mutex;         /* held while it is made; for what follows */
+  GMutex mutex;         /* held while it is made, if that is quick; for what follows */
   Rendering *rendering; /* NULL: not made yet */
   int64_t made_us, cost_us;
   unsigned orders; /* that had been given when it was made */
   bool touched;    /* somebody wrote to it since */
+  bool making;     /* a maker is at it */
 } Held;
 
 struct Renderings {
+  Mount *mount;
+  GThreadPool *makers;     /* of Task */
+  _Atomic bool stop;       /* they are to give up */
   _Atomic unsigned orders; /* that were given so far */
   GMutex mutex;
   GHashTable *held; /* Held by inode number; protected by mutex */
@@ -68,26 +75,6 @@ free_held (gpointer data)
   rendering_unref (held->rendering);
   g_mutex_clear (&held->mutex);
   g_free (held);
-}
-
-Renderings *
-renderings_new (void)
-{
-  Renderings *self = g_new0 (Renderings, 1);
-
-  g_mutex_init (&self->mutex);
-  self->held = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, free_held);
-  return self;
-}
-
-void
-renderings_free (Renderings *self)
-{
-  if (self == NULL)
-    return;
-  g_hash_table_unref (self->held);
-  g_mutex_clear (&self->mutex);
-  g_free (self);
 }
 
 /* ---- making ------------------------------------------------------------------------------- */
@@ -131,25 +118,39 @@ render (Mount *mount, const ControlFile *file, const ControlNode *node, GError *
   return self;
 }
 
+/* Where a file is written to that is being made. */
+typedef struct {
+  Renderings *renderings;
+  int fd;
+} Spill;
+
+static ssize_t
+write_spill (void *cookie, const char *bytes, size_t size)
+{
+  const Spill *self = cookie;
+
+  errno = ECANCELED;
+  ssize_t written = self->renderings->stop ? -1 : write (self->fd, bytes, size);
+  return MAX (written, 0);
+}
+
 static Rendering *
 spill (Mount *mount, const ControlFile *file, const ControlNode *node, GError **error)
 {
-  const char *directory = g_getenv ("TMPDIR");
+  const char *directory = g_getenv ("TMPDIR") != NULL ? g_getenv ("TMPDIR") : "/var/tmp";
+  auto_fd fd = open (directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  Spill cookie = {mount->renderings, fd};
+  FILE *out = fopencookie (&cookie, "w", (cookie_io_functions_t){.write = write_spill});
   struct stat st;
 
-  if (directory == NULL)
-    directory = "/var/tmp";
-  auto_fd fd = open (directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  int copy = fd < 0 ? -1 : fcntl (fd, F_DUPFD_CLOEXEC, 0);
-  FILE *out = copy < 0 ? NULL : fdopen (copy, "w");
-  if (out == NULL) {
-    fail_errno (error, "make a file in %s", directory);
-    store_close_fd (&copy);
-    return NULL;
-  }
-  bool good = file->spill (mount, node, out, error);
-  bool written = fclose (out) == 0;
-  if (!good || ((!written || fstat (fd, &st) < 0) && !fail_errno (error, "write to %s", directory)))
+  bool good = (fd >= 0 && out != NULL) || fail_errno (error, "make a file in %s", directory);
+  good = good && file->spill (mount, node, out, error);
+  bool written = out != NULL && !ferror (out) && fflush (out) == 0 && fstat (fd, &st) == 0;
+  if (good && !written)
+    good = fail_errno (error, "write to %s", directory);
+  if (out != NULL)
+    fclose (out);
+  if (!good)
     return NULL;
   Rendering *self = make_rendering ();
   self->fd = g_steal_fd (&fd);
@@ -181,34 +182,23 @@ open_file (Mount *mount, const ControlFile *file, const ControlNode *node, GErro
   return self;
 }
 
+static Rendering *
+make (Mount *mount, const ControlFile *file, const ControlNode *node)
+{
+  g_autoptr (GError) failure = NULL;
+  Rendering *new = file->open != NULL    ? open_file (mount, file, node, &failure)
+                   : file->spill != NULL ? spill (mount, file, node, &failure)
+                                         : render (mount, file, node, &failure);
+
+  return new != NULL ? new : render_failure (failure);
+}
+
 /* Whether what was made just now is what was there before. Of files nobody looks. */
 static bool
 is_same (const Rendering *old, const Rendering *new)
 {
   return old != NULL && old->bytes != NULL &&
          new->bytes != NULL &&g_bytes_equal (old->bytes, new->bytes);
-}
-
-static void
-make (Mount *mount, const ControlFile *file, const ControlNode *node, Held *held)
-{
-  g_autoptr (GError) failure = NULL;
-  int64_t from = g_get_monotonic_time ();
-  unsigned orders = mount->renderings->orders;
-  g_autoptr (Rendering) new = file->open != NULL    ? open_file (mount, file, node, &failure)
-                              : file->spill != NULL ? spill (mount, file, node, &failure)
-                                                    : render (mount, file, node, &failure);
-
-  if (new == NULL)
-    new = render_failure (failure);
-  held->orders = orders;
-  held->made_us = g_get_monotonic_time ();
-  held->cost_us = held->made_us - from;
-  if (!held->touched && is_same (held->rendering, new))
-    return;
-  held->touched = false;
-  rendering_unref (held->rendering);
-  held->rendering = g_steal_pointer (&new);
 }
 
 /* ---- what is held ------------------------------------------------------------------------- */
@@ -256,6 +246,32 @@ put_held (Renderings *self, Held *held)
   held->users--;
 }
 
+/* When something was begun to be made. */
+typedef struct {
+  int64_t from_us;
+  unsigned orders;
+} Beginning;
+
+static Beginning
+begin (const Renderings *self)
+{
+  return (Beginning){g_get_monotonic_time (), self->orders};
+}
+
+/* Holds what was made, with held->mutex locked. */
+static void
+install (Held *held, Beginning beginning, Rendering *new)
+{
+  held->orders = beginning.orders;
+  held->made_us = g_get_monotonic_time ();
+  held->cost_us = held->made_us - beginning.from_us;
+  if (!held->touched && is_same (held->rendering, new))
+    return rendering_unref (new);
+  held->touched = false;
+  rendering_unref (held->rendering);
+  held->rendering = new;
+}
+
 static bool
 is_due (const Renderings *self, const Held *held, const ControlFile *file, int64_t asked_us)
 {
@@ -263,7 +279,7 @@ is_due (const Renderings *self, const Held *held, const ControlFile *file, int64
   int64_t hold = MAX (HOLD_US, held->cost_us * COST_SHARE);
   bool outdated = held->orders != self->orders && held->cost_us < HOLD_US;
 
-  return held->touched || file->grows || outdated ||
+  return held->rendering == NULL || held->touched || file->grows || outdated ||
          (now - asked_us > HOLD_US && now - held->made_us > hold) ||
          now - held->made_us > MAX (HOLD_MAX_US, hold);
 }
@@ -271,15 +287,19 @@ is_due (const Renderings *self, const Held *held, const ControlFile *file, int64
 static Rendering *
 take_rendering (Mount *mount, const ControlFile *file, const ControlNode *node, bool look)
 {
+  Renderings *self = mount->renderings;
   int64_t asked_us;
-  Held *held = take_held (mount->renderings, node->ino, &asked_us);
+  Held *held = take_held (self, node->ino, &asked_us);
 
   g_mutex_lock (&held->mutex);
-  if (held->rendering == NULL || (look && is_due (mount->renderings, held, file, asked_us)))
-    make (mount, file, node, held);
+  if (held->rendering == NULL ||
+      (look && file->spill == NULL && is_due (self, held, file, asked_us))) {
+    Beginning beginning = begin (self);
+    install (held, beginning, make (mount, file, node));
+  }
   Rendering *rendering = ref_rendering (held->rendering);
   g_mutex_unlock (&held->mutex);
-  put_held (mount->renderings, held);
+  put_held (self, held);
   return rendering;
 }
 
@@ -298,12 +318,108 @@ rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node)
 void
 rendering_touch (Mount *mount, fuse_ino_t ino)
 {
+  Renderings *self = mount->renderings;
   int64_t asked_us;
-  Held *held = take_held (mount->renderings, ino, &asked_us);
+  Held *held = take_held (self, ino, &asked_us);
 
-  mount->renderings->orders++;
+  self->orders++;
   g_mutex_lock (&held->mutex);
   held->touched = true;
   g_mutex_unlock (&held->mutex);
-  put_held (mount->renderings, held);
+  put_held (self, held);
+}
+
+/* ---- what takes long ---------------------------------------------------------------------- */
+
+/* What a maker is to make. */
+typedef struct {
+  const ControlFile *file;
+  ControlNode node;
+  Held *held; /* in hand */
+} Task;
+
+static void
+make_task (gpointer data, gpointer user_data)
+{
+  g_autofree Task *task = data;
+  Renderings *self = user_data;
+  Beginning beginning = begin (self);
+  Rendering *new = make (self->mount, task->file, &task->node);
+
+  g_mutex_lock (&task->held->mutex);
+  install (task->held, beginning, new);
+  task->held->making = false;
+  g_mutex_unlock (&task->held->mutex);
+  put_held (self, task->held);
+  waits_wake (self->mount->waits);
+}
+
+bool
+rendering_prepare (Mount *mount, const ControlFile *file, const ControlNode *node)
+{
+  Renderings *self = mount->renderings;
+  int64_t asked_us;
+
+  if (file->spill == NULL)
+    return true;
+  Held *held = take_held (self, node->ino, &asked_us);
+  g_mutex_lock (&held->mutex);
+  bool was_making = held->making;
+  held->making = was_making || is_due (self, held, file, asked_us);
+  bool is_making = held->making;
+  g_mutex_unlock (&held->mutex);
+  if (was_making || !is_making) {
+    put_held (self, held);
+    return !is_making;
+  }
+  Task task = {file, *node, held};
+  g_thread_pool_push (self->makers, g_memdup2 (&task, sizeof task), NULL);
+  return false;
+}
+
+bool
+rendering_is_made (Mount *mount, fuse_ino_t ino)
+{
+  Renderings *self = mount->renderings;
+  int64_t asked_us;
+  Held *held = take_held (self, ino, &asked_us);
+
+  g_mutex_lock (&held->mutex);
+  bool is_made = !held->making;
+  g_mutex_unlock (&held->mutex);
+  put_held (self, held);
+  return is_made;
+}
+
+/* ---- beginning and end -------------------------------------------------------------------- */
+
+Renderings *
+renderings_new (Mount *mount)
+{
+  Renderings *self = g_new0 (Renderings, 1);
+
+  self->mount = mount;
+  self->makers = g_thread_pool_new (make_task, self, MAKERS_MAX, FALSE, NULL);
+  g_mutex_init (&self->mutex);
+  self->held = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, free_held);
+  return self;
+}
+
+void
+renderings_stop (Renderings *self)
+{
+  self->stop = true;
+  if (self->makers != NULL)
+    g_thread_pool_free (g_steal_pointer (&self->makers), FALSE, TRUE);
+}
+
+void
+renderings_free (Renderings *self)
+{
+  if (self == NULL)
+    return;
+  renderings_stop (self);
+  g_hash_table_unref (self->held);
+  g_mutex_clear (&self->mutex);
+  g_free (self);
 }

@@ -207,6 +207,64 @@ control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
   return true;
 }
 
+/* ---- what takes long ---------------------------------------------------------------------- */
+
+/* A request that waits for what it is to show. */
+typedef struct {
+  fuse_ino_t node;
+  AnswerFunc answer;
+  fuse_ino_t ino;
+  char *name;
+} PutOff;
+
+static bool
+is_made (Mount *mount, void *data, int *out_code)
+{
+  const PutOff *put_off = data;
+
+  if (!rendering_is_made (mount, put_off->node))
+    return false;
+  *out_code = 0;
+  return true;
+}
+
+static void
+answer_put_off (fuse_req_t req, void *data, int code)
+{
+  const PutOff *put_off = data;
+
+  if (code != 0)
+    return reply_errno (req, code);
+  put_off->answer (req, put_off->ino, put_off->name);
+}
+
+static void
+free_put_off (void *data)
+{
+  PutOff *put_off = data;
+
+  g_free (put_off->name);
+  g_free (put_off);
+}
+
+static const WaitKind wait_for_rendering = {is_made, answer_put_off, free_put_off};
+
+bool
+control_put_off (fuse_req_t req, fuse_ino_t node, AnswerFunc answer, fuse_ino_t ino,
+                 const char *name)
+{
+  Mount *mount = fuse_req_userdata (req);
+  ControlNode found;
+  const ControlFile *file = control_find (mount, node, &found);
+
+  if (file == NULL || file->type == S_IFDIR || !check_subject (mount, &found, NULL) ||
+      rendering_prepare (mount, file, &found))
+    return false;
+  PutOff put_off = {node, answer, ino, g_strdup (name)};
+  waits_add (mount->waits, req, &wait_for_rendering, g_memdup2 (&put_off, sizeof put_off));
+  return true;
+}
+
 /* ---- bytes -------------------------------------------------------------------------------- */
 
 void

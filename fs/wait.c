@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wait.c - requests that are answered when jobs have ended.
+ * wait.c - requests that are answered later: when jobs have ended, or when a file that takes long
+ * to make is there.
  *
- * A request that waits holds no thread: it lies here, and one thread for all looks at the queue a
- * few times a second, or when a job of this mount has ended. Who is interrupted (Ctrl-C, a signal)
- * gets EINTR and the job goes on; so do those who still wait when the mount comes to its end.
+ * A request that waits holds no thread: it lies here, and one thread for all looks at what they
+ * wait for a few times a second, or when somebody says that something has happened. Who is
+ * interrupted (Ctrl-C, a signal) gets EINTR, and what he waited for goes on; so do those who still
+ * wait when the mount comes to its end.
  *
  * FUSE_INTERRUPT comes in another thread, with libfuse's lock of the request held; it only leaves a
  * mark here, and finds the request by its address. While that thread is at it libfuse does not free
@@ -18,11 +20,9 @@
 
 typedef struct {
   fuse_req_t req;
-  GArray *jobs; /* uint64_t */
-  guint next;   /* the first of which the end is not known; for the thread */
-  size_t size;
+  const WaitKind *kind;
+  void *data; /* the kind's; owned */
   Stamp stamp;
-  int code;         /* errno of the first that failed; for the thread */
   bool ready;       /* the thread may have it; with what follows protected by Waits.mutex */
   bool interrupted; /* nobody waits for it any more */
 } Waiter;
@@ -36,15 +36,6 @@ struct Waits {
   bool look; /* there is something new */
   bool stop;
 };
-
-static void
-free_waiter (gpointer data)
-{
-  Waiter *waiter = data;
-
-  g_array_unref (waiter->jobs);
-  g_free (waiter);
-}
 
 static void
 set_look (Waits *self)
@@ -78,12 +69,11 @@ note_interrupt (fuse_req_t req, void *data)
 }
 
 void
-waits_add (Waits *self, fuse_req_t req, GArray *jobs, size_t size)
+waits_add (Waits *self, fuse_req_t req, const WaitKind *kind, void *data)
 {
   Waiter *waiter = g_new0 (Waiter, 1);
 
-  *waiter =
-      (Waiter){.req = req, .jobs = g_array_ref (jobs), .size = size, .stamp = metrics_put_off ()};
+  *waiter = (Waiter){.req = req, .kind = kind, .data = data, .stamp = metrics_put_off ()};
   g_mutex_lock (&self->mutex);
   g_ptr_array_add (self->waiters, waiter);
   g_mutex_unlock (&self->mutex);
@@ -95,85 +85,53 @@ waits_add (Waits *self, fuse_req_t req, GArray *jobs, size_t size)
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
-/* Whether the job has ended; `*out_code` is its errno then. */
-static bool
-has_ended (Store *store, uint64_t id, int *out_code)
-{
-  g_auto (StoreRecord) record = {0};
-  g_autoptr (GError) error = NULL;
-
-  *out_code = 0;
-  if (!store_queue_get (store, id, &record, &error)) {
-    *out_code = error_code (error) == ENOENT ? ESTALE : error_code (error);
-    return true;
-  }
-  switch (record.state) {
-  case STORE_JOB_WAITING:
-  case STORE_JOB_RUNNING: return false;
-  case STORE_JOB_DONE: return true;
-  case STORE_JOB_FAILED: *out_code = record.code != 0 ? record.code : EIO; return true;
-  case STORE_JOB_CANCELLED: *out_code = ECANCELED; return true;
-  case STORE_JOB_INTERRUPTED: *out_code = EINTR; return !record.queued;
-  }
-  g_assert_not_reached ();
-}
-
-/* Whether all its jobs have ended. */
-static bool
-look_at (Waits *self, Waiter *waiter)
-{
-  int code;
-
-  while (
-      waiter->next < waiter->jobs->len &&
-      has_ended (self->mount->store, g_array_index (waiter->jobs, uint64_t, waiter->next), &code)) {
-    if (waiter->code == 0)
-      waiter->code = code;
-    waiter->next++;
-  }
-  return waiter->next == waiter->jobs->len;
-}
-
 /* Sleeps until there may be something to do; those who wait then, or NULL at the end. */
 static GPtrArray *
 wait_for_work (Waits *self)
 {
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   int64_t until = g_get_monotonic_time () + (self->waiters->len > 0 ? LOOK_US : TICK_US);
-  GPtrArray *ready = g_ptr_array_new ();
 
   while (!self->look && !self->stop && g_cond_wait_until (&self->wake, &self->mutex, until))
     ;
   self->look = false;
+  if (self->stop)
+    return NULL;
+  GPtrArray *ready = g_ptr_array_new ();
   for (guint i = 0; i < self->waiters->len; i++) {
     Waiter *waiter = self->waiters->pdata[i];
     if (waiter->ready)
       g_ptr_array_add (ready, waiter);
   }
-  if (self->stop)
-    g_clear_pointer (&ready, g_ptr_array_unref);
   return ready;
 }
 
 /* Lets go of the waiter if it is to be answered. */
 static bool
-take_out (Waits *self, Waiter *waiter, bool ended)
+take_out (Waits *self, Waiter *waiter, bool is_over)
 {
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
-  if (!ended && !waiter->interrupted)
-    return false;
-  if (!ended)
-    waiter->code = EINTR;
-  return g_ptr_array_remove_fast (self->waiters, waiter);
+  return (is_over || waiter->interrupted) && g_ptr_array_remove_fast (self->waiters, waiter);
 }
 
 static void
-answer (Waiter *waiter)
+answer (Waiter *waiter, int code)
 {
   metrics_resume (waiter->stamp);
-  reply_order (waiter->req, waiter->code, waiter->size);
-  free_waiter (waiter);
+  waiter->kind->answer (waiter->req, waiter->data, code);
+  waiter->kind->free (waiter->data);
+  g_free (waiter);
+}
+
+static void
+look_at (Waits *self, Waiter *waiter)
+{
+  int code = EINTR;
+  bool is_over = waiter->kind->is_over (self->mount, waiter->data, &code);
+
+  if (take_out (self, waiter, is_over))
+    answer (waiter, code);
 }
 
 static gpointer
@@ -186,8 +144,7 @@ run (gpointer data)
     if (ready == NULL)
       return NULL;
     for (guint i = 0; i < ready->len; i++)
-      if (take_out (self, ready->pdata[i], look_at (self, ready->pdata[i])))
-        answer (ready->pdata[i]);
+      look_at (self, ready->pdata[i]);
     pieces_expire (self->mount);
   }
 }
@@ -217,11 +174,8 @@ waits_free (Waits *self)
   g_cond_signal (&self->wake);
   g_mutex_unlock (&self->mutex);
   g_thread_join (self->thread);
-  for (guint i = 0; i < self->waiters->len; i++) {
-    Waiter *waiter = self->waiters->pdata[i];
-    waiter->code = EINTR;
-    answer (waiter);
-  }
+  for (guint i = 0; i < self->waiters->len; i++)
+    answer (self->waiters->pdata[i], EINTR);
   g_ptr_array_unref (self->waiters);
   g_cond_clear (&self->wake);
   g_mutex_clear (&self->mutex);

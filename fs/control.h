@@ -219,6 +219,21 @@ void runs_stop (Runs *self); /* interrupts them; returns when all have ended */
 bool run_here (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error);
 bool run_beside (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error);
 
+/* A job that runs here or has done so lately. */
+typedef struct {
+  Runs *runs;
+  StoreJob *job;
+  bool ended; /* protected by the mutex of Runs */
+} Run;
+void run_unref (Run *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Run, run_unref)
+
+/* One that has ended, with all that it found; NULL: it is not kept here. A reference. */
+Run *runs_find_ended (Runs *self, uint64_t id);
+
+/* Fills in what is known here of a job that runs. */
+void runs_complete (Runs *self, StoreRecord *record);
+
 /* ---- jobs.c: what is known of a job ------------------------------------------------------- */
 
 /* "queued 7", "running 7 120 5000", "done 7 fixed=3 left=0", "failed 7 EIO", "cancelled 7" */

@@ -2,8 +2,8 @@
 /*
  * jobs.c - what is known of jobs: jobs/ID/, jobs/last and queue.
  *
- * The store's queue knows it all; nothing is kept here. A job that has ended stays for as long as
- * the queue keeps it.
+ * The store's queue knows it all, but for what run.c knows of the jobs that it runs itself. A job
+ * that has ended stays for as long as the queue keeps it.
  */
 #include "fs/control.h"
 
@@ -48,7 +48,10 @@ job_append_state (const StoreRecord *record, GString *out)
 static bool
 load_record (Mount *mount, const ControlNode *node, StoreRecord *out, GError **error)
 {
-  return store_queue_get (mount->store, node->job, out, error);
+  if (!store_queue_get (mount->store, node->job, out, error))
+    return false;
+  runs_complete (mount->runs, out);
+  return true;
 }
 
 bool
@@ -128,6 +131,12 @@ job_spill_report (Mount *mount, const ControlNode *node, FILE *out, GError **err
 
   if (!load_record (mount, node, &record, error))
     return false;
+  g_autoptr (Run) run = runs_find_ended (mount->runs, node->job);
+  StoreResult result;
+  if (run != NULL) {
+    store_job_result (run->job, &result);
+    return store_report_write (&record, &result, store_job_findings (run->job), out, error);
+  }
   g_autoptr (GPtrArray) findings = store_queue_findings (mount->store, node->job, error);
   return findings != NULL && store_report_write (&record, NULL, findings, out, error);
 }

@@ -5,18 +5,40 @@
  * They are registered like any other job, so that everybody can see how far they are, end them and
  * read what they found. Short ones run in the thread that handles the request; the others, which
  * somebody asked for with the word "now", in threads of their own.
+ *
+ * The queue keeps the first of what a job has found, and how far it was a second ago. Of those that
+ * run here, or were the last ones to do so, all is told.
  */
 #include "fs/control.h"
 
 #define RUNS_MAX 4u
 
+/* How many that have ended are kept. */
+#define KEPT_MAX 16u
+
 struct Runs {
   Mount *mount;
   GMutex mutex; /* for what follows */
   GCond ended;  /* `running` became less */
+  GQueue runs;  /* of Run, the newest last */
   unsigned running;
   bool stop;
 };
+
+static void
+clear_run (gpointer data)
+{
+  Run *run = data;
+
+  store_job_free (run->job);
+}
+
+void
+run_unref (Run *self)
+{
+  if (self != NULL)
+    g_atomic_rc_box_release_full (self, clear_run);
+}
 
 Runs *
 runs_new (Mount *mount)
@@ -26,6 +48,7 @@ runs_new (Mount *mount)
   self->mount = mount;
   g_mutex_init (&self->mutex);
   g_cond_init (&self->ended);
+  g_queue_init (&self->runs);
   return self;
 }
 
@@ -34,6 +57,7 @@ runs_free (Runs *self)
 {
   if (self == NULL)
     return;
+  g_queue_clear_full (&self->runs, (GDestroyNotify)run_unref);
   g_cond_clear (&self->ended);
   g_mutex_clear (&self->mutex);
   g_free (self);
@@ -80,38 +104,120 @@ end_run (Runs *self)
   g_cond_broadcast (&self->ended);
 }
 
-static StoreJob *
-register_job (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
+/* ---- what is known of them ---------------------------------------------------------------- */
+
+/* Lets go of the oldest that has ended, if there are too many. */
+static Run *
+take_oldest (Runs *self)
+{
+  for (GList *link = self->runs.head; self->runs.length > KEPT_MAX && link != NULL;
+       link = link->next) {
+    Run *run = link->data;
+    if (run->ended) {
+      g_queue_delete_link (&self->runs, link);
+      return run;
+    }
+  }
+  return NULL;
+}
+
+static void
+keep_run (Runs *self, Run *run)
+{
+  g_autoptr (Run) oldest = NULL;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  g_queue_push_tail (&self->runs, g_atomic_rc_box_acquire (run));
+  oldest = take_oldest (self);
+}
+
+static void
+forget_run (Runs *self, Run *run)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  if (g_queue_remove (&self->runs, run))
+    run_unref (run);
+}
+
+static Run *
+find_run (Runs *self, uint64_t id, bool *out_ended)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  for (const GList *link = self->runs.tail; link != NULL; link = link->prev) {
+    Run *run = link->data;
+    if (store_job_id (run->job) == id) {
+      *out_ended = run->ended;
+      return g_atomic_rc_box_acquire (run);
+    }
+  }
+  return NULL;
+}
+
+Run *
+runs_find_ended (Runs *self, uint64_t id)
+{
+  bool ended = false;
+  g_autoptr (Run) run = find_run (self, id, &ended);
+
+  return ended ? g_steal_pointer (&run) : NULL;
+}
+
+void
+runs_complete (Runs *self, StoreRecord *record)
+{
+  bool ended;
+  g_autoptr (Run) run = find_run (self, record->id, &ended);
+
+  if (run == NULL || ended)
+    return;
+  record->state = STORE_JOB_RUNNING;
+  store_job_progress (run->job, &record->progress);
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static Run *
+register_run (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
 {
   g_autoptr (StoreJob) job = store_job_new (self->mount->store, request);
 
   if (!store_job_register (job, error))
     return NULL;
-  *out_id = store_job_id (job);
-  return g_steal_pointer (&job);
+  Run *run = g_atomic_rc_box_new0 (Run);
+  *run = (Run){.runs = self, .job = g_steal_pointer (&job)};
+  *out_id = store_job_id (run->job);
+  keep_run (self, run);
+  return run;
+}
+
+/* Runs it to its end, of which the queue is told. */
+static bool
+watch_run (Run *run, GError **error)
+{
+  Runs *self = run->runs;
+  bool good = store_job_watch (run->job, go_on, self, error);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  run->ended = true;
+  return good;
 }
 
 bool
 run_here (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
 {
-  g_autoptr (StoreJob) job = register_job (self, request, out_id, error);
+  g_autoptr (Run) run = register_run (self, request, out_id, error);
 
-  return job != NULL && store_job_watch (job, go_on, self, error);
+  return run != NULL && watch_run (run, error);
 }
-
-typedef struct {
-  Runs *runs;
-  StoreJob *job;
-} Run;
 
 static gpointer
 run_thread (gpointer data)
 {
-  g_autofree Run *run = data;
+  g_autoptr (Run) run = data;
 
-  /* How it ended is for the queue to tell. */
-  store_job_watch (run->job, go_on, run->runs, NULL);
-  store_job_free (run->job);
+  watch_run (run, NULL);
   end_run (run->runs);
   return NULL;
 }
@@ -123,15 +229,15 @@ run_beside (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
     store_request_free (request);
     return false;
   }
-  Run *run = g_new0 (Run, 1);
-  *run = (Run){self, register_job (self, request, out_id, error)};
-  GThread *thread = run->job == NULL ? NULL : g_thread_try_new ("now", run_thread, run, error);
+  Run *run = register_run (self, request, out_id, error);
+  GThread *thread = run == NULL ? NULL : g_thread_try_new ("now", run_thread, run, error);
   if (thread != NULL) {
     g_thread_unref (thread);
     return true;
   }
-  store_job_free (run->job);
-  g_free (run);
+  if (run != NULL)
+    forget_run (self, run);
+  run_unref (run);
   end_run (self);
   return false;
 }

@@ -21,6 +21,9 @@
 #define LOOK_US       (110 * G_TIME_SPAN_MILLISECOND)
 #define FIRST_LOOK_US (20 * G_TIME_SPAN_MILLISECOND)
 
+/* About as much as a mount takes in one line. */
+#define LINE_SIZE 60000u
+
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
 static JsonObject *
@@ -296,11 +299,11 @@ take_answer (JsonObject *answer, GArray *jobs, GError **error)
   return code == 0 || fail (error, code, "%s", reason != NULL ? reason : g_strerror (code));
 }
 
-/* Looks for our line in what came to the audit since it had `before` bytes. `*out_found` is false
- * when there is none. */
+/* Looks for our lines in what came to the audit since it had `before` bytes: what was written at
+ * once may have come there in parts. `*out_found` is false when there are none. */
 static bool
-find_answer (Remote *self, off_t before, const char *tag, GArray *jobs, bool *out_found,
-             GError **error)
+find_answers (Remote *self, off_t before, const char *tag, GArray *jobs, bool *out_found,
+              GError **error)
 {
   g_autofree char *path = remote_control_path (self, "audit");
   FILE *file = fopen (path, "re");
@@ -314,12 +317,13 @@ find_answer (Remote *self, off_t before, const char *tag, GArray *jobs, bool *ou
   /* Shorter than it was: it was begun anew. */
   if (fstat (fileno (file), &st) == 0 && st.st_size >= before)
     fseeko (file, before, SEEK_SET);
-  while (!*out_found && getline (&line, &capacity, file) >= 0) {
+  while (good && getline (&line, &capacity, file) >= 0) {
     g_autoptr (JsonParser) parser = NULL;
     JsonObject *answer = strstr (line, tag) != NULL ? parse_object (line, &parser, NULL) : NULL;
-    *out_found = answer != NULL && g_strcmp0 (get_text (answer, "tag"), tag) == 0;
-    if (*out_found)
-      good = take_answer (answer, jobs, error);
+    if (answer == NULL || g_strcmp0 (get_text (answer, "tag"), tag) != 0)
+      continue;
+    *out_found = true;
+    good = take_answer (answer, jobs, error);
   }
   free (line);
   fclose (file);
@@ -341,6 +345,7 @@ write_ctl (Remote *self, const GString *text, GError **error)
   auto_fd fd = open (path, O_WRONLY | O_CLOEXEC);
   if (fd < 0)
     return fail_errno (error, "open %s", path);
+  errno = EIO; /* of a write that is cut short the audit tells why */
   return write (fd, text->str, text->len) == (ssize_t)text->len ||
          fail_errno (error, "write to %s", path);
 }
@@ -368,7 +373,7 @@ remote_order (Remote *self, const GPtrArray *lines, const char *how, GArray *out
   off_t before = audit_size (self);
   g_autoptr (GError) failure = NULL, reason = NULL;
   bool found, written = write_ctl (self, all, &failure);
-  if (!find_answer (self, before, tag, out_jobs, &found, &reason))
+  if (!find_answers (self, before, tag, out_jobs, &found, &reason))
     g_propagate_error (error, g_steal_pointer (&reason));
   else if (!written)
     g_propagate_error (error, g_steal_pointer (&failure));
@@ -475,31 +480,87 @@ judge (const StoreRecord *record, const char *verb, GError **error)
   }
 }
 
-bool
-remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words, GError **error)
+/* What several jobs came to. */
+typedef struct {
+  GPtrArray *findings;
+  StoreResult result;
+} Outcome;
+
+static void
+add_result (StoreResult *sum, const StoreResult *part)
+{
+  sum->mailboxes += part->mailboxes;
+  sum->messages += part->messages;
+  sum->bytes += part->bytes;
+  sum->fixed += part->fixed;
+  sum->left += part->left;
+  sum->taken += part->taken;
+  sum->taken_bytes += part->taken_bytes;
+}
+
+static bool
+run_part (Remote *self, GPtrArray *words, Progress *progress, Outcome *outcome, GError **error)
 {
   g_autoptr (GArray) jobs = g_array_new (FALSE, FALSE, sizeof (uint64_t));
   g_autoptr (GPtrArray) lines = g_ptr_array_new ();
-  g_autoptr (Progress) progress = progress_new (tool);
+  g_autoptr (JsonParser) parser = NULL;
   g_ptr_array_add (lines, words);
   if (!remote_order (self, lines, "now", jobs, error))
     return false;
-  uint64_t id = jobs->len > 0 ? g_array_index (jobs, uint64_t, 0) : 0;
-  g_autoptr (JsonParser) parser = NULL;
-  if (!follow (self, id, progress, error))
-    return false;
-  double seconds = progress_seconds (progress);
-  g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
-  JsonObject *report = read_report (self, id, &parser, error);
+  if (jobs->len != 1)
+    return fail (error, EPROTONOSUPPORT, "the mount told of no job");
+  uint64_t id = g_array_index (jobs, uint64_t, 0);
+  JsonObject *report =
+      follow (self, id, progress, error) ? read_report (self, id, &parser, error) : NULL;
   if (report == NULL)
     return false;
   g_auto (StoreRecord) record = read_record (report);
-  g_autoptr (GPtrArray) findings = read_findings (report);
   StoreResult result = read_result (report);
+  g_ptr_array_extend_and_steal (outcome->findings, read_findings (report));
+  add_result (&outcome->result, &result);
+  return judge (&record, words->pdata[0], error);
+}
+
+/* The first words that fit into one line of those in `rest`, which are taken from there: words,
+ * then as many mailboxes, which begin with a slash, as there is room for. */
+static GPtrArray *
+take_part (const GPtrArray *words, guint *next)
+{
+  GPtrArray *part = g_ptr_array_new ();
+  size_t size = 0;
+  guint i = 0;
+  for (const char *word; (word = words->pdata[i]) != NULL && *word != '/'; i++)
+    g_ptr_array_add (part, words->pdata[i]);
+  guint common = i;
+  for (i = MAX (i, *next); words->pdata[i] != NULL; i++) {
+    g_autofree char *quoted = g_shell_quote (words->pdata[i]);
+    size += strlen (quoted) + 1;
+    if (size > LINE_SIZE && i > MAX (common, *next))
+      break;
+    g_ptr_array_add (part, words->pdata[i]);
+  }
+  g_ptr_array_add (part, NULL);
+  *next = i;
+  return part;
+}
+
+bool
+remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words, GError **error)
+{
+  g_autoptr (GPtrArray) findings = g_ptr_array_new_with_free_func (free_finding);
+  g_autoptr (Progress) progress = progress_new (tool);
+  Outcome outcome = {findings, {0}};
+  bool good = true;
+  guint next = 0;
+  do {
+    g_autoptr (GPtrArray) part = take_part (words, &next);
+    good = run_part (self, part, progress, &outcome, error);
+  } while (good && words->pdata[next] != NULL);
+  double seconds = progress_seconds (progress);
+  g_clear_pointer (&progress, progress_free); /* the bar goes before the lines come */
   run_print_findings (tool, findings);
-  if (!judge (&record, command->name, error))
-    return false;
-  run_print_result (tool, command, g_strv_contains ((const char *const *)words->pdata, "dry-run"),
-                    &result, seconds);
-  return true;
+  if (good)
+    run_print_result (tool, command, g_strv_contains ((const char *const *)words->pdata, "dry-run"),
+                      &outcome.result, seconds);
+  return good;
 }

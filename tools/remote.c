@@ -3,6 +3,7 @@
 #include "tools/remote.h"
 
 #include <fcntl.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -109,6 +110,33 @@ check_version (const char *path, const char *text, bool *out_is_mount, GError **
                                  path, abi);
 }
 
+/* Whether a mailfs is mounted there, as the kernel has it. */
+static bool
+is_mounted (const char *path)
+{
+  g_autofree char *real = realpath (path, NULL);
+  FILE *mounts = real != NULL ? setmntent ("/proc/self/mounts", "re") : NULL;
+  bool found = false;
+  for (struct mntent *entry; mounts != NULL && !found && (entry = getmntent (mounts)) != NULL;)
+    found = strcmp (entry->mnt_type, "fuse.mailfs") == 0 && strcmp (entry->mnt_dir, real) == 0;
+  if (mounts != NULL)
+    endmntent (mounts);
+  return found;
+}
+
+/* There is no control directory: it is a store, or it cannot be administered. */
+static bool
+check_no_mount (const Tool *tool, const char *path, const char *control, GError **error)
+{
+  if (is_mounted (path))
+    return fail (error, EOPNOTSUPP,
+                 "%s is a mount of mailfs without the control directory %s: --ctldir tells its "
+                 "name, and with -o ctl=off it has none",
+                 path, control);
+  return tool->ctldir == NULL ||
+         fail (error, EOPNOTSUPP, "%s is no mount of mailfs: it has no %s", path, control);
+}
+
 bool
 remote_open (const Tool *tool, const char *path, Remote **out, GError **error)
 {
@@ -124,9 +152,7 @@ remote_open (const Tool *tool, const char *path, Remote **out, GError **error)
   if (text != NULL && !check_version (path, text, &is_mount, error))
     return false;
   if (!is_mount)
-    return tool->ctldir == NULL ||
-           fail (error, ENOENT, "%s is no mount of mailfs with a control directory '%s'", path,
-                 tool->ctldir);
+    return check_no_mount (tool, path, control, error);
   Remote *self = g_new0 (Remote, 1);
   self->path = g_strdup (path);
   self->control = g_steal_pointer (&control);

@@ -12,6 +12,7 @@ input=/dev/null
 plain() {
   sed -E -e "s#($direct|$store|$mnt)#STORE#g" \
     -e 's/ in [0-9.:]+( s)?;/ in T;/' \
+    -e 's/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1"
 }
 
@@ -42,7 +43,34 @@ mailstore -q mailbox create --special-use '\Sent' joe@example.com/Sent 'ann@exam
 mailstore -q mailbox unsubscribe joe@example.com/Sent
 mailstore -q flag joe@example.com 1 +Seen '+Label1'
 cp -a "$store" "$direct"
-start -f
+start -f -o worker=off
+
+# The queue. (First, for what runs through a mount always is a job, and gets a number.)
+both_end 0 queue
+both_end 0 queue add repair joe@example.com
+both_end 0 queue add repair joe@example.com
+both_end 0 queue add cleanup --age 0 joe@example.com/INBOX ann@example.com
+both_end 0 --json queue add reset -n
+both_end 0 queue
+both_end 0 --json queue
+both_end 0 jobs
+both_end 0 --json jobs
+both_end 0 jobs 2
+both_end 0 jobs cancel 3
+both_end 69 jobs cancel 3
+both_end 0 queue remove 2
+both_end 69 queue remove 4 2
+both_end 66 queue remove 99
+both_end 66 jobs cancel 99
+both_end 64 jobs cancel one
+both_end 66 jobs 99
+both_end 64 queue add flag joe@example.com
+both_end 64 queue add expunge
+both_end 66 queue add repair nobody@example.com
+both_end 0 work --until-empty
+both_end 0 jobs
+both_end 0 jobs 1
+both_end 0 --json jobs -F 1
 
 # Looking.
 both_end 0 -v list
@@ -66,4 +94,75 @@ both_end 66 cat joe@example.com/None 1
 both_end 66 cat example.com 1
 both_end 66 list nobody@example.com
 both_end 66 list $'a\tb'
+
+# Running commands.
+both_end 0 check
+both_end 0 check --full joe@example.com
+both_end 0 --json check
+both_end 0 test
+both_end 0 -v test joe@example.com
+both_end 0 check -u joe example.com INBOX Lists
+both_end 0 check full joe@example.com joe@example.com/INBOX
+printf 'joe@example.com\nann@example.com/100%% sure\n' >"$work/list"
+both_end 0 check --from-file "$work/list"
+input=$work/list both_end 0 check --from-file -
+both_end 0 verify
+both_end 0 -q verify
+both_end 0 reconstruct -n -r joe@example.com
+both_end 0 reconstruct joe@example.com/INBOX ann@example.com
+both_end 0 repair
+both_end 0 cleanup --age 0
+both_end 0 purge --age 0
+both_end 64 check --nonsense
+both_end 64 check ''
+both_end 64 cleanup --age soon joe@example.com
+both_end 64 expunge
+both_end 66 check joe@example.com nobody@example.com
+both_end 66 check $'bad\xffname@example.com'
+# All that went through the mount.
+expect [ "$(grep -c '"tag":"mailstore-' "$mnt/.ctl/audit")" -gt 25 ]
 stop
+
+# Findings, more than the queue keeps, and damage.
+for number in {1..300}; do
+  printf 'From joe Thu Jan  1 00:00:00 2026\nSubject: %s\n\nText\n\n' "$number"
+done >"$work/many.mbox"
+mailstore -q import --format mbox "$work/many.mbox" many@example.com
+rm -r "$direct"
+cp -a "$store" "$direct"
+for copy in "$store" "$direct"; do
+  inbox=$copy/mail/example.com/user/joe/INBOX
+  printf X | dd of="$inbox/0000000002.eml" bs=1 seek=100 conv=notrunc status=none
+  touch -d 2026-01-01 "$inbox/0000000002.eml"
+  rm "$inbox/0000000003.eml" "$copy"/mail/example.com/user/many/INBOX/*[02-9].eml
+  chmod 600 "$copy"/mail/example.com/user/many/INBOX/*.eml
+done
+start -f -o worker=off
+both_end 0 list -l joe@example.com/INBOX
+both_end 0 --json list joe@example.com/INBOX
+both_end 1 check
+both_end 1 --json check --full many@example.com
+[ "$(wc -l <"$work/second.out")" -gt 256 ] || complain_here 'not more than 256 findings'
+both_end 1 -q check --full joe@example.com
+both_end 74 cat joe@example.com 2
+both_end 0 cat --damaged joe@example.com 2
+both_end 1 repair --dry-run --permissions many@example.com
+both_end 1 repair --permissions many@example.com
+both_end 1 verify
+allow_log 'bytes that were delivered'
+stop
+
+# What is no mount with a control directory is told as such.
+start -f -o ctldir=.mailfs
+expect_equal "$(mailstore -s "$mnt" --ctldir .mailfs list)" "$(mailstore -s "$direct" list)"
+run -s "$mnt" list
+expect_status 69
+expect_err 'a mount of mailfs without the control directory'
+stop
+start -f -o ctl=off
+run -s "$mnt" list
+expect_status 69
+stop
+run -s "$direct" --ctldir .ctl list
+expect_status 69
+expect_err 'is no mount of mailfs'

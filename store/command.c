@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of commands and words, and the requests that are made of them. */
+/* The table of commands, and the requests that are made of them. */
 #include "store/internal.h"
 
 #include <string.h>
@@ -51,6 +51,42 @@ const StoreCommand store_commands[] = {
      .force =
          "DANGER: make mailboxes as they are in the backup: newer flags are lost, and messages "
          "that it does not have are expunged; also take one that is not complete"},
+    /* What is done at once. Their names may be written as two words. */
+    {"flag", STORE_WORD_UIDS | STORE_WORD_SET | STORE_WORD_ADD | STORE_WORD_REMOVE,
+     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_SINGLE, "MAILBOX", "change the flags of messages",
+     command_flag, .needs = STORE_WORD_UIDS,
+     .one_of = STORE_WORD_SET | STORE_WORD_ADD | STORE_WORD_REMOVE},
+    {"copy", STORE_WORD_UIDS | STORE_WORD_TO, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_SINGLE,
+     "MAILBOX", "copy messages into another mailbox", command_copy,
+     .needs = STORE_WORD_UIDS | STORE_WORD_TO},
+    {"move", STORE_WORD_UIDS | STORE_WORD_TO, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_SINGLE,
+     "MAILBOX", "move messages into another mailbox", command_move,
+     .needs = STORE_WORD_UIDS | STORE_WORD_TO},
+    {"mailbox-create", STORE_WORD_OF | STORE_WORD_USE,
+     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "MAILBOX...",
+     "make mailboxes", command_mailbox_create},
+    {"mailbox-rename", STORE_WORD_TO, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_SINGLE, "MAILBOX",
+     "give a mailbox another name or place", command_mailbox_rename, .needs = STORE_WORD_TO},
+    {"mailbox-remove", STORE_WORD_RECURSIVE, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_NAMED,
+     "MAILBOX...", "put mailboxes into quarantine", command_mailbox_remove},
+    {"mailbox-subscribe", 0, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_NAMED, "MAILBOX...",
+     "subscribe to mailboxes", command_mailbox_subscribe},
+    {"mailbox-unsubscribe", 0, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_NAMED, "MAILBOX...",
+     "undo that", command_mailbox_unsubscribe},
+    {"mailbox-set", STORE_WORD_USE | STORE_WORD_INDEX,
+     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_NAMED, "MAILBOX...",
+     "say what mailboxes are for, or whether a user has an index", command_mailbox_set,
+     .one_of = STORE_WORD_USE | STORE_WORD_INDEX},
+    {"quarantine-restore", STORE_WORD_OF,
+     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "STAMP[/PATH]...",
+     "put back where it was what is in quarantine", command_quarantine_restore},
+    {"quarantine-remove", STORE_WORD_OF | STORE_WORD_FORCE,
+     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "STAMP[/PATH]...",
+     "remove it for good", command_quarantine_remove, .force = "yes, for good",
+     .needs = STORE_WORD_FORCE},
+    {"queue-remove", STORE_WORD_OF,
+     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "RECNO...",
+     "take jobs out of the queue that do not run", command_queue_remove},
     {NULL},
 };
 
@@ -64,87 +100,25 @@ store_command_find (const char *name)
   return NULL;
 }
 
-/* ---- words --------------------------------------------------------------------------------- */
-
-const StoreWord store_words[] = {
-    {"recursive", STORE_WORD_RECURSIVE, 'r', NULL, "with everything below"},
-    {"dry-run", STORE_WORD_DRY_RUN, 'n', NULL, "only say what would be done"},
-    {"force", STORE_WORD_FORCE, 0, NULL, "do not trust what looks unchanged"},
-    {"full", STORE_WORD_FULL, 0, NULL, "read every message"},
-    {"mailbox-list", STORE_WORD_LIST, 'm', NULL, "the mailbox list instead of the indexes"},
-    {"age", STORE_WORD_AGE, 0, "TIME", "only what is older: 30m, 24h, 7d, 2w; 0 is everything"},
-    {"permissions", STORE_WORD_MODES, 0, NULL, "put owners and modes right, too"},
-    {"uid", STORE_WORD_UIDS, 0, "SET", "only these messages: 4 or 1:5,7,9:*"},
-    {"directory", STORE_WORD_DIRECTORY, 0, "DIR", "of the backup"},
-    {"of", STORE_WORD_OF, 0, "NAMES", "only these mailboxes of the backup, separated by commas"},
-    {"recover", STORE_WORD_RECOVER, 'r', NULL, "recover broken databases first"},
-    {"locks", STORE_WORD_LOCKS, 'l', NULL, "look for locks that are held too long"},
-    {"verbose", STORE_WORD_VERBOSE, 'v', NULL, "tell of what is in order, too"},
-    {"catastrophic", STORE_WORD_CATASTROPHIC, 'c', NULL, "use what the last backup tells, too"},
-    {NULL},
-};
-
-/* The word that `text` is, and its value, "" when it has none; NULL: a mailbox. Mailboxes that are
- * called like a word are written as paths. */
-static const StoreWord *
-find_word (const char *text, const char **out_value)
-{
-  for (const StoreWord *word = store_words; word->name != NULL; word++) {
-    size_t length = strlen (word->name);
-    if (strncmp (text, word->name, length) != 0)
-      continue;
-    if (text[length] == (word->value != NULL ? '=' : '\0')) {
-      *out_value = text + length + (word->value != NULL);
-      return word;
-    }
-  }
-  return NULL;
-}
-
-/* Values that may hold anything are percent-escaped: no word holds a space. */
-static char *
-unescape_value (const char *value)
-{
-  char *plain = g_uri_unescape_string (value, NULL);
-  return plain != NULL ? plain : g_strdup (value);
-}
-
-static void
-parse_names (StoreRequest *request, const char *value)
-{
-  g_auto (GStrv) parts = g_strsplit (value, ",", -1);
-  g_clear_pointer (&request->names, g_ptr_array_unref);
-  request->names = g_ptr_array_new_with_free_func (g_free);
-  for (char **part = parts; *part != NULL; part++)
-    g_ptr_array_add (request->names, unescape_value (*part));
-}
-
-static bool
-parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **error)
-{
-  switch (bit) {
-  case STORE_WORD_AGE: return store_age_parse (value, &request->age_s, error);
-  case STORE_WORD_UIDS:
-    g_clear_pointer (&request->uids, g_array_unref);
-    return store_uids_parse (value, &request->uids, error);
-  case STORE_WORD_DIRECTORY:
-    g_free (request->directory);
-    request->directory = unescape_value (value);
-    return g_path_is_absolute (request->directory) ||
-           fail (error, EINVAL, "'%s' is no absolute path", request->directory);
-  case STORE_WORD_OF: parse_names (request, value); return true;
-  default: return true;
-  }
-}
-
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static bool
-parse_target (Store *store, StoreRequest *request, const char *text, GError **error)
+GPtrArray *
+request_names (StoreRequest *self)
 {
-  if (request->command->traits & STORE_COMMAND_FOREIGN)
-    return fail (error, EINVAL, "'%s' wants 'of=%s': it is not this store's mailbox",
-                 request->command->name, text);
+  if (self->names == NULL)
+    self->names = g_ptr_array_new_with_free_func (g_free);
+  return self->names;
+}
+
+/* What is no word: a mailbox, or a name that means nothing here. */
+static bool
+parse_operand (Store *store, StoreRequest *request, const char *text, GError **error)
+{
+  if (request->command->traits & STORE_COMMAND_FOREIGN) {
+    g_ptr_array_add (request_names (request), g_strdup (text));
+    request->words |= STORE_WORD_OF;
+    return true;
+  }
   g_auto (StoreNode) node = {0};
   if (!store_node_resolve (store, text, &node, error))
     return false;
@@ -152,31 +126,57 @@ parse_target (Store *store, StoreRequest *request, const char *text, GError **er
   return true;
 }
 
+/* Mailboxes that are called like a word are written as paths, or after "--". */
 static bool
 parse_word (Store *store, StoreRequest *request, const char *text, GError **error)
 {
-  if (strcmp (text, "1") == 0)
+  bool names = (request->command->traits & STORE_COMMAND_FOREIGN) != 0;
+  if (strcmp (text, "1") == 0 && !names)
     return true;
   const char *value;
-  const StoreWord *word = find_word (text, &value);
+  const StoreWord *word = word_find (text, &value);
   if (word == NULL)
-    return parse_target (store, request, text, error);
+    return parse_operand (store, request, text, error);
   if ((word->bit & ~request->command->words) != 0)
     return fail (error, EINVAL, "'%s' does not take '%s'", request->command->name, word->name);
   request->words |= word->bit;
-  if (!parse_value (request, word->bit, value, error))
+  if (!word_parse_value (request, word->bit, value, error))
     return false;
-  g_ptr_array_add (request->spelled, g_strdup (text));
+  g_ptr_array_add (request->spelled, word_spell (word, value));
   return true;
 }
 
-static bool
-check_named (const StoreRequest *request, GError **error)
+/* The names of the words in a mask, for people: "set, add, remove". */
+static char *
+list_words (uint32_t words)
 {
-  if ((request->command->traits & STORE_COMMAND_DIRECTORY) != 0 && request->directory == NULL)
-    return fail (error, EINVAL, "'%s' wants a directory", request->command->name);
-  return (request->command->traits & STORE_COMMAND_NAMED) == 0 || request->targets->len > 0 ||
-         fail (error, EINVAL, "'%s' wants a mailbox", request->command->name);
+  GString *text = g_string_new (NULL);
+  for (const StoreWord *word = store_words; word->name != NULL; word++) {
+    if ((words & word->bit) != 0)
+      g_string_append_printf (text, "%s%s", text->len > 0 ? ", " : "", word->name);
+  }
+  return g_string_free (text, FALSE);
+}
+
+/* Whether all is there that the command cannot do without. */
+static bool
+check_complete (const StoreRequest *request, GError **error)
+{
+  const StoreCommand *command = request->command;
+  bool named = request->targets->len > 0 || (request->names != NULL && request->names->len > 0);
+  if ((command->traits & STORE_COMMAND_DIRECTORY) != 0 && request->directory == NULL)
+    return fail (error, EINVAL, "'%s' wants a directory", command->name);
+  if ((command->traits & STORE_COMMAND_SINGLE) != 0 && request->targets->len != 1)
+    return fail (error, EINVAL, "'%s' wants one mailbox", command->name);
+  if ((command->traits & STORE_COMMAND_NAMED) != 0 && !named)
+    return fail (error, EINVAL, "'%s' wants %s", command->name,
+                 command->traits & STORE_COMMAND_FOREIGN ? command->operands : "a mailbox");
+  g_autofree char *missing = list_words (command->needs & ~request->words);
+  if (*missing != '\0')
+    return fail (error, EINVAL, "'%s' wants '%s'", command->name, missing);
+  g_autofree char *choice = list_words (command->one_of);
+  return command->one_of == 0 || (command->one_of & request->words) != 0 ||
+         fail (error, EINVAL, "'%s' wants one of '%s'", command->name, choice);
 }
 
 static StoreRequest *
@@ -189,21 +189,43 @@ request_new (const StoreCommand *command)
   return request;
 }
 
+/* The command that the first words name, also one whose name is written as two; `*out_count` of
+ * them.
+ */
+static const StoreCommand *
+find_command (const char *const *words, size_t *out_count, GError **error)
+{
+  const char *first = words[0] != NULL ? words[0] : "";
+  g_autofree char *both =
+      words[0] != NULL && words[1] != NULL ? g_strjoin ("-", first, words[1], NULL) : NULL;
+  const StoreCommand *command = both != NULL ? store_command_find (both) : NULL;
+  *out_count = command != NULL ? 2 : 1;
+  if (command == NULL)
+    command = store_command_find (first);
+  if (command == NULL) {
+    g_autofree char *printable = store_text_printable (first);
+    fail (error, EINVAL, "no command '%s'", printable);
+  }
+  return command;
+}
+
 StoreRequest *
 store_request_parse (Store *self, const char *const *text, GError **error)
 {
-  const StoreCommand *command = text[0] != NULL ? store_command_find (text[0]) : NULL;
-  if (command == NULL) {
-    g_autofree char *printable = store_text_printable (text[0] != NULL ? text[0] : "");
-    fail (error, EINVAL, "no command '%s'", printable);
+  size_t count;
+  const StoreCommand *command = find_command (text, &count, error);
+  if (command == NULL)
     return NULL;
-  }
   g_autoptr (StoreRequest) request = request_new (command);
-  for (const char *const *word = text + 1; *word != NULL; word++) {
-    if (!parse_word (self, request, *word, error))
+  bool words = true;
+  for (const char *const *word = text + count; *word != NULL; word++) {
+    if (words && strcmp (*word, "--") == 0)
+      words = false;
+    else if (words ? !parse_word (self, request, *word, error)
+                   : !parse_operand (self, request, *word, error))
       return NULL;
   }
-  return check_named (request, error) ? g_steal_pointer (&request) : NULL;
+  return check_complete (request, error) ? g_steal_pointer (&request) : NULL;
 }
 
 void
@@ -214,7 +236,10 @@ store_request_free (StoreRequest *self)
   g_array_unref (self->targets);
   g_ptr_array_unref (self->spelled);
   g_clear_pointer (&self->names, g_ptr_array_unref);
+  for (size_t i = 0; i < G_N_ELEMENTS (self->flags); i++)
+    g_free (self->flags[i].keywords);
   g_free (self->directory);
+  g_free (self->to);
   g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
 }
@@ -229,15 +254,17 @@ store_request_reads (const StoreRequest *self)
 
 /* ---- requests in the queue ----------------------------------------------------------------- */
 
-/* The word as it was given last; it was parsed already. */
-static const char *
+/* The word as it was given last; it was parsed already. Of names each counts. */
+static char *
 find_spelling (const StoreRequest *request, const StoreWord *word)
 {
   const char *value;
   guint i = request->spelled->len;
-  while (i-- > 0 && find_word (request->spelled->pdata[i], &value) != word)
+  if (word->bit == STORE_WORD_OF)
+    return word_join (word->name, request->names);
+  while (i-- > 0 && word_find (request->spelled->pdata[i], &value) != word)
     ;
-  return request->spelled->pdata[i];
+  return g_strdup (request->spelled->pdata[i]);
 }
 
 /* Whoever names the root means the whole store, whatever else is named. (A command that wants to be
@@ -257,8 +284,10 @@ request_action (const StoreRequest *request)
 {
   GString *action = g_string_new (request->command->name);
   for (const StoreWord *word = store_words; word->name != NULL; word++) {
-    if ((request->words & word->bit) != 0)
-      g_string_append_printf (action, " %s", find_spelling (request, word));
+    if ((request->words & word->bit) == 0)
+      continue;
+    g_autofree char *spelled = find_spelling (request, word);
+    g_string_append_printf (action, " %s", spelled);
   }
   return g_string_free (action, FALSE);
 }
@@ -293,13 +322,12 @@ request_from_action (Store *store, const char *action, const char *nodes, GError
 {
   g_auto (GStrv) words = g_strsplit (action, " ", -1);
   g_auto (GStrv) numbers = g_strsplit (nodes, " ", -1);
-  const StoreCommand *command = words[0] != NULL ? store_command_find (words[0]) : NULL;
-  if (command == NULL) {
-    fail (error, EINVAL, "no command '%s'", action);
+  size_t count;
+  const StoreCommand *command = find_command ((const char *const *)words, &count, error);
+  if (command == NULL)
     return NULL;
-  }
   g_autoptr (StoreRequest) request = request_new (command);
-  for (char **word = words + 1; *word != NULL; word++) {
+  for (char **word = words + count; *word != NULL; word++) {
     if (!parse_word (store, request, *word, error))
       return NULL;
   }
@@ -307,5 +335,5 @@ request_from_action (Store *store, const char *action, const char *nodes, GError
     if (!take_node (store, request, *number, error))
       return NULL;
   }
-  return check_named (request, error) ? g_steal_pointer (&request) : NULL;
+  return check_complete (request, error) ? g_steal_pointer (&request) : NULL;
 }

@@ -89,6 +89,27 @@ store_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, G
   return true;
 }
 
+static bool
+is_bare_system_flag (const char *word)
+{
+  static const char *const names[] = {"answered", "deleted", "draft", "flagged", "recent", "seen"};
+  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
+    if (g_ascii_strcasecmp (word, names[i]) == 0)
+      return true;
+  }
+  return false;
+}
+
+bool
+store_flags_parse_bare (const char *text, uint32_t *out_flags, char **out_keywords, GError **error)
+{
+  g_auto (GStrv) words = g_strsplit (text, " ", -1);
+  g_autoptr (GString) spelled = g_string_new (NULL);
+  for (char **word = words; *word != NULL; word++)
+    g_string_append_printf (spelled, "%s%s ", is_bare_system_flag (*word) ? "\\" : "", *word);
+  return store_flags_parse (spelled->str, out_flags, out_keywords, error);
+}
+
 char *
 keywords_change (const char *old, const char *given, StoreFlagsChange change)
 {

@@ -798,7 +798,37 @@ bool command_backup (StoreJob *job, GError **error);
 bool command_restore (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
 
+/* ---- command-mail.c, command-mailbox.c: what is done at once --------------------------------- */
+
+bool command_flag (StoreJob *job, GError **error);
+bool command_copy (StoreJob *job, GError **error);
+bool command_move (StoreJob *job, GError **error);
+bool command_mailbox_create (StoreJob *job, GError **error);
+bool command_mailbox_rename (StoreJob *job, GError **error);
+bool command_mailbox_remove (StoreJob *job, GError **error);
+bool command_mailbox_subscribe (StoreJob *job, GError **error);
+bool command_mailbox_unsubscribe (StoreJob *job, GError **error);
+bool command_mailbox_set (StoreJob *job, GError **error);
+bool command_quarantine_restore (StoreJob *job, GError **error);
+bool command_quarantine_remove (StoreJob *job, GError **error);
+bool command_queue_remove (StoreJob *job, GError **error);
+
+/* ---- word.c: the words of commands ----------------------------------------------------------- */
+
+/* The word that `text` is, and its value, "" when it has none; NULL: it is no word. */
+const StoreWord *word_find (const char *text, const char **out_value);
+
+/* Takes a word's value into the request; EINVAL when it makes no sense. */
+bool word_parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **error);
+
+/* The word as the queue keeps it, escaped; and one of several parts: "of=a,b". */
+char *word_spell (const StoreWord *word, const char *value);
+char *word_join (const char *name, const GPtrArray *parts);
+
 /* ---- command.c ----------------------------------------------------------------------------- */
+
+/* The request's names, an array that is made when there is none. */
+GPtrArray *request_names (StoreRequest *self);
 
 /* A request as words, without its targets: "reconstruct recursive"; and back, with the targets of
  * `nodes` ("4 17"). ENOENT: a node is gone; EINVAL: this version knows no such command or word. */

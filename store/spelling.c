@@ -163,6 +163,37 @@ store_tree_resolve (const StoreTree *tree, const char *spelling, StoreNode *out,
   return true;
 }
 
+/* Puts the user's INBOX in the user's place. */
+static bool
+take_inbox (const StoreTree *tree, StoreNode *user, bool *out_found, GError **error)
+{
+  StoreNode inbox = {0};
+  if (!tree->find (tree->data, user->number, NODE_INBOX, &inbox, out_found, error))
+    return false;
+  if (*out_found) {
+    store_node_clear (user);
+    *user = inbox;
+  }
+  return true;
+}
+
+bool
+store_tree_resolve_mailbox (const StoreTree *tree, const char *spelling, StoreNode *out,
+                            GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  bool found;
+  if (!store_tree_resolve (tree, spelling, &node, error) ||
+      (node.kind == STORE_NODE_USER && !take_inbox (tree, &node, &found, error)))
+    return false;
+  if (node.kind != STORE_NODE_MAILBOX)
+    return fail (error, EISDIR, "'%s' is a %s, not a mailbox", spelling,
+                 node.kind == STORE_NODE_USER ? "user without an INBOX" : "directory of mailboxes");
+  *out = node;
+  node = (StoreNode){0};
+  return true;
+}
+
 bool
 store_node_resolve (Store *self, const char *spelling, StoreNode *out, GError **error)
 {

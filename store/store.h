@@ -196,6 +196,11 @@ StoreTree store_tree (Store *self);
 bool store_tree_resolve (const StoreTree *tree, const char *spelling, StoreNode *out,
                          GError **error);
 
+/* The same for what is to hold messages: a user stands for that user's INBOX. EISDIR: it is a directory
+ * that holds none. */
+bool store_tree_resolve_mailbox (const StoreTree *tree, const char *spelling, StoreNode *out,
+                                 GError **error);
+
 /* As store_node_resolve(), but makes what is missing, with INBOX when only a user is named. */
 bool store_mailbox_create (Store *self, const char *spelling, StoreNode *out, GError **error);
 
@@ -341,6 +346,11 @@ char *store_flags_to_string (uint32_t flags, const char *keywords);
 /* The reverse; any order, doubled or not. EINVAL names what is neither a system flag nor a valid
  * keyword (an IMAP atom). `*out_keywords` is NULL when there are none. */
 bool store_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error);
+
+/* As store_flags_parse(), but system flags may lack their backslash, which shells make awkward; and
+ * "Recent", which nobody can set, is refused in either spelling. */
+bool store_flags_parse_bare (const char *text, uint32_t *out_flags, char **out_keywords,
+                             GError **error);
 
 /* "0000000042.eml" and back; 0 when `name` is not a message's. */
 #define STORE_NAME_SIZE 16
@@ -583,11 +593,17 @@ typedef enum {
   STORE_WORD_UIDS = 1u << 6,      /* "uid=1:5,7": only these messages */
   STORE_WORD_MODES = 1u << 7,     /* "permissions": put owners and modes right, too */
   STORE_WORD_DIRECTORY = 1u << 8, /* "directory=DIR": of a backup; absolute, percent-escaped */
-  STORE_WORD_OF = 1u << 9,        /* "of=NAME,NAME": mailboxes by the names they have there */
+  STORE_WORD_OF = 1u << 9,        /* "of=NAME,NAME": by names that are not looked up in this store */
   STORE_WORD_RECOVER = 1u << 10,  /* "recover", -r: mend it first */
   STORE_WORD_LOCKS = 1u << 11,    /* "locks", -l: whether somebody holds a lock too long */
   STORE_WORD_VERBOSE = 1u << 12,  /* "verbose", -v: tell of what is in order, too */
   STORE_WORD_CATASTROPHIC = 1u << 13, /* "catastrophic", -c: with what the last backup tells */
+  STORE_WORD_SET = 1u << 14,      /* "set=\Seen,Work": replace all flags */
+  STORE_WORD_ADD = 1u << 15,      /* "add=Seen": system flags may lack the backslash */
+  STORE_WORD_REMOVE = 1u << 16,   /* "remove=Work" */
+  STORE_WORD_TO = 1u << 17,       /* "to=MAILBOX": where to; percent-escaped, as all values */
+  STORE_WORD_USE = 1u << 18,      /* "special-use=\Sent", or none */
+  STORE_WORD_INDEX = 1u << 19,    /* "index=off" */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -603,18 +619,23 @@ typedef struct {
 /* The table, ended by a row whose name is NULL. */
 extern const StoreWord store_words[];
 
+/* A value as a word can hold it: spaces, commas, '%' and control bytes become %XX. Values that are
+ * several names or flags have commas between them. Owned by the caller. */
+char *store_word_escape (const char *value);
+
 typedef enum {
   STORE_COMMAND_READS = 1u << 0, /* changes nothing on disk */
   STORE_COMMAND_NAMED = 1u << 1, /* wants to be told what it is for: no mailbox is an error */
   STORE_COMMAND_REBUILDS = 1u << 2, /* brings rows in line with files: once is enough */
   STORE_COMMAND_IMMEDIATE = 1u << 3, /* short: is run at once, and never waits in the queue */
+  STORE_COMMAND_SINGLE = 1u << 4,  /* is for exactly one mailbox */
   STORE_COMMAND_DIRECTORY = 1u << 8, /* its first operand is a directory */
-  STORE_COMMAND_FOREIGN = 1u << 9,   /* its mailboxes are those of that directory's store */
+  STORE_COMMAND_FOREIGN = 1u << 9,   /* its operands are names that are not looked up in this store */
   STORE_COMMAND_BRINGS = 1u << 10,   /* what it takes it brings back */
 } StoreCommandTraits;
 
 typedef struct {
-  const char *name;
+  const char *name;     /* "mailbox-create" may be written as two words */
   uint32_t words;       /* StoreWords it takes */
   uint32_t traits;      /* StoreCommandTraits */
   const char *operands; /* "[-u USER] [DOMAIN] [MAILBOX...]" */
@@ -622,11 +643,18 @@ typedef struct {
   bool (*run) (StoreJob *job, GError **error);
   const char *force; /* what "force" does; NULL: what store_words[] says */
   const char *after; /* what to say when it is done; NULL: nothing */
+  uint32_t needs;    /* StoreWords, all of which must be given */
+  uint32_t one_of;   /* StoreWords, one of which must; 0: none */
 } StoreCommand;
 
 /* The table, ended by a row whose name is NULL. */
 extern const StoreCommand store_commands[];
 const StoreCommand *store_command_find (const char *name);
+
+typedef struct {
+  uint32_t flags; /* StoreFlags */
+  char *keywords; /* NULL: none */
+} StoreFlagSet;
 
 /* What to do: a verb, its words and the nodes it is for. */
 typedef struct {
@@ -637,12 +665,16 @@ typedef struct {
   GArray *targets; /* uint32_t node numbers; empty: the whole store */
   char *directory;    /* with STORE_WORD_DIRECTORY: absolute */
   GPtrArray *names;   /* with STORE_WORD_OF: of char *; NULL: everything there */
+  StoreFlagSet flags[3]; /* by StoreFlagsChange, with STORE_WORD_SET, _ADD and _REMOVE */
+  char *to;           /* with STORE_WORD_TO */
+  const char *special_use; /* with STORE_WORD_USE; NULL: none */
+  bool index;         /* with STORE_WORD_INDEX */
   GPtrArray *spelled; /* the words as they were given, for the queue: "uid=1:5" */
 } StoreRequest;
 
 /* Parses { "reconstruct", "recursive", "joe@example.com", NULL }: the verb, then words and mailboxes in
- * any order; "1" means the defaults. Nothing is started. EINVAL: no such verb or word, or a value that
- * makes no sense; ENOENT: no such mailbox. */
+ * any order; "1" means the defaults, and behind "--" there are mailboxes only. Nothing is started. EINVAL:
+ * no such verb or word, a value that makes no sense, or something is missing; ENOENT: no such mailbox. */
 StoreRequest *store_request_parse (Store *self, const char *const *words, GError **error);
 void store_request_free (StoreRequest *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreRequest, store_request_free)
@@ -675,7 +707,8 @@ typedef enum {
   STORE_PROBLEM_DELETED,       /* a message to be expunged: nothing wrong with it */
   STORE_PROBLEM_EXPUNGED,      /* an expunged message: likewise */
   STORE_PROBLEM_RECORDS,       /* records of removed messages: likewise */
-  STORE_PROBLEM_QUARANTINED,   /* something in quarantine: likewise */
+  STORE_PROBLEM_QUARANTINED,   /* something in quarantine: likewise. Of mailbox-remove `detail` is its name
+                                  there, STAMP/PATH */
   STORE_PROBLEM_TRUNCATED,     /* shorter than what was delivered */
   STORE_PROBLEM_ZERO_RUN,      /* zeros where something else was delivered */
   STORE_PROBLEM_SUMMARY,       /* the index tells something else about a message than its bytes do */
@@ -685,6 +718,9 @@ typedef enum {
   STORE_PROBLEM_NUMBER,        /* two directories have one mailbox number */
   STORE_PROBLEM_LOCKED,        /* somebody holds a lock longer than any change takes */
   STORE_PROBLEM_NOTE,          /* nothing: what a command has to say */
+  STORE_PROBLEM_COPIED,        /* nothing: `object` has copies now. `detail`: "4:7,9 -> 12:16", two sets
+                                  of UIDs in the same order, of the messages and of their copies */
+  STORE_PROBLEM_CREATED,       /* nothing: `object` and `number` are a mailbox that was made */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
 const char *store_problem_remedy (StoreProblem problem); /* what puts it right, for people */

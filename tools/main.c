@@ -120,7 +120,7 @@ find_command (const char *name, Command *out, GError **error)
     }
   }
   const StoreCommand *verb = store_command_find (name);
-  if (verb == NULL)
+  if (verb == NULL || (verb->traits & STORE_COMMAND_IMMEDIATE) != 0)
     return fail (error, EINVAL, "no command '%s'; see mailstore -h", name);
   *out = make_command (verb);
   return true;
@@ -160,8 +160,10 @@ print_help (GOptionContext *context, const Command *command)
   puts ("Commands:");
   for (const Command *row = commands; row->name != NULL; row++)
     printf ("  %-12s %s\n", row->name, row->summary);
-  for (const StoreCommand *row = store_commands; row->name != NULL; row++)
-    printf ("  %-12s %s\n", row->name, row->summary);
+  for (const StoreCommand *row = store_commands; row->name != NULL; row++) {
+    if ((row->traits & STORE_COMMAND_IMMEDIATE) == 0)
+      printf ("  %-12s %s\n", row->name, row->summary);
+  }
   puts ("\n'mailstore help COMMAND' tells more about one; mailstore(1) about all.");
 }
 

@@ -109,7 +109,16 @@ spell_all (const StoreCommand *command)
 {
   static const struct {
     const char *name, *value;
-  } values[] = {{"age", "7d"}, {"uid", "1:5,7,9:*"}, {"directory", "/a%20b"}, {"of", "joe,a%2cb"}};
+  } values[] = {{"age", "7d"},
+                {"uid", "1:5,7,9:*"},
+                {"directory", "/a%20b"},
+                {"of", "joe,a%2cb"},
+                {"set", ""},
+                {"add", "\\Seen,a%2Cb"},
+                {"remove", "Work"},
+                {"to", "joe@example.com/a b%25"},
+                {"special-use", "none"},
+                {"index", "on"}};
   GPtrArray *words = g_ptr_array_new_with_free_func (g_free);
   g_ptr_array_add (words, g_strdup (command->name));
   for (const StoreWord *word = store_words; word->name != NULL; word++) {
@@ -125,7 +134,8 @@ spell_all (const StoreCommand *command)
   }
   if ((command->traits & STORE_COMMAND_FOREIGN) == 0) {
     g_ptr_array_add (words, g_strdup ("joe@example.com/INBOX"));
-    g_ptr_array_add (words, g_strdup ("ann@example.com/INBOX"));
+    if ((command->traits & STORE_COMMAND_SINGLE) == 0)
+      g_ptr_array_add (words, g_strdup ("ann@example.com/INBOX"));
   }
   g_ptr_array_add (words, NULL);
   return words;
@@ -138,6 +148,7 @@ test_words (Fixture *fixture, gconstpointer data)
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
   g_autoptr (StoreMailbox) other = open_named (fixture->store, "ann@example.com/INBOX");
   g_autoptr (GError) error = NULL;
+  g_autofree char *first = g_strdup_printf ("%u", inbox->number);
   g_autofree char *expected = g_strdup_printf ("%u %u", inbox->number, other->number);
   for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
     g_autoptr (GPtrArray) words = spell_all (command);
@@ -146,13 +157,24 @@ test_words (Fixture *fixture, gconstpointer data)
     g_assert_no_error (error);
     g_autofree char *action = request_action (request);
     g_autofree char *nodes = request_nodes (request);
-    g_assert_cmpstr (nodes, ==, command->traits & STORE_COMMAND_FOREIGN ? "" : expected);
+    bool single = (command->traits & STORE_COMMAND_SINGLE) != 0;
+    g_assert_cmpstr (nodes, ==,
+                     command->traits & STORE_COMMAND_FOREIGN ? ""
+                     : single                                ? first
+                                                             : expected);
     g_autoptr (StoreRequest) back = request_from_action (fixture->store, action, nodes, &error);
     g_assert_no_error (error);
     g_assert_true (back->command == command);
     g_assert_cmpuint (back->words, ==, command->words);
     g_assert_cmpint (back->age_s, ==, request->age_s);
     g_assert_cmpstr (back->directory, ==, request->directory);
+    g_assert_cmpstr (back->to, ==, request->to);
+    g_assert_cmpstr (back->special_use, ==, request->special_use);
+    g_assert_cmpint (back->index, ==, request->index);
+    for (size_t i = 0; i < G_N_ELEMENTS (back->flags); i++) {
+      g_assert_cmpuint (back->flags[i].flags, ==, request->flags[i].flags);
+      g_assert_cmpstr (back->flags[i].keywords, ==, request->flags[i].keywords);
+    }
     g_assert_cmpuint (back->names != NULL ? back->names->len : 0, ==,
                       command->words & STORE_WORD_OF ? 2 : 0);
     g_autofree char *again = request_action (back);

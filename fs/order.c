@@ -370,11 +370,16 @@ order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GErro
 
 /* ---- waiting for its jobs ----------------------------------------------------------------- */
 
+/* While somebody sets an attribute of a directory the kernel keeps that locked: nobody can list it,
+ * nor find what is new in it. So nobody waits there for long. */
+#define PATIENCE_US (10 * G_TIME_SPAN_SECOND)
+
 typedef struct {
-  GArray *jobs; /* uint64_t */
-  guint next;   /* the first whose end is not known */
-  int code;     /* errno of the first that failed */
-  size_t size;  /* of the write */
+  GArray *jobs;     /* uint64_t */
+  guint next;       /* the first whose end is not known */
+  int code;         /* errno of the first that failed */
+  size_t size;      /* of the write; 0: it is an attribute */
+  int64_t until_us; /* of an attribute */
 } JobsWait;
 
 /* Whether the job has ended; `*out_code` is its errno then. */
@@ -412,9 +417,12 @@ jobs_are_over (Mount *mount, void *data, int *out_code)
       wait->code = code;
     wait->next++;
   }
-  if (wait->next < wait->jobs->len)
+  bool is_over = wait->next == wait->jobs->len;
+  if (!is_over && (wait->size > 0 || g_get_monotonic_time () < wait->until_us))
     return false;
-  *out_code = wait->code;
+  *out_code = !is_over                               ? EINPROGRESS
+              : wait->size == 0 && wait->code == EIO ? EUCLEAN /* No attribute gives EIO. */
+                                                     : wait->code;
   return true;
 }
 
@@ -443,14 +451,20 @@ void
 order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_t size)
 {
   Mount *mount = order->mount;
-  g_autofree char *path = inode_path (mount, inode_directory (order->node.number));
+  bool is_message = inode_kind (order->node.ino) == INODE_MESSAGE;
+  fuse_ino_t object = is_message ? order->node.ino : inode_directory (order->node.number);
+  g_autofree char *path = inode_path (mount, object);
 
   if (!good || order->text != NULL)
     trail_action (mount, &order->caller, order->through, path,
                   order->text != NULL ? order->text : "", order->jobs, order->tag, error);
   rendering_touch (mount, order->node.ino);
   if (good && order->wait && order->jobs->len > 0) {
-    JobsWait wait = {.jobs = g_array_ref (order->jobs), .size = size};
+    JobsWait wait = {
+        .jobs = g_array_ref (order->jobs),
+        .size = size,
+        .until_us = g_get_monotonic_time () + PATIENCE_US,
+    };
     return waits_add (mount->waits, req, &wait_for_jobs, g_memdup2 (&wait, sizeof wait));
   }
   reply_order (req, good ? 0 : error_code (error), size);

@@ -177,7 +177,9 @@ change_command (Order *order, Change *change, GError **error)
   const StoreCommand *command = find_command (change, error);
   if (command == NULL || (change->mode == XATTR_REPLACE && !check_mode (change, false, error)))
     return false;
-  const char *words = change->value != NULL ? change->value : "cancel";
+  const char *words = change->value == NULL    ? "cancel"
+                      : *change->value == '\0' ? "1"
+                                               : change->value;
   if (order_verb (order, command, inode_number (change->ino), words, &failure))
     return true;
   if (change->value == NULL && error_code (failure) == ENOENT)

@@ -31,7 +31,7 @@ borrow_buffer (void)
   return buffer;
 }
 
-/* Tells of it once, until it is found to be good again. */
+/* Tells of it once, until it is found to be good again or is changed. */
 static void
 note_damage (Mount *mount, fuse_ino_t ino, const GError *failure)
 {

@@ -274,9 +274,9 @@ add_jobs (const Overview *overview, GString *out)
 {
   add_gauge (out, "mailfs_queue_length", overview->waiting, "Jobs that wait for a worker.");
   add_gauge (out, "mailfs_jobs_running", overview->running, "Jobs that run.");
-  add_gauge (out, "mailfs_job_done", overview->job.progress.done,
+  add_gauge (out, "mailfs_job_progress", overview->job.progress.done,
              "How far the first of these is, in units of its own.");
-  add_gauge (out, "mailfs_job_total", overview->job.progress.total,
+  add_gauge (out, "mailfs_job_goal", overview->job.progress.total,
              "What it comes to; 0: not known, or nothing runs.");
 }
 

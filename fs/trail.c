@@ -126,10 +126,13 @@ read_program (pid_t pid)
 {
   g_autofree char *path = g_strdup_printf ("/proc/%d/comm", pid);
   char *name = NULL;
+  gsize length;
 
-  if (pid <= 0 || !g_file_get_contents (path, &name, NULL, NULL))
+  if (pid <= 0 || !g_file_get_contents (path, &name, &length, NULL))
     return g_strdup ("");
-  return g_strchomp (name);
+  if (length > 0)
+    name[length - 1] = '\0'; /* the end of the line, which need not be the only one */
+  return name;
 }
 
 static const char *

@@ -14,22 +14,6 @@ struct Control {
 };
 
 static bool
-render_readme (Mount *mount, const ControlNode *node, GString *out, GError **error)
-{
-  g_string_append (out, "This directory tells about the mail store that is mounted here.\n"
-                        "It is not listed, so that backups do not walk into it.\n"
-                        "Reading a file never starts anything.\n"
-                        "\n"
-                        "version      program and version of this interface\n"
-                        "health       ok, degraded, damaged or rebuilding\n"
-                        "status       the store and this mount: a key and its value per line\n"
-                        "status.json  the same\n"
-                        "\n"
-                        "mailfs(8) tells more.\n");
-  return true;
-}
-
-static bool
 render_version (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   g_string_append_printf (out, "mailfs %s abi %d\n", MAILFS_VERSION, ABI_VERSION);
@@ -52,7 +36,7 @@ spill_export (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 
 /* Slots tell no order but that of listings. */
 static const ControlFile fixed_files[] = {
-    {"README", 1, PLACE_STORE, S_IFREG, .render = render_readme},
+    {"README", 1, PLACE_STORE, S_IFREG, .render = readme_render},
     {"version", 2, PLACE_STORE, S_IFREG, .render = render_version},
     {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health},
     {"status", 4, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_text},

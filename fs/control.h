@@ -106,6 +106,10 @@ Rendering *rendering_read (Mount *mount, const ControlFile *file, const ControlN
  * and others may show something else. */
 void rendering_touch (Mount *mount, fuse_ino_t ino);
 
+/* ---- readme.c: how to use it --------------------------------------------------------------- */
+
+bool readme_render (Mount *mount, const ControlNode *node, GString *out, GError **error);
+
 /* ---- status.c: what health, status and status.json say ------------------------------------ */
 
 /* How the store and its queue are. */

@@ -10,6 +10,9 @@
  */
 #include "fs/control.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #define TAG_MAX 64
 
 /* One line, understood. */
@@ -111,6 +114,17 @@ split_line (const char *text, GError **error)
 
 /* ---- lines -------------------------------------------------------------------------------- */
 
+/* A directory outside the store is looked into, or written to, with the rights of this process: who
+ * has them may name one. */
+static bool
+check_rights (const Order *order, const StoreRequest *request, GError **error)
+{
+  uid_t ours = geteuid ();
+
+  return request->directory == NULL || order->caller.uid == ours || ours != 0 ||
+         fail (error, EPERM, "only root can name a directory outside the store");
+}
+
 /* Makes a line of its words, of which there is one at least in ctl. */
 typedef bool (*ParseFunc) (Order *order, char **words, const void *data, Line *line,
                            GError **error);
@@ -129,7 +143,9 @@ parse_line (Order *order, const char *text, ParseFunc parse, const void *data, G
   if (!take_words (order, words, &line, error) || !parse (order, words, data, &line, error))
     return false;
   g_array_append_val (lines, line);
-  return true;
+  if (line.request == NULL)
+    return !line.now || fail (error, EINVAL, "'now' is for commands");
+  return check_rights (order, line.request, error);
 }
 
 static GArray *
@@ -340,9 +356,10 @@ order_render_state (Mount *mount, const ControlNode *node, GString *out, GError 
   if (!store_queue_last (mount->store, &store_commands[node->row], node->number, &record, &found,
                          error))
     return false;
-  if (found)
+  if (found) {
+    runs_complete (mount->runs, &record);
     job_append_state (&record, out);
-  else
+  } else
     g_string_append (out, "idle");
   g_string_append_c (out, '\n');
   return true;
@@ -384,16 +401,17 @@ typedef struct {
 
 /* Whether the job has ended; `*out_code` is its errno then. */
 static bool
-has_ended (Store *store, uint64_t id, int *out_code)
+has_ended (Mount *mount, uint64_t id, int *out_code)
 {
   g_auto (StoreRecord) record = {0};
   g_autoptr (GError) error = NULL;
 
   *out_code = 0;
-  if (!store_queue_get (store, id, &record, &error)) {
+  if (!store_queue_get (mount->store, id, &record, &error)) {
     *out_code = error_code (error) == ENOENT ? ESTALE : error_code (error);
     return true;
   }
+  runs_complete (mount->runs, &record);
   switch (record.state) {
   case STORE_JOB_WAITING:
   case STORE_JOB_RUNNING: return false;
@@ -412,7 +430,7 @@ jobs_are_over (Mount *mount, void *data, int *out_code)
   int code;
 
   while (wait->next < wait->jobs->len &&
-         has_ended (mount->store, g_array_index (wait->jobs, uint64_t, wait->next), &code)) {
+         has_ended (mount, g_array_index (wait->jobs, uint64_t, wait->next), &code)) {
     if (wait->code == 0)
       wait->code = code;
     wait->next++;

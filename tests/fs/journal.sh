@@ -67,7 +67,7 @@ is_not_told() {
 make_sample_store
 ctl=$mnt/.ctl
 damage_one() {
-  printf "$1" | dd of="$store/mail/example.com/user/joe/INBOX/0000000001.eml" bs=1 seek=20 conv=notrunc status=none
+  printf %s "$1" | dd of="$store/mail/example.com/user/joe/INBOX/0000000001.eml" bs=1 seek=20 conv=notrunc status=none
 }
 stopped() {
   ! pgrep -f "^mailfs .*$mnt$" >"$work/out"

@@ -125,7 +125,7 @@ expect_error EPERM write_to "$ctl/metrics"
 is before 'value ("build_info", version="'"$(mailfs -V | sed 's/^mailfs \(.*\),.*/\1/')"'", libfuse="'"$(mailfs -V | sed 's/.*libfuse //')"'") == 1'
 is before '[value ("health", state=state) for state in ("ok", "degraded", "damaged", "rebuilding")] == [1, 0, 0, 0]'
 is before '[value (name) for name in ("domains", "users", "mailboxes", "messages")] == [1, 1, 3, 8]'
-is before 'value ("messages_bytes") == '"$(find "$store/mail" -name '*.eml' -printf '%s\n' | paste -sd+ | bc)"
+is before 'value ("messages_bytes") == '"$(find "$store/mail" -name '*.eml' -printf '%s\n' | awk '{ sum += $1 } END { print sum }')"
 is before 'value ("messages_damaged") == value ("census_failed") == value ("queue_length") == value ("jobs_running") == 0'
 is before 'all (value == 0 for (name, labels), value in samples.items () if name in ("mailfs_notices_total", "mailfs_actions_total"))'
 is before 'value ("uptime_seconds") < 600'

@@ -34,7 +34,7 @@ PYTHON
 }
 
 is_so() {
-  look "$1" | { ! grep .; }
+  [ -z "$(look "$1" 2>&1)" ]
 }
 
 refused() {
@@ -81,15 +81,15 @@ done
 ended() {
   is_so "[event['state'] for event in jobs if event['type'] == 'job-ended' and event['job'] == $1] == ['$2']"
 }
-within 20000 ended 1 done
-within 20000 ended 2 done
+within 20000 ended 1 'done'
+within 20000 ended 2 'done'
 look '[event["type"] for event in jobs if event["job"] == 2] == ["job-queued", "job-started", "job-ended"]'
 look '[event["mailbox"] for event in jobs if event["job"] == 1] == ["joe@example.com"] * 3'
 mailstore -q reconstruct joe@example.com >"$work/out"
-within 20000 ended 3 done
+within 20000 ended 3 'done'
 look '[event["type"] for event in jobs if event["job"] == 3] == ["job-started", "job-ended"]'
 mailstore -q queue add check --full >"$work/out"
-within 20000 ended 4 done
+within 20000 ended 4 'done'
 
 # ---- damage that a reader meets ------------------------------------------------------
 
@@ -105,10 +105,11 @@ look '{event["object"] for event in events if event["type"] == "damage"} == {"/e
 hostile=$'a"b\\c\nd\te\x7ff\x01 \xc3\xbc {"seq":7}'
 run mailbox create "joe@example.com/$hostile"
 expect_status 0
-cp "$(command -v dd)" "$work/d\"d\\ "$'\n'
+caller=$work/'d"d\ '$'\n'
+cp "$(command -v dd)" "$caller"
 for directory in "$mnt"/example.com/user/joe/a*; do
   echo dry-run >"$directory/.ctl/repair"
-  printf 1 | "$work/d\"d\\ "$'\n' of="$directory/.ctl/check" conv=notrunc status=none
+  printf 1 | "$caller" of="$directory/.ctl/check" conv=notrunc status=none
 done
 look 'audit[-1]["object"] == audit[-2]["object"] and chr(34) in audit[-1]["object"] and chr(92) in audit[-1]["object"]'
 look 'audit[-1]["comm"] == "d\"d\\ \n"'

@@ -30,7 +30,7 @@ done
 umask 022
 
 leave() {
-  local code=$? mount
+  local code=${1:-$?} mount
   for mount in "${mounts[@]}"; do
     umount "$mount" 2>/dev/null || fusermount3 -u "$mount" 2>/dev/null || true
   done
@@ -157,6 +157,31 @@ as_nobody() {
 
 needs_corpora() {
   [ -d "$corpora/eml" ] || skip "no real mail in $corpora"
+}
+
+# Makes a mount namespace, in which `inside COMMAND...` runs. The test itself stays outside, and removes
+# its directory there: whatever is mounted or bound inside, that cannot reach it. Still, nothing that is not
+# the test's own may be bound below $work. Copies of others' mounts are let go: they would keep their daemons.
+make_namespace() {
+  { [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; } || skip 'no mount namespaces here'
+  # shellcheck disable=SC2016 # for the shell inside
+  unshare --mount --propagation private sh -c \
+    'umount -a -l -t fuse.mailfs 2>/dev/null; touch "$1"; exec sleep infinity' - "$work/namespace" &
+  namespace=$!
+  until [ -e "$work/namespace" ]; do sleep 0.01; done
+  trap leave_namespace EXIT
+}
+
+inside() {
+  nsenter --mount="/proc/$namespace/ns/mnt" -- "$@"
+}
+
+leave_namespace() {
+  local code=$?
+  inside umount -a -t fuse.mailfs 2>/dev/null || true
+  kill "$namespace"
+  wait "$namespace" 2>/dev/null || true
+  leave "$code"
 }
 
 # Mounts the store at $work/mnt.

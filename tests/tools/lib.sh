@@ -179,7 +179,7 @@ inside() {
 leave_namespace() {
   local code=$?
   inside umount -a -t fuse.mailfs 2>/dev/null || true
-  kill "$namespace"
+  kill "$namespace" 2>/dev/null || true
   wait "$namespace" 2>/dev/null || true
   leave "$code"
 }

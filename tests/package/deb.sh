@@ -60,7 +60,7 @@ expect_out 'Status: install ok installed'
 cp -r "$sample" "$fresh/root/sample"
 there 0 mailstore init
 there 0 mailstore import --format eml /root/sample joe@example.com
-expect_err '8 imported'
+expect_out "8 imported"
 mkdir "$fresh/mnt/mail"
 echo '/var/lib/mailfs /mnt/mail mailfs defaults,nofail 0 0' >>"$fresh/etc/fstab"
 for command in 'mailfs /var/lib/mailfs /mnt/mail' 'mount /mnt/mail' 'mount -a' \

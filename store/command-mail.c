@@ -42,6 +42,21 @@ uid_data (const GArray *uids)
   return (const uint32_t *)(const void *)uids->data;
 }
 
+/* "4:7,9": `count` ascending UIDs. */
+static char *
+spell_uids (const uint32_t *uids, size_t count)
+{
+  GString *text = g_string_new (NULL);
+  for (size_t i = 0, end; i < count; i = end) {
+    for (end = i + 1; end < count && uids[end] == uids[end - 1] + 1; end++)
+      ;
+    g_string_append_printf (text, "%s%u", i > 0 ? "," : "", uids[i]);
+    if (end > i + 1)
+      g_string_append_printf (text, ":%u", uids[end - 1]);
+  }
+  return g_string_free (text, FALSE);
+}
+
 bool
 command_flag (StoreJob *job, GError **error)
 {
@@ -62,23 +77,10 @@ command_flag (StoreJob *job, GError **error)
                              set->keywords, error))
       return false;
   }
+  g_autofree char *spelled = spell_uids (uid_data (uids), uids->len);
+  job_noted (job, STORE_PROBLEM_FLAGGED, mailbox->number, 0, mailbox->path, "%s", spelled);
   job_step (job, uids->len, 0);
   return true;
-}
-
-/* "4:7,9": `count` ascending UIDs. */
-static char *
-spell_uids (const uint32_t *uids, size_t count)
-{
-  GString *text = g_string_new (NULL);
-  for (size_t i = 0, end; i < count; i = end) {
-    for (end = i + 1; end < count && uids[end] == uids[end - 1] + 1; end++)
-      ;
-    g_string_append_printf (text, "%s%u", i > 0 ? "," : "", uids[i]);
-    if (end > i + 1)
-      g_string_append_printf (text, ":%u", uids[end - 1]);
-  }
-  return g_string_free (text, FALSE);
 }
 
 static bool

@@ -42,6 +42,7 @@ static const struct {
     [STORE_PROBLEM_QUARANTINED] = {"quarantined", "purge removes it"},
     [STORE_PROBLEM_LOCKED] = {"locked", "look what that process is waiting for, or end it"},
     [STORE_PROBLEM_NOTE] = {"note", ""},
+    [STORE_PROBLEM_FLAGGED] = {"flagged", ""},
     [STORE_PROBLEM_COPIED] = {"copied", ""},
     [STORE_PROBLEM_CREATED] = {"created", ""},
 };

@@ -6,49 +6,40 @@
  */
 #include "tools/tools.h"
 
-#include <stdio.h>
-
-/* Messages in one commit. */
-#define BATCH 1000u
-
-typedef bool (*CopyFunc) (StoreMailbox *self, const uint32_t *uids, size_t count,
-                          StoreMailbox *target, uint32_t *out_uids, GError **error);
-
 static void
-print_batch (const Tool *tool, const uint32_t *from, const uint32_t *to, size_t count)
+print_pair (const Tool *tool, uint32_t from, uint32_t to)
 {
-  for (size_t i = 0; i < count; i++) {
-    if (!tool->json) {
-      printf ("%u\n", to[i]);
-      continue;
-    }
-    GString *json = json_begin (tool->command);
-    json_uint (json, "uid", from[i]);
-    json_uint (json, "new_uid", to[i]);
-    json_print (json);
+  if (!tool->json) {
+    printf ("%u\n", to);
+    return;
   }
+  GString *json = json_begin (tool->command);
+  json_uint (json, "uid", from);
+  json_uint (json, "new_uid", to);
+  json_print (json);
+}
+
+/* "4:7,9 -> 12:16" */
+static bool
+print_copied (const Tool *tool, const StoreFinding *finding, GError **error)
+{
+  g_auto (GStrv) sides = g_strsplit (finding->detail, " -> ", 2);
+  g_autoptr (GArray) from = words_uids (sides[0], error);
+  g_autoptr (GArray) to = from != NULL && sides[1] != NULL ? words_uids (sides[1], error) : NULL;
+  if (to == NULL)
+    return false;
+  for (guint i = 0; i < MIN (from->len, to->len); i++)
+    print_pair (tool, g_array_index (from, uint32_t, i), g_array_index (to, uint32_t, i));
+  return true;
 }
 
 static bool
-run (const Tool *tool, char **argv, CopyFunc copy, GError **error)
+print_findings (const Tool *tool, const GPtrArray *findings, GError **error)
 {
-  g_autoptr (GArray) set = NULL;
-  if (!store_uids_parse (argv[1], &set, error))
-    return false;
-  g_autoptr (Store) store = tool_store_open (tool, 0, error);
-  g_autoptr (StoreMailbox) source = NULL, target = NULL;
-  g_autoptr (GArray) uids = NULL;
-  if (store == NULL || (source = tool_mailbox_open (store, argv[0], error)) == NULL ||
-      (target = tool_mailbox_open (store, argv[2], error)) == NULL ||
-      (uids = store_mailbox_uids (source, set, error)) == NULL)
-    return false;
-  const uint32_t *from = (const uint32_t *)(const void *)uids->data;
-  uint32_t to[BATCH];
-  for (guint done = 0; done < uids->len; done += BATCH) {
-    guint count = MIN (uids->len - done, BATCH);
-    if (!copy (source, from + done, count, target, to, error))
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = g_ptr_array_index (findings, i);
+    if (finding->problem == STORE_PROBLEM_COPIED && !print_copied (tool, finding, error))
       return false;
-    print_batch (tool, from + done, to, count);
   }
   return true;
 }
@@ -57,14 +48,15 @@ bool
 copy_run (Tool *tool, int argc, char **argv, GError **error)
 {
   if (argc != 3)
-    return fail (error, EINVAL, "copy takes a MAILBOX, UIDS and the mailbox they go to");
-  return run (tool, argv, store_mailbox_copy, error);
-}
-
-bool
-move_run (Tool *tool, int argc, char **argv, GError **error)
-{
-  if (argc != 3)
-    return fail (error, EINVAL, "move takes a MAILBOX, UIDS and the mailbox they go to");
-  return run (tool, argv, store_mailbox_move, error);
+    return fail (error, EINVAL, "%s takes a MAILBOX, UIDS and the mailbox they go to",
+                 tool->command);
+  g_autoptr (GPtrArray) words = words_new (tool->command), findings = NULL;
+  g_autofree char *to = store_word_escape (argv[2]);
+  words_add (words, "uid", argv[1]);
+  words_add (words, "to", to);
+  words_end (words, (char *[]){argv[0], NULL});
+  g_autoptr (Site) site = site_open (tool, 0, error);
+  bool done = site != NULL && site_act (site, words, &findings, error);
+  /* What was copied before it failed is told, too. */
+  return (findings == NULL || print_findings (tool, findings, done ? error : NULL)) && done;
 }

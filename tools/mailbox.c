@@ -24,144 +24,7 @@ const GOptionEntry mailbox_options[] = {
     {NULL},
 };
 
-/* One action, for each of its operands. */
-typedef struct {
-  const char *name;
-  const char *takes; /* in words */
-  int least, most;   /* operands */
-  /* NULL: it only looks */
-  bool (*run) (const Tool *tool, Store *store, char **operands, GError **error);
-} Action;
-
-static bool
-is_none (const char *use)
-{
-  return strcmp (use, "none") == 0;
-}
-
-static bool
-set_special_use (Store *store, uint32_t number, GError **error)
-{
-  return special_use == NULL ||
-         store_mailbox_set_special_use (store, number, is_none (special_use) ? NULL : special_use,
-                                        error);
-}
-
-/* What an operand names, and what is to be done with it. */
-typedef bool (*NodeFunc) (const Tool *tool, Store *store, const StoreNode *node, GError **error);
-
-static bool
-each_node (const Tool *tool, Store *store, char **operands, NodeFunc each, GError **error)
-{
-  for (char **operand = operands; *operand != NULL; operand++) {
-    g_auto (StoreNode) node = {0};
-    if (!store_node_resolve (store, *operand, &node, error) || !each (tool, store, &node, error))
-      return false;
-  }
-  return true;
-}
-
-/* ---- the actions ---- */
-
-static bool
-print_made (Store *store, uint32_t number, GError **error)
-{
-  g_auto (StoreNode) node = {0};
-  g_autofree char *path = store_node_path (store, number, error);
-  g_autoptr (StoreMailbox) mailbox =
-      path != NULL ? store_mailbox_open (store, number, error) : NULL;
-  StoreMailboxInfo info;
-  if (mailbox == NULL || !store_node_get (store, number, &node, error) ||
-      !store_mailbox_info (mailbox, &info, error))
-    return false;
-  mailbox_print_json (&node, path, &info);
-  return true;
-}
-
-static bool
-create (const Tool *tool, Store *store, char **operands, GError **error)
-{
-  for (char **operand = operands; *operand != NULL; operand++) {
-    g_auto (StoreNode) node = {0};
-    if (store_node_resolve (store, *operand, &node, NULL))
-      return fail (error, EEXIST, "there is '%s' already", *operand);
-    if (!store_mailbox_create (store, *operand, &node, error) ||
-        !set_special_use (store, node.number, error))
-      return false;
-    if (tool->json && !print_made (store, node.number, error))
-      return false;
-  }
-  return true;
-}
-
-static bool
-rename_one (const Tool *tool, Store *store, char **operands, GError **error)
-{
-  g_auto (StoreNode) node = {0};
-  return store_node_resolve (store, operands[0], &node, error) &&
-         store_mailbox_rename (store, node.number, operands[1], error);
-}
-
-static bool
-remove_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
-{
-  g_autofree char *place = NULL;
-  if (!store_mailbox_remove (store, node->number, recursive, &place, error))
-    return false;
-  g_autofree char *printable = store_text_printable (place);
-  g_autofree char *until = text_local_time (time (NULL) + store_setting (store, STORE_PURGE_AGE));
-  tool_say (tool, "kept until %s; 'mailstore quarantine restore %s' brings it back", until,
-            printable);
-  return true;
-}
-
-static bool
-remove_each (const Tool *tool, Store *store, char **operands, GError **error)
-{
-  return each_node (tool, store, operands, remove_node, error);
-}
-
-static bool
-subscribe_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
-{
-  return store_mailbox_subscribe (store, node->number, true, error);
-}
-
-static bool
-subscribe (const Tool *tool, Store *store, char **operands, GError **error)
-{
-  return each_node (tool, store, operands, subscribe_node, error);
-}
-
-static bool
-unsubscribe_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
-{
-  return store_mailbox_subscribe (store, node->number, false, error);
-}
-
-static bool
-unsubscribe (const Tool *tool, Store *store, char **operands, GError **error)
-{
-  return each_node (tool, store, operands, unsubscribe_node, error);
-}
-
-static bool
-set_node (const Tool *tool, Store *store, const StoreNode *node, GError **error)
-{
-  bool on = g_strcmp0 (index_state, "on") == 0;
-  return set_special_use (store, node->number, error) &&
-         (index_state == NULL || store_user_set_index (store, node->number, on, error));
-}
-
-static bool
-set (const Tool *tool, Store *store, char **operands, GError **error)
-{
-  if (special_use == NULL && index_state == NULL)
-    return fail (error, EINVAL, "set takes --special-use or --index");
-  if (index_state != NULL && strcmp (index_state, "on") != 0 && strcmp (index_state, "off") != 0)
-    return fail (error, EINVAL, "--index is on or off, not '%s'", index_state);
-  return each_node (tool, store, operands, set_node, error);
-}
+/* ---- listing ------------------------------------------------------------------------------- */
 
 static bool
 print_node (Site *site, StoreNode *node, void *data, GError **error)
@@ -194,44 +57,102 @@ list (const Tool *tool, char **operands, GError **error)
   return tree_each (site, node.number, recursive || above, print_node, (void *)tool, error);
 }
 
-static const Action actions[] = {
-    {"create", "MAILBOX...", 1, INT_MAX, .run = create},
-    {"rename", "a MAILBOX and its new name", 2, 2, .run = rename_one},
-    {"remove", "MAILBOX...", 1, INT_MAX, .run = remove_each},
-    {"list", "one MAILBOX, USER or DOMAIN, or none", 0, 1},
-    {"subscribe", "MAILBOX...", 1, INT_MAX, .run = subscribe},
-    {"unsubscribe", "MAILBOX...", 1, INT_MAX, .run = unsubscribe},
-    {"set", "MAILBOX...", 1, INT_MAX, .run = set},
+/* ---- changing ------------------------------------------------------------------------------ */
+
+static const struct {
+  const char *name;
+  const char *takes; /* in words */
+  int least, most;   /* operands */
+} actions[] = {
+    {"create", "MAILBOX...", 1, INT_MAX},    {"rename", "a MAILBOX and its new name", 2, 2},
+    {"remove", "MAILBOX...", 1, INT_MAX},    {"list", "one MAILBOX, USER or DOMAIN, or none", 0, 1},
+    {"subscribe", "MAILBOX...", 1, INT_MAX}, {"unsubscribe", "MAILBOX...", 1, INT_MAX},
+    {"set", "MAILBOX...", 1, INT_MAX},
 };
 
-static const Action *
-find_action (const char *name)
+/* Which of them `argv` begins with, with as many operands as it takes. */
+static bool
+check_action (int argc, char **argv, GError **error)
 {
-  for (size_t i = 0; name != NULL && i < G_N_ELEMENTS (actions); i++) {
-    if (strcmp (actions[i].name, name) == 0)
-      return &actions[i];
+  for (size_t i = 0; argc > 0 && i < G_N_ELEMENTS (actions); i++) {
+    if (strcmp (actions[i].name, argv[0]) == 0)
+      return (argc - 1 >= actions[i].least && argc - 1 <= actions[i].most) ||
+             fail (error, EINVAL, "mailbox %s takes %s", actions[i].name, actions[i].takes);
   }
-  return NULL;
+  return fail (error, EINVAL,
+               "mailbox takes create, rename, remove, list, subscribe, unsubscribe or set");
+}
+
+/* "mailbox-create", with those of the options that it takes. */
+static GPtrArray *
+spell (char **argv)
+{
+  g_autofree char *name = g_strconcat ("mailbox-", argv[0], NULL);
+  uint32_t takes = store_command_find (name)->words;
+  GPtrArray *words = words_new (name);
+  if (recursive && (takes & STORE_WORD_RECURSIVE))
+    words_add (words, "recursive", NULL);
+  if (special_use != NULL && (takes & STORE_WORD_USE))
+    words_add (words, "special-use", special_use);
+  if (index_state != NULL && (takes & STORE_WORD_INDEX))
+    words_add (words, "index", index_state);
+  if (takes & STORE_WORD_TO) {
+    g_autofree char *to = store_word_escape (argv[2]);
+    words_add (words, "to", to);
+    words_end (words, (char *[]){argv[1], NULL});
+  } else
+    words_end (words, argv + 1);
+  return words;
+}
+
+static bool
+print_made (Site *site, const StoreFinding *finding, GError **error)
+{
+  g_auto (StoreNode) node = {0};
+  return site_resolve (site, finding->object, &node, error) &&
+         site_node_state (site, &node, error) && mailbox_print (site, &node, error);
+}
+
+static bool
+say_removed (const Tool *tool, Site *site, const StoreFinding *finding, GError **error)
+{
+  int64_t age_s;
+  if (!site_setting (site, STORE_PURGE_AGE, &age_s, error))
+    return false;
+  g_autofree char *until = text_local_time (time (NULL) + age_s);
+  tool_say (tool, "kept until %s; 'mailstore quarantine restore %s' brings it back", until,
+            finding->detail);
+  return true;
+}
+
+static bool
+tell (const Tool *tool, Site *site, const GPtrArray *findings, GError **error)
+{
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = g_ptr_array_index (findings, i);
+    bool made = finding->problem == STORE_PROBLEM_CREATED && tool->json;
+    bool removed = finding->problem == STORE_PROBLEM_QUARANTINED;
+    if ((made && !print_made (site, finding, error)) ||
+        (removed && !say_removed (tool, site, finding, error)))
+      return false;
+  }
+  return true;
 }
 
 bool
 mailbox_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  const Action *action = find_action (argc > 0 ? argv[0] : NULL);
-  if (action == NULL)
-    return fail (error, EINVAL,
-                 "mailbox takes create, rename, remove, list, subscribe, unsubscribe or set");
-  if (argc - 1 < action->least || argc - 1 > action->most)
-    return fail (error, EINVAL, "mailbox %s takes %s", action->name, action->takes);
+  if (!check_action (argc, argv, error))
+    return false;
   for (int i = 1; i < argc; i++) {
     if (*argv[i] == '\0')
       return fail (error, EINVAL, "a mailbox's name is empty");
   }
-  if (special_use != NULL && !is_none (special_use) &&
-      store_special_use (special_use, error) == NULL)
-    return false;
-  if (action->run == NULL)
+  if (strcmp (argv[0], "list") == 0)
     return list (tool, argv + 1, error);
-  g_autoptr (Store) store = tool_store_open (tool, 0, error);
-  return store != NULL && action->run (tool, store, argv + 1, error);
+  g_autoptr (GPtrArray) words = spell (argv), findings = NULL;
+  g_autoptr (Site) site = site_open (tool, 0, error);
+  bool done = site != NULL && site_act (site, words, &findings, error);
+  /* What was done before it failed is told, too. */
+  return (findings == NULL || tell (tool, site, findings, done ? error : NULL)) && done;
 }

@@ -29,7 +29,7 @@ static const Command commands[] = {
     {"copy", "MAILBOX UIDS TARGET", "copy messages into another mailbox; prints their new UIDs",
      .run = copy_run},
     {"move", "MAILBOX UIDS TARGET", "move messages into another mailbox; prints their new UIDs",
-     .run = move_run},
+     .run = copy_run},
     {"flag", "MAILBOX UIDS +FLAG... -FLAG... =FLAG...", "change the flags of messages",
      .strict = true, .run = flag_run},
     {"quarantine", "[list | restore STAMP[/PATH]... | remove STAMP[/PATH]...]",

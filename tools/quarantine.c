@@ -48,27 +48,27 @@ list (Tool *tool, char **paths, GError **error)
 }
 
 static bool
+act (Tool *tool, const char *name, char **paths, GError **error)
+{
+  g_autoptr (GPtrArray) words = words_new (name), findings = NULL;
+  if (store_command_find (name)->words & STORE_WORD_FORCE)
+    words_add (words, "force", NULL);
+  words_end (words, paths);
+  g_autoptr (Site) site = site_open (tool, 0, error);
+  return site != NULL && site_act (site, words, &findings, error);
+}
+
+static bool
 restore (Tool *tool, char **paths, GError **error)
 {
-  g_autoptr (Store) store = tool_store_open (tool, 0, error);
-  for (char **path = paths; store != NULL && *path != NULL; path++) {
-    if (!store_quarantine_restore (store, *path, error))
-      return false;
-  }
-  return store != NULL;
+  return act (tool, "quarantine-restore", paths, error);
 }
 
 static bool
 remove_for_good (Tool *tool, char **paths, GError **error)
 {
-  if (!force)
-    return fail (error, EINVAL, "what is removed cannot be brought back; --force removes it");
-  g_autoptr (Store) store = tool_store_open (tool, 0, error);
-  for (char **path = paths; store != NULL && *path != NULL; path++) {
-    if (!store_quarantine_remove (store, *path, error))
-      return false;
-  }
-  return store != NULL;
+  return force ? act (tool, "quarantine-remove", paths, error)
+               : fail (error, EINVAL, "what is removed cannot be brought back; --force removes it");
 }
 
 bool

@@ -335,14 +335,20 @@ list_uids (Remote *self, uint32_t number, GError **error)
 }
 
 bool
+remote_letter (Remote *self, uint32_t number, uint32_t uid, Letter *out, bool *out_found,
+               GError **error)
+{
+  return read_letter (self, remote_node_path (self, number), uid, out, out_found, error);
+}
+
+bool
 remote_each_letter (Remote *self, uint32_t number, LetterFunc each, void *data, GError **error)
 {
   g_autoptr (GArray) uids = list_uids (self, number, error);
   for (guint i = 0; uids != NULL && i < uids->len; i++) {
     g_auto (Letter) letter = {0};
     bool found;
-    if (!read_letter (self, remote_node_path (self, number), g_array_index (uids, uint32_t, i),
-                      &letter, &found, error))
+    if (!remote_letter (self, number, g_array_index (uids, uint32_t, i), &letter, &found, error))
       return false;
     if (found)
       each (&letter, data);

@@ -49,6 +49,8 @@ bool remote_node_state (Remote *self, StoreNode *node, GError **error);
 bool remote_children (Remote *self, uint32_t parent, GArray *numbers, GError **error);
 const char *remote_node_path (Remote *self, uint32_t number);
 bool remote_mailbox_info (Remote *self, uint32_t number, StoreMailboxInfo *out, GError **error);
+bool remote_letter (Remote *self, uint32_t number, uint32_t uid, Letter *out, bool *out_found,
+                    GError **error);
 bool remote_each_letter (Remote *self, uint32_t number, LetterFunc each, void *data,
                          GError **error);
 int remote_message_open (Remote *self, uint32_t number, uint32_t uid, GError **error);

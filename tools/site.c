@@ -66,6 +66,43 @@ site_free (Site *self)
   g_free (self);
 }
 
+/* ---- doing something at once --------------------------------------------------------------- */
+
+/* The store itself, also of a mount. */
+static bool
+reach_store (Site *self, GError **error)
+{
+  g_autofree char *path = self->store == NULL ? remote_store_path (self->remote, error) : NULL;
+  if (path != NULL)
+    self->store = store_open (path, 0, error);
+  return self->store != NULL;
+}
+
+bool
+site_act (Site *self, const GPtrArray *words, GPtrArray **out_findings, GError **error)
+{
+  *out_findings = NULL;
+  StoreRequest *request =
+      reach_store (self, error)
+          ? store_request_parse (self->store, (const char *const *)words->pdata, error)
+          : NULL;
+  if (request == NULL)
+    return false;
+  g_autoptr (StoreJob) job = store_job_new (self->store, request);
+  bool done = store_job_run (job, error);
+  *out_findings = g_ptr_array_ref ((GPtrArray *)store_job_findings (job));
+  return done;
+}
+
+bool
+site_setting (Site *self, StoreSetting setting, int64_t *out, GError **error)
+{
+  if (!reach_store (self, error))
+    return false;
+  *out = store_setting (self->store, setting);
+  return true;
+}
+
 /* ---- nodes --------------------------------------------------------------------------------- */
 
 bool
@@ -185,6 +222,27 @@ store_each_letter (Store *store, uint32_t number, LetterFunc each, void *data, G
     }
   }
   return mailbox != NULL;
+}
+
+static bool
+store_letter (Store *store, uint32_t number, uint32_t uid, Letter *out, bool *out_found,
+              GError **error)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, error);
+  g_auto (StoreMessage) message = {0};
+  if (mailbox == NULL || !store_message_find (mailbox, uid, &message, out_found, error))
+    return false;
+  if (*out_found)
+    letter_read (mailbox, &message, out);
+  return true;
+}
+
+bool
+site_letter (Site *self, uint32_t number, uint32_t uid, Letter *out, bool *out_found,
+             GError **error)
+{
+  return self->remote != NULL ? remote_letter (self->remote, number, uid, out, out_found, error)
+                              : store_letter (self->store, number, uid, out, out_found, error);
 }
 
 bool

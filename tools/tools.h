@@ -51,7 +51,6 @@ bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
 bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
 bool manifest_run (Tool *tool, int argc, char **argv, GError **error);
-bool move_run (Tool *tool, int argc, char **argv, GError **error);
 bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
@@ -138,6 +137,14 @@ Site *site_open_queue (const Tool *tool, GError **error);
 void site_free (Site *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Site, site_free)
 
+/* Does what `words` say, which are those of a request for something that is done at once, ended by a
+ * NULL. What it had to tell is in `*out_findings`, also when it failed half way; NULL: nothing was
+ * done. */
+bool site_act (Site *self, const GPtrArray *words, GPtrArray **out_findings, GError **error);
+
+/* What mailfs.conf sets. */
+bool site_setting (Site *self, StoreSetting setting, int64_t *out, GError **error);
+
 bool site_resolve (Site *self, const char *spelling, StoreNode *out, GError **error);
 bool site_resolve_mailbox (Site *self, const char *spelling, StoreNode *out, GError **error);
 
@@ -164,6 +171,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Letter, letter_clear)
 /* Takes the message over. */
 void letter_read (StoreMailbox *mailbox, StoreMessage *message, Letter *out);
 
+/* One message of a mailbox; absence is no error. */
+bool site_letter (Site *self, uint32_t number, uint32_t uid, Letter *out, bool *out_found,
+                  GError **error);
+
 /* Calls `each` for the messages of a mailbox, by UID. */
 typedef void (*LetterFunc) (const Letter *letter, void *data);
 bool site_each_letter (Site *self, uint32_t number, LetterFunc each, void *data, GError **error);
@@ -189,6 +200,17 @@ bool site_queue_add (Site *self, const GPtrArray *requests, uint64_t *out_ids, b
                      GError **error);
 bool site_queue_remove (Site *self, const uint64_t *ids, size_t count, GError **error);
 bool site_queue_cancel (Site *self, const uint64_t *ids, size_t count, GError **error);
+
+/* ---- words.c: requests for what is done at once ------------------------------------------------
+ */
+
+/* The command's name; then its words; then "--" and what it is for. */
+GPtrArray *words_new (const char *name);
+void words_add (GPtrArray *words, const char *word, const char *value); /* NULL: it has none */
+void words_end (GPtrArray *words, char *const *operands);
+
+/* All UIDs (uint32_t) of a set, in its order. */
+GArray *words_uids (const char *set, GError **error);
 
 /* ---- tree.c: the mailboxes below a directory of the store --------------------------------------
  */

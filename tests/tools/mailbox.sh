@@ -67,6 +67,32 @@ run mailbox remove ''
 expect_status 64
 clean
 
+# ---- names that mean something to others
+for name in '$(x) %41, "y"' "it's; a=b" '--' '1' 'recursive' 'of=joe'; do
+  run mailbox create --json "joe@example.com/$name"
+  expect_status 0
+  expect_json 'len(rows) == 1'
+  mailstore deliver "joe@example.com/$name" <"$sample/01-welcome.eml" >/dev/null
+  run copy "joe@example.com/$name" 1 "joe@example.com/$name 2"
+  expect_status 66
+  run mailbox rename "joe@example.com/$name" "joe@example.com/$name 2"
+  expect_status 0
+  run copy joe@example.com 1 "joe@example.com/$name 2"
+  expect_equal "$out" 2 "$name"
+  run mailbox remove "joe@example.com/$name 2"
+  expect_status 0
+done
+for name in force recursive; do
+  run mailbox create "$name"
+  expect_status 0
+  run flag -- "$name" 1:* +Seen
+  expect_status 0
+  run mailbox remove -r "$name"
+  expect_status 0
+done
+mailstore mailbox remove local
+rm -r "$store/quarantine"/*
+
 # ---- list, subscribe, set
 run mailbox subscribe joe@example.com/Work 'Public Folders/News@example.com'
 expect_status 0

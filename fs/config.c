@@ -63,6 +63,12 @@ config_render_store (Mount *mount, const ControlNode *node, GString *out, GError
 }
 
 bool
+config_render_uuid (Mount *mount, const ControlNode *node, GString *out, GError **error)
+{
+  return show (out, store_uuid (mount->store));
+}
+
+bool
 config_render_mountpoint (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   return show (out, mount->options->mountpoint);

@@ -32,6 +32,12 @@ spill_export (Mount *mount, const ControlNode *node, FILE *out, GError **error)
   return store_export_write (mount->store, node->number, out, error);
 }
 
+static bool
+spill_quarantine (Mount *mount, const ControlNode *node, FILE *out, GError **error)
+{
+  return store_quarantine_write (mount->store, out, error);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 /* Slots tell no order but that of listings. */
@@ -52,7 +58,9 @@ static const ControlFile fixed_files[] = {
     {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},
     {"manifest.sha256", 20, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_manifest},
     {"export.jsonl", 21, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_export},
+    {"quarantine.jsonl", 22, PLACE_STORE, S_IFREG, .spill = spill_quarantine},
     {"store", 32, PLACE_CONFIG, S_IFREG, .render = config_render_store},
+    {"uuid", 40, PLACE_CONFIG, S_IFREG, .render = config_render_uuid},
     {"mountpoint", 33, PLACE_CONFIG, S_IFREG, .render = config_render_mountpoint},
     {"ctl", 34, PLACE_CONFIG, S_IFREG, .render = config_render_ctl},
     {"ctldir", 35, PLACE_CONFIG, S_IFREG, .render = config_render_ctldir},

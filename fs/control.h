@@ -262,6 +262,7 @@ bool job_write_cancel (Order *order, char *text, GError **error);
 bool config_render_setting (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_write_setting (Order *order, char *text, GError **error);
 bool config_render_store (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_uuid (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_mountpoint (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_ctl (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_ctldir (Mount *mount, const ControlNode *node, GString *out, GError **error);

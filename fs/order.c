@@ -76,16 +76,20 @@ take_tag (Order *order, const char *tag, GError **error)
   return true;
 }
 
-/* Takes the words of this interface out of a line; what is left is the command's. */
+/* Takes the words of this interface out of a line; what is left is the command's, and so is all
+ * behind "--". */
 static bool
 take_words (Order *order, char **words, Line *line, GError **error)
 {
   char **kept = words;
-  bool good = true;
+  bool good = true, names = false;
 
   for (char **word = words; *word != NULL; word++) {
     g_autofree char *text = g_steal_pointer (word);
-    if (g_str_equal (text, "wait"))
+    names |= g_str_equal (text, "--");
+    if (names)
+      *kept++ = g_steal_pointer (&text);
+    else if (g_str_equal (text, "wait"))
       order->wait = true;
     else if (g_str_equal (text, "now"))
       line->now = true;

@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-static void
-add_time (GString *json, const char *key, int64_t time_s)
-{
-  g_autoptr (GDateTime) time = time_s > 0 ? g_date_time_new_from_unix_utc (time_s) : NULL;
-  g_autofree char *text = time != NULL ? g_date_time_format (time, "%Y-%m-%dT%H:%M:%SZ") : NULL;
-  json_string (json, key, text);
-}
-
 GString *
 store_record_json (const StoreRecord *record)
 {
@@ -22,10 +14,10 @@ store_record_json (const StoreRecord *record)
   json_bool (json, "queued", record->queued);
   json_string (json, "action", record->action);
   json_string (json, "mailbox", record->title);
-  add_time (json, "created", record->created_s);
-  add_time (json, "due", record->due_s);
-  add_time (json, "started", record->started_s);
-  add_time (json, "ended", record->ended_s);
+  json_time (json, "created", record->created_s);
+  json_time (json, "due", record->due_s);
+  json_time (json, "started", record->started_s);
+  json_time (json, "ended", record->ended_s);
   json_uint (json, "done", record->progress.done);
   json_uint (json, "total", record->progress.total);
   json_string (json, "unit", record->progress.unit);

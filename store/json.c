@@ -65,6 +65,14 @@ json_bool (GString *json, const char *key, bool value)
 }
 
 void
+json_time (GString *json, const char *key, int64_t time_s)
+{
+  g_autoptr (GDateTime) time = time_s > 0 ? g_date_time_new_from_unix_utc (time_s) : NULL;
+  g_autofree char *text = time != NULL ? g_date_time_format (time, "%Y-%m-%dT%H:%M:%SZ") : NULL;
+  json_string (json, key, text);
+}
+
+void
 json_uints (GString *json, const char *key, const uint64_t *values, size_t count)
 {
   append_key (json, key);

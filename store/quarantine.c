@@ -221,6 +221,29 @@ store_quarantine_list (Store *self, GError **error)
   return quarantine_each (self, add_object, objects, error) ? g_steal_pointer (&objects) : NULL;
 }
 
+GString *
+store_quarantined_json (const StoreQuarantined *object)
+{
+  GString *json = json_begin ("quarantined");
+  json_string (json, "path", object->path);
+  json_uint (json, "size", object->size);
+  json_time (json, "since", object->since_s);
+  json_bool (json, "directory", object->is_directory);
+  return json;
+}
+
+bool
+store_quarantine_write (Store *self, FILE *out, GError **error)
+{
+  g_autoptr (GPtrArray) objects = store_quarantine_list (self, error);
+  for (guint i = 0; objects != NULL && i < objects->len; i++) {
+    g_autoptr (GString) json = store_quarantined_json (objects->pdata[i]);
+    json_end (json);
+    fputs (json->str, out);
+  }
+  return objects != NULL && (fflush (out) == 0 || fail_errno (error, "write"));
+}
+
 /* ---- taking things out of it --------------------------------------------------------------- */
 
 /* Removes the directories above `path` as far as nothing is left in them. */

@@ -257,6 +257,7 @@ GString *json_begin (const char *type);
 void json_string (GString *json, const char *key, const char *value);
 void json_uint (GString *json, const char *key, uint64_t value);
 void json_bool (GString *json, const char *key, bool value);
+void json_time (GString *json, const char *key, int64_t time_s); /* RFC 3339; 0: null */
 void json_uints (GString *json, const char *key, const uint64_t *values, size_t count);
 
 /* The words of `value`, which are separated by one space, as an array. */
@@ -539,6 +540,10 @@ void store_quarantined_free (StoreQuarantined *object);
 
 /* Everything in quarantine, the oldest first: an array of StoreQuarantined pointers. */
 GPtrArray *store_quarantine_list (Store *self, GError **error);
+
+/* One as an object of json_begin(), to be ended and freed by the caller; and all of them, one a line. */
+GString *store_quarantined_json (const StoreQuarantined *object);
+bool store_quarantine_write (Store *self, FILE *out, GError **error);
 
 /* Puts back where it was what `path` names: STAMP/PATH, or STAMP for all that was taken then. ENOENT:
  * it is not there, or what it was in is gone; EEXIST: something has its place. The index takes it in

@@ -144,6 +144,15 @@ before=$(stat -c '%y %s' "$ctl/README" "$ctl/health" "$ctl/jobs" "$ctl")
 sleep 0.2
 expect_equal "$(stat -c '%y %s' "$ctl/README" "$ctl/health" "$ctl/jobs" "$ctl")" "$before"
 
+# What the store is, and what is in quarantine.
+expect_equal "$(<"$ctl/config/uuid")" "$(status_of uuid)"
+expect_equal "$(<"$ctl/quarantine.jsonl")" ''
+mailstore -q mailbox remove joe@example.com/Lists
+sleep 0.15
+expect_equal "$(<"$ctl/quarantine.jsonl")" "$(mailstore --json quarantine)"
+expect [ -s "$ctl/quarantine.jsonl" ]
+mailstore -q quarantine restore "$(mailstore --json quarantine | sed 's/.*"path":"\([^"]*\)".*/\1/')"
+
 # The census follows, if not at once.
 mailstore -q deliver joe@example.com <"$sample/01-welcome.eml" >"$work/out"
 messages() {

@@ -16,7 +16,7 @@ const GOptionEntry export_options[] = {
     {NULL},
 };
 
-typedef bool (*WriteFunc) (Store *store, uint32_t number, FILE *out, GError **error);
+typedef bool (*WriteFunc) (Site *site, uint32_t number, FILE *out, GError **error);
 
 static bool
 write_all (Tool *tool, int argc, char **argv, WriteFunc write, GError **error)
@@ -24,15 +24,15 @@ write_all (Tool *tool, int argc, char **argv, WriteFunc write, GError **error)
   g_auto (StoreNode) node = {0};
   if (argc > 1)
     return fail (error, EINVAL, "%s takes one MAILBOX, USER or DOMAIN, or none", tool->command);
-  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
-  return store != NULL && store_node_resolve (store, argc > 0 ? argv[0] : "", &node, error) &&
-         write (store, node.number, stdout, error);
+  g_autoptr (Site) site = site_open (tool, STORE_READ_ONLY, error);
+  return site != NULL && site_resolve (site, argc > 0 ? argv[0] : "", &node, error) &&
+         write (site, node.number, stdout, error);
 }
 
 bool
 manifest_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  return write_all (tool, argc, argv, store_manifest_write, error);
+  return write_all (tool, argc, argv, site_manifest_write, error);
 }
 
 bool
@@ -40,5 +40,5 @@ export_run (Tool *tool, int argc, char **argv, GError **error)
 {
   if (format == NULL || strcmp (format, "jsonl") != 0)
     return fail (error, EINVAL, "export wants --format jsonl");
-  return write_all (tool, argc, argv, store_export_write, error);
+  return write_all (tool, argc, argv, site_export_write, error);
 }

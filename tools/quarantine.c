@@ -21,17 +21,11 @@ const GOptionEntry quarantine_options[] = {
 static void
 print_object (const Tool *tool, const StoreQuarantined *object)
 {
-  g_autofree char *path = store_text_printable (object->path);
   if (tool->json) {
-    g_autofree char *since = text_rfc3339 (object->since_s);
-    GString *json = json_begin ("quarantined");
-    json_string (json, "path", object->path);
-    json_uint (json, "size", object->size);
-    json_string (json, "since", since);
-    json_bool (json, "directory", object->is_directory);
-    json_print (json);
+    json_print (store_quarantined_json (object));
     return;
   }
+  g_autofree char *path = store_text_printable (object->path);
   g_autofree char *size = text_size (object->size);
   g_autofree char *since = text_local_time (object->since_s);
   printf ("%s  %9s  %s%s\n", since, size, path, object->is_directory ? "/" : "");
@@ -40,8 +34,8 @@ print_object (const Tool *tool, const StoreQuarantined *object)
 static bool
 list (Tool *tool, char **paths, GError **error)
 {
-  g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
-  g_autoptr (GPtrArray) objects = store != NULL ? store_quarantine_list (store, error) : NULL;
+  g_autoptr (Site) site = site_open (tool, STORE_READ_ONLY, error);
+  g_autoptr (GPtrArray) objects = site != NULL ? site_quarantine_list (site, error) : NULL;
   for (guint i = 0; objects != NULL && i < objects->len; i++)
     print_object (tool, objects->pdata[i]);
   return objects != NULL;

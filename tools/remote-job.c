@@ -6,12 +6,12 @@
  * the jobs that came of it, or tells why nothing did. How far a job is and what it has found is in
  * its directory below `jobs`.
  */
+#include "tools/answer.h"
 #include "tools/remote.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <json-glib/json-glib.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,162 +24,7 @@
 /* About as much as a mount takes in one line. */
 #define LINE_SIZE 60000u
 
-/* ---- JSON ---------------------------------------------------------------------------------- */
-
-static JsonObject *
-parse_object (const char *text, JsonParser **out_parser, GError **error)
-{
-  g_autoptr (JsonParser) parser = json_parser_new ();
-  g_autoptr (GError) failure = NULL;
-  JsonNode *root = json_parser_load_from_data (parser, text, -1, &failure)
-                       ? json_parser_get_root (parser)
-                       : NULL;
-  if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root)) {
-    fail (error, EPROTONOSUPPORT, "the mount's answer makes no sense%s%s",
-          failure != NULL ? ": " : "", failure != NULL ? failure->message : "");
-    return NULL;
-  }
-  *out_parser = g_steal_pointer (&parser);
-  return json_node_get_object (root);
-}
-
-/* NULL where there is none, or null. */
-static const char *
-get_text (JsonObject *object, const char *key)
-{
-  return json_object_get_string_member_with_default (object, key, NULL);
-}
-
-static uint64_t
-get_uint (JsonObject *object, const char *key)
-{
-  return (uint64_t)json_object_get_int_member_with_default (object, key, 0);
-}
-
-static int64_t
-get_time (JsonObject *object, const char *key)
-{
-  int64_t time_s = 0;
-  const char *text = get_text (object, key);
-  return text != NULL && tool_date_parse (text, &time_s, NULL) ? time_s : 0;
-}
-
-/* The errno of that name, or 0. */
-static int
-get_errno (JsonObject *object, const char *key)
-{
-  const char *name = get_text (object, key);
-  for (int code = 1; name != NULL && code < 4096; code++) {
-    if (g_strcmp0 (strerrorname_np (code), name) == 0)
-      return code;
-  }
-  return 0;
-}
-
-/* Which of `count` names that is; the last one when it is none. */
-static unsigned
-get_enum (JsonObject *object, const char *key, const char *(*name_of) (unsigned), unsigned last)
-{
-  const char *name = get_text (object, key);
-  unsigned value = 0;
-  while (value < last && g_strcmp0 (name_of (value), name) != 0)
-    value++;
-  return value;
-}
-
-static const char *
-name_of_state (unsigned state)
-{
-  return store_job_state_name ((StoreJobState)state);
-}
-
-static const char *
-name_of_problem (unsigned problem)
-{
-  return store_problem_name ((StoreProblem)problem);
-}
-
-static const char *
-name_of_outcome (unsigned outcome)
-{
-  return store_outcome_name ((StoreOutcome)outcome);
-}
-
 /* ---- reports ------------------------------------------------------------------------------- */
-
-static void
-free_finding (gpointer data)
-{
-  StoreFinding *finding = data;
-  g_free (finding->object);
-  g_free (finding->detail);
-  g_free (finding);
-}
-
-static StoreFinding *
-read_finding (JsonObject *object)
-{
-  StoreFinding *finding = g_new0 (StoreFinding, 1);
-  const char *name = get_text (object, "object"), *detail = get_text (object, "detail");
-  *finding = (StoreFinding){
-      .problem = get_enum (object, "problem", name_of_problem, STORE_PROBLEM_NOTE),
-      .outcome = get_enum (object, "outcome", name_of_outcome, STORE_NOTED),
-      .uid = (uint32_t)get_uint (object, "uid"),
-      .size = get_uint (object, "size"),
-      .object = g_strdup (name != NULL ? name : ""),
-      .detail = g_strdup (detail != NULL ? detail : ""),
-  };
-  return finding;
-}
-
-static GPtrArray *
-read_findings (JsonObject *report)
-{
-  GPtrArray *findings = g_ptr_array_new_with_free_func (free_finding);
-  JsonArray *list = json_object_has_member (report, "findings")
-                        ? json_object_get_array_member (report, "findings")
-                        : NULL;
-  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++)
-    g_ptr_array_add (findings, read_finding (json_array_get_object_element (list, i)));
-  return findings;
-}
-
-static StoreRecord
-read_record (JsonObject *report)
-{
-  const char *action = get_text (report, "action"), *log = get_text (report, "log");
-  return (StoreRecord){
-      .id = get_uint (report, "id"),
-      .state = get_enum (report, "state", name_of_state, STORE_JOB_INTERRUPTED),
-      .queued = json_object_get_boolean_member_with_default (report, "queued", FALSE),
-      .action = g_strdup (action != NULL ? action : ""),
-      .title = g_strdup (get_text (report, "mailbox")),
-      .created_s = get_time (report, "created"),
-      .due_s = get_time (report, "due"),
-      .started_s = get_time (report, "started"),
-      .ended_s = get_time (report, "ended"),
-      .progress = {get_uint (report, "done"), get_uint (report, "total"),
-                   g_intern_string (get_text (report, "unit"))},
-      .fixed = get_uint (report, "fixed"),
-      .left = get_uint (report, "left"),
-      .taken = get_uint (report, "taken"),
-      .error = g_strdup (get_text (report, "error")),
-      .code = get_errno (report, "errno"),
-      .log = g_strdup (log != NULL ? log : ""),
-  };
-}
-
-static StoreResult
-read_result (JsonObject *report)
-{
-  return (StoreResult){.mailboxes = get_uint (report, "mailboxes"),
-                       .messages = get_uint (report, "messages"),
-                       .bytes = get_uint (report, "bytes"),
-                       .fixed = get_uint (report, "fixed"),
-                       .left = get_uint (report, "left"),
-                       .taken = get_uint (report, "taken"),
-                       .taken_bytes = get_uint (report, "taken_bytes")};
-}
 
 /* ENOENT: no such job. */
 static JsonObject *
@@ -189,7 +34,7 @@ read_report (Remote *self, uint64_t id, JsonParser **out_parser, GError **error)
   g_autoptr (GError) failure = NULL;
   g_autofree char *text = remote_read (self, path, &failure);
   if (text != NULL)
-    return parse_object (text, out_parser, error);
+    return answer_parse (text, out_parser, error);
   if (failure->code == ENOENT || failure->code == ESTALE)
     fail (error, ENOENT, "no job %" G_GUINT64_FORMAT, id);
   else
@@ -203,7 +48,7 @@ remote_record (Remote *self, uint64_t id, StoreRecord *out, GError **error)
   g_autoptr (JsonParser) parser = NULL;
   JsonObject *report = read_report (self, id, &parser, error);
   if (report != NULL)
-    *out = read_record (report);
+    *out = answer_record (report);
   return report != NULL;
 }
 
@@ -212,7 +57,7 @@ remote_findings (Remote *self, uint64_t id, GError **error)
 {
   g_autoptr (JsonParser) parser = NULL;
   JsonObject *report = read_report (self, id, &parser, error);
-  return report != NULL ? read_findings (report) : NULL;
+  return report != NULL ? answer_findings (report) : NULL;
 }
 
 /* ---- lists of jobs ------------------------------------------------------------------------- */
@@ -294,8 +139,8 @@ take_answer (JsonObject *answer, GArray *jobs, GError **error)
     uint64_t id = (uint64_t)json_array_get_int_element (list, i);
     g_array_append_val (jobs, id);
   }
-  int code = get_errno (answer, "result");
-  const char *reason = get_text (answer, "reason");
+  int code = answer_errno (answer, "result");
+  const char *reason = answer_text (answer, "reason");
   return code == 0 || fail (error, code, "%s", reason != NULL ? reason : g_strerror (code));
 }
 
@@ -319,8 +164,8 @@ find_answers (Remote *self, off_t before, const char *tag, GArray *jobs, bool *o
     fseeko (file, before, SEEK_SET);
   while (good && getline (&line, &capacity, file) >= 0) {
     g_autoptr (JsonParser) parser = NULL;
-    JsonObject *answer = strstr (line, tag) != NULL ? parse_object (line, &parser, NULL) : NULL;
-    if (answer == NULL || g_strcmp0 (get_text (answer, "tag"), tag) != 0)
+    JsonObject *answer = strstr (line, tag) != NULL ? answer_parse (line, &parser, NULL) : NULL;
+    if (answer == NULL || g_strcmp0 (answer_text (answer, "tag"), tag) != 0)
       continue;
     *out_found = true;
     good = take_answer (answer, jobs, error);
@@ -366,9 +211,12 @@ remote_order (Remote *self, const GPtrArray *lines, const char *how, GArray *out
   for (guint i = 0; i < lines->len; i++) {
     const GPtrArray *words = lines->pdata[i];
     g_autoptr (GString) line = g_string_new (NULL);
-    for (char **word = (char **)words->pdata; *word != NULL; word++)
+    /* Behind "--" the mount would not look for its own words. */
+    append_word (line, words->pdata[0]);
+    g_string_append_printf (line, " tag=%s%s%s", tag, *how != '\0' ? " " : "", how);
+    for (char **word = (char **)words->pdata + 1; *word != NULL; word++)
       append_word (line, *word);
-    g_string_append_printf (all, "%s tag=%s%s%s\n", line->str, tag, *how != '\0' ? " " : "", how);
+    g_string_append_printf (all, "%s\n", line->str);
   }
   off_t before = audit_size (self);
   g_autoptr (GError) failure = NULL, reason = NULL;
@@ -514,9 +362,9 @@ run_part (Remote *self, GPtrArray *words, Progress *progress, Outcome *outcome, 
       follow (self, id, progress, error) ? read_report (self, id, &parser, error) : NULL;
   if (report == NULL)
     return false;
-  g_auto (StoreRecord) record = read_record (report);
-  StoreResult result = read_result (report);
-  g_ptr_array_extend_and_steal (outcome->findings, read_findings (report));
+  g_auto (StoreRecord) record = answer_record (report);
+  StoreResult result = answer_result (report);
+  g_ptr_array_extend_and_steal (outcome->findings, answer_findings (report));
   add_result (&outcome->result, &result);
   return judge (&record, words->pdata[0], error);
 }
@@ -547,7 +395,7 @@ take_part (const GPtrArray *words, guint *next)
 bool
 remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words, GError **error)
 {
-  g_autoptr (GPtrArray) findings = g_ptr_array_new_with_free_func (free_finding);
+  g_autoptr (GPtrArray) findings = g_ptr_array_new_with_free_func (answer_finding_free);
   g_autoptr (Progress) progress = progress_new (tool);
   Outcome outcome = {findings, {0}};
   bool good = true;

@@ -6,6 +6,7 @@
  * met. What a path is follows from its names: DOMAIN, DOMAIN/user, DOMAIN/user/USER, DOMAIN/shared,
  * and below these there are mailboxes. What cannot be seen by looking is in extended attributes.
  */
+#include "tools/answer.h"
 #include "tools/remote.h"
 
 #include <dirent.h>
@@ -376,4 +377,37 @@ remote_message_open (Remote *self, uint32_t number, uint32_t uid, GError **error
   else
     fail_errno (error, "open message '%s'", path);
   return -1;
+}
+
+/* ---- what is given out whole ---------------------------------------------------------------- */
+
+bool
+remote_write_file (Remote *self, uint32_t number, const char *name, FILE *out, GError **error)
+{
+  g_autofree char *path = remote_control_below (self, remote_node_path (self, number), name);
+  auto_fd fd = open (path, O_RDONLY | O_CLOEXEC);
+  char buffer[65536];
+  ssize_t size = fd < 0 ? -1 : 0;
+  while (fd >= 0 && (size = read (fd, buffer, sizeof buffer)) > 0) {
+    if (fwrite (buffer, 1, (size_t)size, out) < (size_t)size)
+      return fail_errno (error, "standard output");
+  }
+  return size == 0 || fail_errno (error, "read %s", path);
+}
+
+GPtrArray *
+remote_quarantine_list (Remote *self, GError **error)
+{
+  g_autofree char *text = remote_read (self, "quarantine.jsonl", error);
+  g_auto (GStrv) lines = text != NULL ? g_strsplit (text, "\n", -1) : NULL;
+  g_autoptr (GPtrArray) objects =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)store_quarantined_free);
+  for (char **line = lines; lines != NULL && *line != NULL && **line != '\0'; line++) {
+    g_autoptr (JsonParser) parser = NULL;
+    JsonObject *object = answer_parse (*line, &parser, error);
+    if (object == NULL)
+      return NULL;
+    g_ptr_array_add (objects, answer_quarantined (object));
+  }
+  return lines != NULL ? g_steal_pointer (&objects) : NULL;
 }

@@ -51,6 +51,13 @@ remote_control_path (const Remote *self, const char *format, ...)
   return g_build_filename (self->control, path, NULL);
 }
 
+char *
+remote_control_below (const Remote *self, const char *directory, const char *name)
+{
+  g_autofree char *control = g_path_get_basename (self->control);
+  return g_build_filename (self->path, directory, control, name, NULL);
+}
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* What a file shows may change while it is read; it ends where it says that it does. */
@@ -81,19 +88,25 @@ remote_read (const Remote *self, const char *path, GError **error)
   return read_file (whole, error);
 }
 
-char *
-remote_status (const Remote *self, const char *key, GError **error)
+static char *
+read_config (const Remote *self, const char *key, GError **error)
 {
-  g_autofree char *text = remote_read (self, "status", error);
-  if (text == NULL)
-    return NULL;
-  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
-  size_t length = strlen (key);
-  for (char **line = lines; *line != NULL; line++) {
-    if (strncmp (*line, key, length) == 0 && (*line)[length] == ' ')
-      return g_strdup (*line + length + 1);
-  }
-  return g_strdup ("");
+  g_autofree char *path = g_strconcat ("config/", key, NULL);
+  char *value = remote_read (self, path, error);
+  return value != NULL ? g_strchomp (value) : NULL;
+}
+
+bool
+remote_setting (const Remote *self, StoreSetting setting, int64_t *out, GError **error)
+{
+  const StoreSettingInfo *info = &store_settings[setting];
+  g_autofree char *value = read_config (self, info->name, error);
+  if (value == NULL)
+    return false;
+  if (info->unit == STORE_UNIT_TIME)
+    return store_age_parse (value, out, error);
+  *out = g_ascii_strtoll (value, NULL, 10);
+  return true;
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -167,8 +180,8 @@ remote_introduce (const Remote *self, const Tool *tool, GError **error)
 {
   if (!tool->verbose)
     return true;
-  g_autofree char *store = remote_status (self, "store", error);
-  g_autofree char *uuid = store != NULL ? remote_status (self, "uuid", error) : NULL;
+  g_autofree char *store = read_config (self, "store", error);
+  g_autofree char *uuid = store != NULL ? read_config (self, "uuid", error) : NULL;
   if (uuid != NULL)
     tool_say (tool, "store %s, %s", store, uuid);
   return uuid != NULL;
@@ -189,8 +202,8 @@ remote_check_writable (const Remote *self, GError **error)
 char *
 remote_store_path (const Remote *self, GError **error)
 {
-  g_autofree char *path = remote_status (self, "store", error);
-  g_autofree char *uuid = path != NULL ? remote_status (self, "uuid", error) : NULL;
+  g_autofree char *path = read_config (self, "store", error);
+  g_autofree char *uuid = path != NULL ? read_config (self, "uuid", error) : NULL;
   if (uuid == NULL)
     return NULL;
   g_autoptr (GError) failure = NULL;

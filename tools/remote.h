@@ -23,11 +23,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Remote, remote_free)
 /* The path of a control file or directory: a format below the control directory. */
 char *remote_control_path (const Remote *self, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
+/* That of a control file of another directory than the root. */
+char *remote_control_below (const Remote *self, const char *directory, const char *name);
+
 /* All of a control file. */
 char *remote_read (const Remote *self, const char *path, GError **error);
 
-/* What the mount says of itself below `key`; "" when that is nothing. */
-char *remote_status (const Remote *self, const char *key, GError **error);
+bool remote_setting (const Remote *self, StoreSetting setting, int64_t *out, GError **error);
 
 /* With -v it says which store that is. */
 bool remote_introduce (const Remote *self, const Tool *tool, GError **error);
@@ -54,6 +56,10 @@ bool remote_letter (Remote *self, uint32_t number, uint32_t uid, Letter *out, bo
 bool remote_each_letter (Remote *self, uint32_t number, LetterFunc each, void *data,
                          GError **error);
 int remote_message_open (Remote *self, uint32_t number, uint32_t uid, GError **error);
+
+/* What lies in the control directory of a node, as it is, like "export.jsonl". */
+bool remote_write_file (Remote *self, uint32_t number, const char *name, FILE *out, GError **error);
+GPtrArray *remote_quarantine_list (Remote *self, GError **error);
 
 /* The places that are known: an array of owned paths, by their numbers. For remote-tree.c. */
 GPtrArray *remote_places (Remote *self);

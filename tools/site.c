@@ -273,6 +273,30 @@ site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error)
                               : open_verified (self->store, number, uid, error);
 }
 
+/* ---- what is given out whole ---------------------------------------------------------------- */
+
+bool
+site_manifest_write (Site *self, uint32_t number, FILE *out, GError **error)
+{
+  return self->remote != NULL
+             ? remote_write_file (self->remote, number, "manifest.sha256", out, error)
+             : store_manifest_write (self->store, number, out, error);
+}
+
+bool
+site_export_write (Site *self, uint32_t number, FILE *out, GError **error)
+{
+  return self->remote != NULL ? remote_write_file (self->remote, number, "export.jsonl", out, error)
+                              : store_export_write (self->store, number, out, error);
+}
+
+GPtrArray *
+site_quarantine_list (Site *self, GError **error)
+{
+  return self->remote != NULL ? remote_quarantine_list (self->remote, error)
+                              : store_quarantine_list (self->store, error);
+}
+
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
 static bool

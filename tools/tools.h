@@ -182,6 +182,10 @@ bool site_each_letter (Site *self, uint32_t number, LetterFunc each, void *data,
 /* A descriptor for the bytes that were delivered, or -1. EIO: they are not these any more. */
 int site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error);
 
+bool site_manifest_write (Site *self, uint32_t number, FILE *out, GError **error);
+bool site_export_write (Site *self, uint32_t number, FILE *out, GError **error);
+GPtrArray *site_quarantine_list (Site *self, GError **error);
+
 /* Runs what the words ask for, and prints all that there is to tell of it. */
 bool site_run (Site *self, Tool *tool, const StoreCommand *command, GPtrArray *words,
                GError **error);

@@ -94,6 +94,13 @@ both_end 66 cat joe@example.com/None 1
 both_end 66 cat example.com 1
 both_end 66 list nobody@example.com
 both_end 66 list $'a\tb'
+both_end 0 manifest
+both_end 0 manifest joe@example.com/Lists
+both_end 0 export --format jsonl
+both_end 0 export --format jsonl ann@example.com
+both_end 64 export
+both_end 66 manifest nobody@example.com
+both_end 0 report
 
 # Running commands.
 both_end 0 check
@@ -150,6 +157,66 @@ both_end 1 repair --dry-run --permissions many@example.com
 both_end 1 repair --permissions many@example.com
 both_end 1 verify
 allow_log 'bytes that were delivered'
+stop
+
+# Only the mount can be seen, as in a container: what wants the store itself says so.
+inside() {
+  status=0
+  # shellcheck disable=SC2016 # for the other shell
+  unshare --mount bash -c 'mount -t tmpfs tmpfs "$1" && shift && exec "$@"' - "$store" \
+    mailstore -s "$mnt" "$@" <"$input" >"$work/out" 2>"$work/err" || status=$?
+  out=$(<"$work/out")
+  err=$(<"$work/err")
+}
+rm -r "$store" "$direct"
+make_sample_store
+cp -a "$store" "$direct"
+start -f
+for words in 'list -l' 'list --json joe@example.com/INBOX' 'mailbox list' 'cat joe@example.com 1' \
+  'manifest' 'queue' 'quarantine'; do
+  # shellcheck disable=SC2086 # they are several
+  inside $words
+  expect_status 0
+  # shellcheck disable=SC2086 # they are several
+  expect_equal "$out" "$(mailstore -s "$direct" $words)" "$words"
+done
+inside check
+expect_status 0
+expect_err 'check: 3 mailboxes, 8 messages'
+inside reconstruct --force joe@example.com
+expect_status 0
+inside jobs
+expect_out 'reconstruct force  joe@example.com'
+input=$sample/01-welcome.eml
+for words in 'deliver joe@example.com' 'work --once' 'cat --damaged joe@example.com 1' \
+  "backup $work/backup" "restore $work/backup" "import --format eml $sample joe@example.com"; do
+  # shellcheck disable=SC2086 # they are several
+  inside $words
+  expect_status 69
+  expect_err 'wants the store itself'
+  expect_one_error
+done
+input=/dev/null
+inside -q list nobody
+expect_status 66
+stop
+
+# Nothing can be asked for through a mount that is read-only; but who only looks may do so in the store.
+start -f -o ro
+both_end 0 list -l
+both_end 0 check
+both_end 0 reconstruct -n
+for words in 'reconstruct' 'queue add repair' 'jobs cancel 1' 'work --once' 'deliver joe'; do
+  # shellcheck disable=SC2086 # they are several
+  run -s "$mnt" $words
+  expect_status 73
+  expect_err "$mnt is mounted read-only"
+  expect_one_error
+done
+inside check
+expect_status 69
+inside list
+expect_status 0
 stop
 
 # What is no mount with a control directory is told as such.

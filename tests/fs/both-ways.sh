@@ -12,6 +12,7 @@ input=/dev/null
 plain() {
   sed -E -e "s#($direct|$store|$mnt)#STORE#g" \
     -e 's/ in [0-9.:]+( s)?;/ in T;/' \
+    -e 's/  [0-9.:]+( s)?  / T /' \
     -e 's/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1"
 }

@@ -151,6 +151,7 @@ mailstore -q mailbox remove joe@example.com/Lists
 sleep 0.15
 expect_equal "$(<"$ctl/quarantine.jsonl")" "$(mailstore --json quarantine)"
 expect [ -s "$ctl/quarantine.jsonl" ]
+allow_log 'job 1: reconstruct'
 mailstore -q quarantine restore "$(mailstore --json quarantine | sed 's/.*"path":"\([^"]*\)".*/\1/')"
 
 # The census follows, if not at once.

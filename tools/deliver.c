@@ -57,7 +57,7 @@ deliver_run (Tool *tool, int argc, char **argv, GError **error)
   g_autofree char *keywords = NULL;
   if (argc != 1)
     return fail (error, EINVAL, "deliver takes one MAILBOX");
-  if (flags_text != NULL && !tool_flags_parse (flags_text, &facts.flags, &keywords, error))
+  if (flags_text != NULL && !store_flags_parse_bare (flags_text, &facts.flags, &keywords, error))
     return false;
   if (date_text != NULL && !tool_date_parse (date_text, &facts.internal_s, error))
     return false;

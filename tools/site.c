@@ -114,7 +114,7 @@ site_resolve (Site *self, const char *spelling, StoreNode *out, GError **error)
 bool
 site_resolve_mailbox (Site *self, const char *spelling, StoreNode *out, GError **error)
 {
-  return tool_mailbox_resolve (&self->tree, spelling, out, error);
+  return store_tree_resolve_mailbox (&self->tree, spelling, out, error);
 }
 
 bool

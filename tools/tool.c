@@ -60,36 +60,12 @@ tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
   return store;
 }
 
-bool
-tool_mailbox_resolve (const StoreTree *tree, const char *spelling, StoreNode *out, GError **error)
-{
-  g_auto (StoreNode) node = {0};
-  if (!store_tree_resolve (tree, spelling, &node, error))
-    return false;
-  if (node.kind == STORE_NODE_USER) {
-    StoreNode inbox = {0};
-    bool found;
-    if (!tree->find (tree->data, node.number, "INBOX", &inbox, &found, error))
-      return false;
-    if (found) {
-      *out = inbox;
-      return true;
-    }
-  }
-  if (node.kind != STORE_NODE_MAILBOX)
-    return fail (error, EISDIR, "'%s' is a %s, not a mailbox", spelling,
-                 node.kind == STORE_NODE_USER ? "user without an INBOX" : "directory of mailboxes");
-  *out = node;
-  node = (StoreNode){0};
-  return true;
-}
-
 StoreMailbox *
 tool_mailbox_open (Store *store, const char *spelling, GError **error)
 {
   StoreTree tree = store_tree (store);
   g_auto (StoreNode) node = {0};
-  return tool_mailbox_resolve (&tree, spelling, &node, error)
+  return store_tree_resolve_mailbox (&tree, spelling, &node, error)
              ? store_mailbox_open (store, node.number, error)
              : NULL;
 }
@@ -121,27 +97,6 @@ tool_date_parse (const char *text, int64_t *out_s, GError **error)
     return fail (error, EINVAL, "'%s' is no date; write 2024-05-31T17:04:09Z or @SECONDS", text);
   *out_s = g_date_time_to_unix (date);
   return true;
-}
-
-static bool
-is_bare_system_flag (const char *word)
-{
-  static const char *const names[] = {"answered", "deleted", "draft", "flagged", "recent", "seen"};
-  for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
-    if (g_ascii_strcasecmp (word, names[i]) == 0)
-      return true;
-  }
-  return false;
-}
-
-bool
-tool_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error)
-{
-  g_auto (GStrv) words = g_strsplit (text, " ", -1);
-  g_autoptr (GString) spelled = g_string_new (NULL);
-  for (char **word = words; *word != NULL; word++)
-    g_string_append_printf (spelled, "%s%s ", is_bare_system_flag (*word) ? "\\" : "", *word);
-  return store_flags_parse (spelled->str, out_flags, out_keywords, error);
 }
 
 void

@@ -94,10 +94,7 @@ char *tool_store_path (const Tool *tool);
  * when that one cannot be reached, EROFS when the mount is read-only and `flags` are not. */
 Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
 
-/* The mailbox that `spelling` names; a user stands for that user's INBOX. EISDIR: it is a directory
- * that holds no messages. */
-bool tool_mailbox_resolve (const StoreTree *tree, const char *spelling, StoreNode *out,
-                           GError **error);
+/* The mailbox that `spelling` names; a user stands for that user's INBOX. */
 StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **error);
 
 /* One UID in decimal, or EINVAL. */
@@ -106,10 +103,6 @@ bool tool_uid_parse (const char *text, uint32_t *out_uid, GError **error);
 /* "@1700000000", "2024-05-31T17:04:09+02:00", without a zone in local time; or a mere day, which is
  * its midnight in UTC. */
 bool tool_date_parse (const char *text, int64_t *out_s, GError **error);
-
-/* As store_flags_parse(), but system flags may lack their backslash, which shells make awkward; and
- * "Recent", which nobody can set, is refused in either spelling. */
-bool tool_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error);
 
 /* One line on standard error that is no error; silent with -q. */
 void tool_say (const Tool *tool, const char *format, ...) G_GNUC_PRINTF (2, 3);

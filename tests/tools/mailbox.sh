@@ -68,6 +68,7 @@ expect_status 64
 clean
 
 # ---- names that mean something to others
+# shellcheck disable=SC2016 # as they stand
 for name in '$(x) %41, "y"' "it's; a=b" '--' '1' 'recursive' 'of=joe'; do
   run mailbox create --json "joe@example.com/$name"
   expect_status 0

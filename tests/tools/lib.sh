@@ -173,7 +173,7 @@ make_namespace() {
 }
 
 inside() {
-  nsenter --mount="/proc/$namespace/ns/mnt" -- "$@"
+  nsenter --mount="/proc/$namespace/ns/mnt" -- env -C "$PWD" "$@"
 }
 
 leave_namespace() {

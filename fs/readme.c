@@ -43,6 +43,7 @@ static const char readme_store[] =
     "audit            what was asked for here, by whom, and what came of it\n"
     "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
     "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
+    "quarantine.jsonl what was taken out of the store and can be put back\n"
     "\n"
     "In the .ctl of any other directory, for that one: status, status.json,\n"
     "manifest.sha256 and export.jsonl.\n"

@@ -45,6 +45,8 @@ static const Command commands[] = {
      .options = jobs_options, .run = jobs_run},
     {"report", "[MAILBOX...]", "how the store is: in words, or with plots as a page",
      .options = report_options, .run = report_run},
+    {"top", "", "what a mount or a store is doing, on a terminal", .options = top_options,
+     .run = top_run},
     {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},
     {NULL},
 };

@@ -19,25 +19,11 @@ page_add (GString *page, const char *format, ...)
   g_string_append (page, text);
 }
 
-char *
-page_count (uint64_t count)
-{
-  g_autofree char *digits = g_strdup_printf ("%" PRIu64, count);
-  size_t length = strlen (digits);
-  GString *text = g_string_new (NULL);
-  for (size_t i = 0; i < length; i++) {
-    if (i > 0 && (length - i) % 3 == 0)
-      g_string_append_c (text, ',');
-    g_string_append_c (text, digits[i]);
-  }
-  return g_string_free (text, FALSE);
-}
-
 /* "7,948 messages" */
 static char *
 count_things (uint64_t count, const char *one, const char *many)
 {
-  g_autofree char *figure = page_count (count);
+  g_autofree char *figure = text_digits (count);
   return g_strdup_printf ("%s %s", figure, count == 1 ? one : many);
 }
 
@@ -85,18 +71,18 @@ add_figure (GString *page, const char *id, const char *name, const char *figure,
 static void
 add_figures (GString *page, const Report *report)
 {
-  g_autofree char *messages = page_count (report->messages);
+  g_autofree char *messages = text_digits (report->messages);
   g_autofree char *unseen = count_things (report->unseen, "unseen", "unseen");
   g_autofree char *bytes = text_size (report->bytes);
   g_autofree char *mean = text_size (report->bytes / MAX (report->messages, 1));
   g_autofree char *each = g_strdup_printf ("%s a message", mean);
-  g_autofree char *mailboxes = page_count (report->mailboxes);
+  g_autofree char *mailboxes = text_digits (report->mailboxes);
   g_autofree char *users = count_things (report->users, "user", "users");
   g_autofree char *domains = count_things (report->domains, "domain", "domains");
   g_autofree char *of = g_strdup_printf ("%s, %s", users, domains);
-  g_autofree char *damaged = page_count (report->damaged);
+  g_autofree char *damaged = text_digits (report->damaged);
   g_autofree char *behind = count_things (report->behind, "mailbox behind", "mailboxes behind");
-  g_autofree char *waiting = page_count (report->waiting_count);
+  g_autofree char *waiting = text_digits (report->waiting_count);
   g_autofree char *running = count_things (report->running, "running", "running");
   g_autofree char *free = text_size (report->disk_free);
   g_autofree char *size = text_size (report->disk_size);
@@ -144,7 +130,7 @@ add_bins (GString *page, const char *heading, char *const *names, const ReportBi
       "class=\"number\">Size</th></tr></thead>\n<tbody>\n",
       heading);
   for (size_t i = 0; i < count; i++) {
-    g_autofree char *messages = page_count (bins[i].messages);
+    g_autofree char *messages = text_digits (bins[i].messages);
     g_autofree char *size = text_size (bins[i].bytes);
     page_add (page,
               "<tr><td>%s</td><td class=\"number\">%s</td><td class=\"number\">%s</td></tr>\n",

@@ -35,7 +35,7 @@ static char *
 short_count (uint64_t value)
 {
   if (value < 10000)
-    return page_count (value);
+    return text_digits (value);
   return value < 1000000 ? g_strdup_printf ("%gk", (double)value / 1e3)
                          : g_strdup_printf ("%gM", (double)value / 1e6);
 }
@@ -126,8 +126,8 @@ plot_strip (GString *page, const ReportStrip *strip)
   unsigned lanes = (unsigned)__builtin_popcount (strip->kinds);
   unsigned height = lanes * LANE_STEP + LABEL_SPACE - 4;
   g_autofree char *names = store_damage_to_string (strip->kinds);
-  g_autofree char *last = page_count (MAX (strip->uidnext, 2) - 1);
-  g_autofree char *count = page_count (strip->damaged);
+  g_autofree char *last = text_digits (MAX (strip->uidnext, 2) - 1);
+  g_autofree char *count = text_digits (strip->damaged);
   g_autofree char *title = g_strdup_printf (
       "Where in UIDs 1 to %s %s damaged messages are; kinds: %s", last, count, names);
   page_add (page,

@@ -46,7 +46,7 @@ add_number (GString *page, const char *text)
 static void
 add_count (GString *page, uint64_t count)
 {
-  g_autofree char *text = page_count (count);
+  g_autofree char *text = text_digits (count);
   add_number (page, text);
 }
 
@@ -62,7 +62,7 @@ add_more (GString *page, uint64_t all, uint64_t shown)
 {
   if (all <= shown)
     return;
-  g_autofree char *more = page_count (all - shown);
+  g_autofree char *more = text_digits (all - shown);
   page_add (page, "<p class=\"note\">And %s more.</p>\n", more);
 }
 
@@ -132,8 +132,8 @@ add_users (GString *page, const Report *report)
   uint64_t most = 0;
   for (size_t i = 0; i < report->top_users_count; i++)
     most = MAX (most, report->top_users[i].bytes);
-  g_autofree char *all = page_count (users);
-  g_autofree char *trouble = page_count (report->users_in_trouble);
+  g_autofree char *all = text_digits (users);
+  g_autofree char *trouble = text_digits (report->users_in_trouble);
   page_add (page, "<section class=\"long\" id=\"users\"><h2>Users</h2>\n");
   if (report->users_in_trouble == 0)
     page_add (page, "<p>All %s are well, shared folders included.</p>\n", all);
@@ -177,7 +177,7 @@ add_strips (GString *page, const Report *report)
                   "that is whole.</p>\n");
   for (guint i = 0; i < report->strips->len; i++) {
     const ReportStrip *strip = g_ptr_array_index (report->strips, i);
-    g_autofree char *count = page_count (strip->damaged);
+    g_autofree char *count = text_digits (strip->damaged);
     page_add (page, "<figure><figcaption><bdi>%s</bdi> <span>%s damaged</span></figcaption>\n",
               strip->title, count);
     plot_strip (page, strip);
@@ -216,7 +216,7 @@ add_findings (GString *page, const Report *report)
   if (report->findings == NULL)
     return;
   g_autofree char *when = text_local_time (report->looked->ended_s);
-  g_autofree char *left = page_count (report->looked->left);
+  g_autofree char *left = text_digits (report->looked->left);
   page_add (page, "<h3>What the last %s left (%s, job %" PRIu64 ": %s)</h3>\n",
             report->looked->action, when, report->looked->id, left);
   begin_table (page, "findings", "Problem|Where|What helps");

@@ -174,7 +174,6 @@ extern const char report_style[];                              /* report-style.c
 
 /* Appends what printf would; all strings among the arguments are escaped. */
 void page_add (GString *page, const char *format, ...) G_GNUC_PRINTF (2, 3);
-char *page_count (uint64_t count); /* "7,948" */
 
 /* ---- report-plot.c: its plots ---------------------------------------------------------------- */
 

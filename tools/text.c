@@ -3,6 +3,7 @@
 #include "tools/tools.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -24,6 +25,20 @@ char *
 text_count (uint64_t count, const char *one, const char *many)
 {
   return g_strdup_printf ("%" PRIu64 " %s", count, count == 1 ? one : many);
+}
+
+char *
+text_digits (uint64_t count)
+{
+  g_autofree char *digits = g_strdup_printf ("%" PRIu64, count);
+  size_t length = strlen (digits);
+  GString *text = g_string_new (NULL);
+  for (size_t i = 0; i < length; i++) {
+    if (i > 0 && (length - i) % 3 == 0)
+      g_string_append_c (text, ',');
+    g_string_append_c (text, digits[i]);
+  }
+  return g_string_free (text, FALSE);
 }
 
 char *
@@ -52,9 +67,8 @@ text_rfc3339 (int64_t time_s)
   return time != NULL ? g_date_time_format (time, "%Y-%m-%dT%H:%M:%SZ") : NULL;
 }
 
-/* Columns of a terminal that a character takes. */
-static int
-cells (const char *letter)
+int
+text_cells (const char *letter)
 {
   gunichar c = g_utf8_get_char (letter);
   return g_unichar_iszerowidth (c) ? 0 : g_unichar_iswide (c) ? 2 : 1;
@@ -64,7 +78,7 @@ char *
 text_pad (const char *text, int width)
 {
   for (const char *at = text; *at != '\0'; at = g_utf8_next_char (at))
-    width -= cells (at);
+    width -= text_cells (at);
   return g_strdup_printf ("%s%*s", text, MAX (width, 0), "");
 }
 
@@ -74,7 +88,7 @@ text_cut (const char *text, int width)
   const char *room_for_mark = text; /* the end of what fits beside the "~" */
   int used = 0;
   for (const char *at = text; *at != '\0'; at = g_utf8_next_char (at)) {
-    used += cells (at);
+    used += text_cells (at);
     if (used > width)
       return g_strdup_printf ("%.*s~", (int)(room_for_mark - text), text);
     if (used < width)

@@ -55,10 +55,11 @@ bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool report_run (Tool *tool, int argc, char **argv, GError **error);
+bool top_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
     jobs_options[], list_options[], mailbox_options[], quarantine_options[], report_options[],
-    work_options[];
+    top_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);
@@ -222,6 +223,7 @@ bool tree_each (Site *site, uint32_t top, bool recursive, TreeFunc each, void *d
  */
 
 char *text_count (uint64_t count, const char *one, const char *many); /* "1 message" */
+char *text_digits (uint64_t count);                                   /* "7,948" */
 char *text_size (uint64_t bytes);                                     /* "45.1 MB" */
 char *text_seconds (double seconds);    /* "4.2 s", "3:07", "1:00:09" */
 char *text_local_time (int64_t time_s); /* "2024-05-31 17:04:09", in the local time zone */
@@ -232,6 +234,9 @@ char *text_rfc3339 (int64_t time_s);    /* "2024-05-31T15:04:09Z"; NULL for INT6
  * "~". */
 char *text_pad (const char *text, int width);
 char *text_cut (const char *text, int width);
+
+/* Columns of a terminal that the character takes. */
+int text_cells (const char *letter);
 
 /* Columns of the terminal at `fd`, or 0 when it is none. */
 int text_columns (int fd);

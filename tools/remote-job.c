@@ -328,6 +328,18 @@ judge (const StoreRecord *record, const char *verb, GError **error)
   }
 }
 
+bool
+remote_act (Remote *self, GPtrArray *words, GPtrArray **out_findings, GError **error)
+{
+  g_autoptr (GArray) jobs = g_array_new (FALSE, FALSE, sizeof (uint64_t));
+  g_autoptr (GPtrArray) lines = g_ptr_array_new ();
+  g_ptr_array_add (lines, words);
+  bool done = remote_order (self, lines, "", jobs, error);
+  if (jobs->len > 0)
+    *out_findings = remote_findings (self, g_array_index (jobs, uint64_t, 0), done ? error : NULL);
+  return done && *out_findings != NULL;
+}
+
 /* What several jobs came to. */
 typedef struct {
   GPtrArray *findings;

@@ -88,6 +88,9 @@ bool remote_queue_add (Remote *self, const GPtrArray *requests, uint64_t *out_id
 bool remote_cancel (Remote *self, const char *verb, const uint64_t *ids, size_t count,
                     GError **error);
 
+/* As site_act(). */
+bool remote_act (Remote *self, GPtrArray *words, GPtrArray **out_findings, GError **error);
+
 /* Runs a command, and prints all that there is to tell of it. */
 bool remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words,
                  GError **error);

@@ -68,37 +68,31 @@ site_free (Site *self)
 
 /* ---- doing something at once --------------------------------------------------------------- */
 
-/* The store itself, also of a mount. */
 static bool
-reach_store (Site *self, GError **error)
+act_in_store (Store *store, const GPtrArray *words, GPtrArray **out_findings, GError **error)
 {
-  g_autofree char *path = self->store == NULL ? remote_store_path (self->remote, error) : NULL;
-  if (path != NULL)
-    self->store = store_open (path, 0, error);
-  return self->store != NULL;
-}
-
-bool
-site_act (Site *self, const GPtrArray *words, GPtrArray **out_findings, GError **error)
-{
-  *out_findings = NULL;
-  StoreRequest *request =
-      reach_store (self, error)
-          ? store_request_parse (self->store, (const char *const *)words->pdata, error)
-          : NULL;
+  StoreRequest *request = store_request_parse (store, (const char *const *)words->pdata, error);
   if (request == NULL)
     return false;
-  g_autoptr (StoreJob) job = store_job_new (self->store, request);
+  g_autoptr (StoreJob) job = store_job_new (store, request);
   bool done = store_job_run (job, error);
   *out_findings = g_ptr_array_ref ((GPtrArray *)store_job_findings (job));
   return done;
 }
 
 bool
+site_act (Site *self, GPtrArray *words, GPtrArray **out_findings, GError **error)
+{
+  *out_findings = NULL;
+  return self->remote != NULL ? remote_act (self->remote, words, out_findings, error)
+                              : act_in_store (self->store, words, out_findings, error);
+}
+
+bool
 site_setting (Site *self, StoreSetting setting, int64_t *out, GError **error)
 {
-  if (!reach_store (self, error))
-    return false;
+  if (self->remote != NULL)
+    return remote_setting (self->remote, setting, out, error);
   *out = store_setting (self->store, setting);
   return true;
 }

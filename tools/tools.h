@@ -131,10 +131,10 @@ Site *site_open_queue (const Tool *tool, GError **error);
 void site_free (Site *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Site, site_free)
 
-/* Does what `words` say, which are those of a request for something that is done at once, ended by a
- * NULL. What it had to tell is in `*out_findings`, also when it failed half way; NULL: nothing was
- * done. */
-bool site_act (Site *self, const GPtrArray *words, GPtrArray **out_findings, GError **error);
+/* Does what `words` say, which are those of a request for something that is done at once, ended by
+ * a NULL. What it had to tell is in `*out_findings`, also when it failed half way; NULL: nothing
+ * was done. */
+bool site_act (Site *self, GPtrArray *words, GPtrArray **out_findings, GError **error);
 
 /* What mailfs.conf sets. */
 bool site_setting (Site *self, StoreSetting setting, int64_t *out, GError **error);

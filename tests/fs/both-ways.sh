@@ -12,7 +12,7 @@ input=/dev/null
 plain() {
   sed -E -e "s#($direct|$store|$mnt)#STORE#g" \
     -e 's/ in [0-9.:]+( s)?;/ in T;/' \
-    -e 's/  [0-9.:]+( s)?  / T /' \
+    -e 's/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/STAMP/g' -e 's/  [0-9.:]+( s)?  / T /' \
     -e 's/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1"
 }
@@ -127,6 +127,49 @@ both_end 64 cleanup --age soon joe@example.com
 both_end 64 expunge
 both_end 66 check joe@example.com nobody@example.com
 both_end 66 check $'bad\xffname@example.com'
+# Small changes.
+both_end 0 flag joe@example.com 1:3 +Flagged -Seen '+$Work'
+both_end 0 --json flag joe@example.com 2,4 =Answered
+both_end 64 flag joe@example.com 1 Seen
+both_end 64 flag joe@example.com 1 '+\Nonsense'
+both_end 66 flag joe@example.com 99 +Seen
+both_end 66 flag nobody@example.com 1 +Seen
+both_end 66 copy joe@example.com 1,3 ann@example.com
+both_end 0 copy joe@example.com 1,3 joe@example.com/Sent
+both_end 0 --json copy joe@example.com/INBOX 2:4 'ann@example.com/100% sure'
+both_end 0 move joe@example.com/Lists '*' joe@example.com/INBOX
+both_end 66 move joe@example.com 99 ann@example.com
+both_end 66 copy joe@example.com 1 nobody@example.com
+both_end 64 copy joe@example.com one ann@example.com
+both_end 0 --json mailbox create --special-use '\Drafts' joe@example.com/wait 'joe@example.com/a "b" ü'
+both_end 73 mailbox create joe@example.com/wait
+both_end 64 mailbox create --special-use '\Nonsense' joe@example.com/Other
+both_end 0 mailbox rename joe@example.com/wait joe@example.com/tag=now/--
+both_end 73 mailbox rename joe@example.com/Lists joe@example.com/Receipts
+both_end 66 mailbox rename joe@example.com/None joe@example.com/Some
+both_end 0 mailbox unsubscribe joe@example.com/Lists joe@example.com/Receipts
+both_end 0 mailbox subscribe joe@example.com/Lists
+both_end 0 mailbox set --special-use none joe@example.com/Sent
+both_end 0 mailbox set --index off ann@example.com
+both_end 64 mailbox set joe@example.com/Sent
+both_end 0 list -l
+both_end 0 --json list
+both_end 73 mailbox remove joe@example.com/tag=now
+both_end 0 mailbox remove -r joe@example.com/tag=now
+both_end 66 mailbox remove joe@example.com/tag=now
+both_end 0 quarantine
+both_end 0 --json quarantine list
+for site in "$direct" "$mnt"; do
+  stamp=$(mailstore -s "$site" --json quarantine | sed 's/.*"path":"\([^"]*\)".*/\1/')
+  expect mailstore -s "$site" quarantine restore "$stamp"
+done
+both_end 66 quarantine restore 20260101T000000Z-00000000/nothing
+both_end 64 quarantine remove x
+both_end 0 expunge --uid 1 joe@example.com/INBOX
+both_end 0 undelete --uid 1 joe@example.com/INBOX
+both_end 0 list
+both_end 0 --json list joe@example.com/INBOX
+
 # All that went through the mount.
 expect [ "$(grep -c '"tag":"mailstore-' "$mnt/.ctl/audit")" -gt 25 ]
 stop

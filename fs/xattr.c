@@ -217,11 +217,11 @@ change_attribute (Order *order, Change *change, GError **error)
   return change_other (order, change, error);
 }
 
-/* Here, too, no failure is EIO. */
+/* Here, too, no failure is EIO. A state that cannot be read (EBADMSG) is for repair, too. */
 static void
 soften (GError *failure)
 {
-  if (failure != NULL && failure->code == EIO)
+  if (failure != NULL && (failure->code == EIO || failure->code == EBADMSG))
     failure->code = EUCLEAN;
 }
 

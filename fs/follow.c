@@ -158,7 +158,8 @@ tell_status (Follow *self)
 
   if (g_strcmp0 (text, self->status) == 0)
     return;
-  service_tell ("STATUS=%s", text);
+  g_autofree char *printable = store_text_printable (text);
+  service_tell ("STATUS=%s", printable);
   g_free (self->status);
   self->status = g_steal_pointer (&text);
 }

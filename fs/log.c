@@ -44,7 +44,7 @@ send_to_journal (int priority, const char *mailbox, uint64_t job, const char *te
                           LOG_FAC (LOG_DAEMON));
   add_field (fields, "SYSLOG_IDENTIFIER", "mailfs");
   add_field (fields, "MESSAGE", text);
-  if (mailbox != NULL)
+  if (mailbox != NULL && *mailbox != '\0')
     add_field (fields, "MAILBOX", mailbox);
   if (job != 0)
     g_string_append_printf (fields, "JOB=%" PRIu64 "\n", job);

@@ -143,11 +143,19 @@ name_error (const GError *failure)
   return name != NULL ? name : "EIO";
 }
 
+/* The beginning of a text. */
+static char *
+cut (const char *text, size_t most)
+{
+  return g_strndup (text, strnlen (text, most));
+}
+
 static void
 describe (const Action *action, GString *json, size_t text_max, size_t jobs_max)
 {
   const GArray *jobs = action->jobs;
-  g_autofree char *command = g_strndup (action->command, strnlen (action->command, text_max));
+  g_autofree char *command = cut (action->command, text_max);
+  g_autofree char *reason = action->reason != NULL ? cut (action->reason, text_max) : NULL;
 
   json_uint (json, "uid", action->caller.uid);
   json_uint (json, "gid", action->caller.gid);
@@ -161,8 +169,21 @@ describe (const Action *action, GString *json, size_t text_max, size_t jobs_max)
   json_uints (json, "jobs", jobs != NULL ? (const uint64_t *)(void *)jobs->data : NULL,
               jobs != NULL ? MIN (jobs->len, jobs_max) : 0);
   json_string (json, "result", action->result);
-  if (action->reason != NULL)
-    json_string (json, "reason", action->reason);
+  if (reason != NULL)
+    json_string (json, "reason", reason);
+}
+
+/* Whether the audit fails, and not as it did the last time. */
+static bool
+note_complaint (Trail *self, const GError *failure)
+{
+  const char *text = failure != NULL ? failure->message : NULL;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  bool news = text != NULL && g_strcmp0 (text, self->complaint) != 0;
+
+  g_free (self->complaint);
+  self->complaint = g_strdup (text);
+  return news;
 }
 
 /* That the audit cannot be written, as on a full disk, must not keep anybody from making room
@@ -177,13 +198,8 @@ write_audit (Mount *mount, const Action *action)
   describe (action, json, SIZE_MAX, SIZE_MAX);
   json_end (json);
   store_audit_append (mount->store, json->str, &failure);
-
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&mount->trail->mutex);
-  const char *text = failure != NULL ? failure->message : NULL;
-  if (text != NULL && g_strcmp0 (text, mount->trail->complaint) != 0)
-    log_message (LOG_WARNING, "audit: %s", text);
-  g_free (mount->trail->complaint);
-  mount->trail->complaint = g_strdup (text);
+  if (note_complaint (mount->trail, failure))
+    log_message (LOG_WARNING, "audit: %s", failure->message);
 }
 
 /* A line of last_error: its columns are parted by tabs, which are in none of them. */
@@ -191,9 +207,10 @@ static void
 keep_error (Trail *self, const Action *action)
 {
   g_autofree char *time = make_time ();
-  g_autofree char *cut = g_strndup (action->command, EVENT_TEXT_MAX);
-  g_autofree char *command = store_text_printable (cut);
-  g_autofree char *reason = store_text_printable (action->reason);
+  g_autofree char *short_command = cut (action->command, EVENT_TEXT_MAX);
+  g_autofree char *short_reason = cut (action->reason, EVENT_TEXT_MAX);
+  g_autofree char *command = store_text_printable (short_command);
+  g_autofree char *reason = store_text_printable (short_reason);
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   g_queue_push_tail (&self->errors,

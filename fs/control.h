@@ -102,6 +102,11 @@ bool rendering_is_made (Mount *mount, fuse_ino_t ino);
 /* What was told last, to somebody who now reads it. */
 Rendering *rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node);
 
+/* The same for what is read from `offset` on: past the end of what was told last, it is what was told
+ * a moment before, if that was longer. */
+Rendering *rendering_read_at (Mount *mount, const ControlFile *file, const ControlNode *node,
+                              off_t offset);
+
 /* Somebody has written to the file: it shows something else now, or the same with another mtime,
  * and others may show something else. */
 void rendering_touch (Mount *mount, fuse_ino_t ino);

@@ -35,6 +35,8 @@ typedef struct {
   int64_t asked_us;
   GMutex mutex;         /* held while it is made, if that is quick; for what follows */
   Rendering *rendering; /* NULL: not made yet */
+  Rendering *longer;    /* that was there before and was longer; NULL: none */
+  int64_t longer_us;    /* until then */
   int64_t made_us, cost_us;
   unsigned orders; /* that had been given when it was made */
   bool touched;    /* somebody wrote to it since */
@@ -73,6 +75,7 @@ free_held (gpointer data)
   Held *held = data;
 
   rendering_unref (held->rendering);
+  rendering_unref (held->longer);
   g_mutex_clear (&held->mutex);
   g_free (held);
 }
@@ -258,6 +261,18 @@ begin (const Renderings *self)
   return (Beginning){g_get_monotonic_time (), self->orders};
 }
 
+/* Keeps the old one for a while if it is longer, else lets go of it. Of what may be large nothing
+ * is kept. */
+static void
+keep_longer (Held *held, Rendering *old, const Rendering *new)
+{
+  if (old == NULL || old->bytes == NULL || old->size <= new->size)
+    return rendering_unref (old);
+  rendering_unref (held->longer);
+  held->longer = old;
+  held->longer_us = g_get_monotonic_time () + HOLD_MAX_US;
+}
+
 /* Holds what was made, with held->mutex locked. */
 static void
 install (Held *held, Beginning beginning, Rendering *new)
@@ -268,7 +283,7 @@ install (Held *held, Beginning beginning, Rendering *new)
   if (!held->touched && is_same (held->rendering, new))
     return rendering_unref (new);
   held->touched = false;
-  rendering_unref (held->rendering);
+  keep_longer (held, held->rendering, new);
   held->rendering = new;
 }
 
@@ -313,6 +328,28 @@ Rendering *
 rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node)
 {
   return take_rendering (mount, file, node, false);
+}
+
+/* Many may follow a file that is cut once in a while. Who was told of the longer one, and reads its
+ * end after somebody else was told of the shorter one, is to find it there. */
+Rendering *
+rendering_read_at (Mount *mount, const ControlFile *file, const ControlNode *node, off_t offset)
+{
+  Renderings *self = mount->renderings;
+  g_autoptr (Rendering) now = rendering_read (mount, file, node);
+  int64_t asked_us;
+
+  if ((uint64_t)offset < now->size || offset == 0)
+    return g_steal_pointer (&now);
+  Held *held = take_held (self, node->ino, &asked_us);
+  g_mutex_lock (&held->mutex);
+  if (held->longer != NULL && g_get_monotonic_time () < held->longer_us) {
+    rendering_unref (now);
+    now = ref_rendering (held->longer);
+  }
+  g_mutex_unlock (&held->mutex);
+  put_held (self, held);
+  return g_steal_pointer (&now);
 }
 
 void

@@ -276,7 +276,7 @@ control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
 
   if (file == NULL || file->type != S_IFREG)
     return reply_errno (req, file == NULL ? ESTALE : EISDIR);
-  g_autoptr (Rendering) shown = rendering_read (mount, file, &node);
+  g_autoptr (Rendering) shown = rendering_read_at (mount, file, &node, offset);
   if (shown->bytes == NULL) {
     uint64_t left = shown->size - MIN ((uint64_t)offset, shown->size);
     return reply_file (req, shown->fd, MIN (size, left), offset);

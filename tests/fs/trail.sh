@@ -138,7 +138,12 @@ while end is None or seen < end:
     offset += len(data)
     *lines, rest = (rest + data).split(b'\n')
     for line in lines:
-        seq = json.loads(line)['seq']
+        assert b'\0' not in line, 'what was not there was read'
+        try:
+            seq = json.loads(line.decode())['seq']
+        except ValueError: # in the middle of another line: the file was cut
+            offset, rest = 0, b''
+            break
         if seen is not None and seq > seen + 1:
             sys.exit(f'a gap between {seen} and {seq}')
         seen = max(seen or 0, seq)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* init.c - mailstore init: make an empty store. */
-#include "tools/tools.h"
+#include "tools/remote.h"
 
 bool
 init_run (Tool *tool, int argc, char **argv, GError **error)
@@ -8,6 +8,11 @@ init_run (Tool *tool, int argc, char **argv, GError **error)
   if (argc > 1)
     return fail (error, EINVAL, "init takes one PATH");
   g_autofree char *path = argc == 1 ? g_strdup (argv[0]) : tool_store_path (tool);
+  g_autoptr (Remote) remote = NULL;
+  if (!remote_open (tool, path, &remote, error))
+    return false;
+  if (remote != NULL)
+    return fail (error, EEXIST, "%s is a mail store already", path);
   if (!store_create (path, error))
     return false;
   g_autoptr (Store) store = store_open (path, STORE_READ_ONLY, error);

@@ -7,19 +7,21 @@ source "$(dirname "$0")/lib.sh"
 
 direct=$work/direct
 input=/dev/null
+order='cat'
 
 # What differs between two runs of the same command: where the store is, when it was and how long it took.
 plain() {
   sed -E -e "s#($direct|$store|$mnt)#STORE#g" \
-    -e 's/ in [0-9.:]+( s)?;/ in T;/' \
+    -e 's/ in [0-9.:]+( s)?;/ in T;/; s/, [0-9.:]+( s)?\)/, T)/' \
     -e 's/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/STAMP/g' -e 's/  [0-9.:]+( s)?  / T /' \
-    -e 's/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
-    -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1"
+    -e 's/\b1[0-9]{9}\b/VALIDITY/g; s/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
+    -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1" | $order
 }
 
 # both ARGS... runs mailstore with these on both; leaves $status and $err of the second.
 both() {
   local first=0
+  printf '%s\n' "$@" >>"$work/ran"
   mailstore -s "$direct" "$@" <"$input" >"$work/first.out" 2>"$work/first.err" || first=$?
   status=0
   mailstore -s "$mnt" "$@" <"$input" >"$work/second.out" 2>"$work/second.err" || status=$?
@@ -127,8 +129,13 @@ both_end 64 cleanup --age soon joe@example.com
 both_end 64 expunge
 both_end 66 check joe@example.com nobody@example.com
 both_end 66 check $'bad\xffname@example.com'
+both_end 0 reset joe@example.com/Lists
+both_end 0 recover joe@example.com
+both_end 0 checkpoint
+both_end 66 jobs resume 99
+
 # Small changes.
-both_end 0 flag joe@example.com 1:3 +Flagged -Seen '+$Work'
+both_end 0 flag joe@example.com 1:3 +Flagged -Seen +Work
 both_end 0 --json flag joe@example.com 2,4 =Answered
 both_end 64 flag joe@example.com 1 Seen
 both_end 64 flag joe@example.com 1 '+\Nonsense'
@@ -170,6 +177,33 @@ both_end 0 undelete --uid 1 joe@example.com/INBOX
 both_end 0 list
 both_end 0 --json list joe@example.com/INBOX
 
+# What wants the store itself uses the one that is mounted.
+both_end 73 init
+both_end 0 import --format eml "$sample" new@example.com
+input=$sample/01-welcome.eml both_end 0 --json deliver joe@example.com
+both_end 64 deliver
+both_end 0 cat --damaged joe@example.com 2
+for site in "$direct" "$mnt"; do
+  printf 'backup\nrestore\n' >>"$work/ran"
+  run -s "$site" backup "$work/backup-${site##*/}"
+  expect_status 0
+  run -s "$site" restore "$work/backup-${site##*/}" joe@example.com
+  expect_status 0
+  expect_err 'restore: '
+done
+
+# What a mount is doing, a store does not tell.
+for site in "$direct" "$mnt"; do
+  echo top >>"$work/ran"
+  run -s "$site" top --once
+  expect_status 0
+done
+
+# Every command was run both ways.
+while read -r command; do
+  grep -qx -- "$command" "$work/ran" || complain_here "not tested: $command"
+done < <(mailstore -h | sed -n '/^Commands:/,$s/^  \([a-z-]*\) .*/\1/p')
+
 # All that went through the mount.
 expect [ "$(grep -c '"tag":"mailstore-' "$mnt/.ctl/audit")" -gt 25 ]
 stop
@@ -194,12 +228,14 @@ both_end 0 --json list joe@example.com/INBOX
 both_end 1 check
 both_end 1 --json check --full many@example.com
 [ "$(wc -l <"$work/second.out")" -gt 256 ] || complain_here 'not more than 256 findings'
+order='sort' # threads find them in any
 both_end 1 -q check --full joe@example.com
 both_end 74 cat joe@example.com 2
 both_end 0 cat --damaged joe@example.com 2
 both_end 1 repair --dry-run --permissions many@example.com
 both_end 1 repair --permissions many@example.com
 both_end 1 verify
+order='cat'
 allow_log 'bytes that were delivered'
 stop
 
@@ -222,7 +258,8 @@ for words in 'list -l' 'list --json joe@example.com/INBOX' 'mailbox list' 'cat j
   inside $words
   expect_status 0
   # shellcheck disable=SC2086 # they are several
-  expect_equal "$out" "$(mailstore -s "$direct" $words)" "$words"
+  mailstore -s "$direct" $words >"$work/first.out"
+  expect_equal "$(plain "$work/out")" "$(plain "$work/first.out")" "$words"
 done
 inside check
 expect_status 0
@@ -243,6 +280,35 @@ done
 input=/dev/null
 inside -q list nobody
 expect_status 66
+stop
+
+# Ctrl-C ends the job. Whoever looks at a terminal sees how far it is.
+mailstore -q deliver --create zoe@example.com <"$sample/01-welcome.eml" >"$work/out"
+rm -r "$direct"
+cp -a "$store" "$direct"
+start -f -o worker=off
+hold
+mailstore -s "$mnt" reset >"$work/out" 2>"$work/err" &
+stopped=$!
+until [[ $(mailstore jobs) == *' running '*' reset '* ]]; do sleep 0.05; done
+kill -TERM "$stopped"
+until [[ $(cat "$mnt/.ctl/jobs/last/log") == *'asked to end'* ]]; do sleep 0.05; done
+release
+status=0
+wait "$stopped" || status=$?
+err=$(<"$work/err")
+expect_status 143
+expect_err 'reset was cancelled'
+expect_equal "$(<"$mnt/.ctl/jobs/last/state")" cancelled
+hold
+SHELL=/bin/bash script -qec "stty cols 100; mailstore -s $mnt reconstruct --force -r" "$work/raw" \
+  >"$work/out" </dev/null &
+shown=$!
+until grep -q '/s' "$work/raw" 2>"$work/err"; do sleep 0.05; done
+release
+wait "$shown"
+expect grep -qE 'reconstruct.* [0-9]+/[0-9]+ messages  [0-9]+/s' "$work/raw"
+expect grep -q 'reconstruct: 4 mailboxes, 9 messages' "$work/raw"
 stop
 
 # Nothing can be asked for through a mount that is read-only; but who only looks may do so in the store.

@@ -199,6 +199,12 @@ store_is_read_only (const Store *self)
 }
 
 bool
+store_list_in_memory (const Store *self)
+{
+  return self->list_in_memory;
+}
+
+bool
 store_statvfs (Store *self, struct statvfs *out, GError **error)
 {
   return fstatvfs (self->mail_fd, out) == 0 || fail_errno (error, "stat %s/mail", self->path);

@@ -70,6 +70,9 @@ const char *store_path (const Store *self); /* absolute */
 const char *store_uuid (const Store *self);
 bool store_is_read_only (const Store *self);
 
+/* Whether the mailbox list was missing, damaged or behind, and could not be written. */
+bool store_list_in_memory (const Store *self);
+
 /* Size and free space of the filesystem that holds the mail (statvfs(3)). */
 struct statvfs;
 bool store_statvfs (Store *self, struct statvfs *out, GError **error);

@@ -142,6 +142,23 @@ count_messages (Counting *self, StoreMailbox *mailbox, ReportMailbox *row, GErro
 
 /* ---- mailboxes and users ------------------------------------------------------------------- */
 
+/* What is worse weighs more. */
+static int
+weigh (StoreHealth health)
+{
+  static const int weights[] = {[STORE_HEALTH_OK] = 0,
+                                [STORE_HEALTH_REBUILDING] = 1,
+                                [STORE_HEALTH_DEGRADED] = 2,
+                                [STORE_HEALTH_DAMAGED] = 3};
+  return weights[health];
+}
+
+static StoreHealth
+worse (StoreHealth a, StoreHealth b)
+{
+  return weigh (a) > weigh (b) ? a : b;
+}
+
 /* Puts the row where it belongs, if that is among the first. */
 static void
 offer_mailbox (Counting *self, ReportKey key, uint32_t number, const ReportMailbox *row)
@@ -162,8 +179,7 @@ offer_mailbox (Counting *self, ReportKey key, uint32_t number, const ReportMailb
 static bool
 goes_before (const ReportUser *a, const ReportUser *b)
 {
-  bool trouble_a = a->health != STORE_HEALTH_OK, trouble_b = b->health != STORE_HEALTH_OK;
-  return trouble_a != trouble_b ? trouble_a : a->bytes > b->bytes;
+  return a->health != b->health ? weigh (a->health) > weigh (b->health) : a->bytes > b->bytes;
 }
 
 static void
@@ -214,17 +230,6 @@ enter_user (Counting *self, uint32_t number)
   self->report->users += owner.kind == STORE_NODE_USER;
   self->report->domains += domain != self->domain;
   self->domain = domain;
-}
-
-/* What is worse is told. */
-static StoreHealth
-worse (StoreHealth a, StoreHealth b)
-{
-  static const int weight[] = {[STORE_HEALTH_OK] = 0,
-                               [STORE_HEALTH_REBUILDING] = 1,
-                               [STORE_HEALTH_DEGRADED] = 2,
-                               [STORE_HEALTH_DAMAGED] = 3};
-  return weight[a] > weight[b] ? a : b;
 }
 
 static void

@@ -166,7 +166,7 @@ judge_health (const Report *self)
     return STORE_HEALTH_REBUILDING;
   if (self->damaged > 0 || self->unreadable_count > 0)
     return STORE_HEALTH_DAMAGED;
-  return self->behind > 0 ? STORE_HEALTH_DEGRADED : STORE_HEALTH_OK;
+  return self->behind > 0 || self->list_lost ? STORE_HEALTH_DEGRADED : STORE_HEALTH_OK;
 }
 
 Report *
@@ -178,6 +178,8 @@ report_new (const Tool *tool, Store *store, const GArray *nodes, bool subjects, 
       !read_rest (self, store, error))
     return NULL;
   self->seconds = progress_seconds (progress);
+  /* A store that never held anything has none to lose. */
+  self->list_lost = self->mailboxes > 0 && store_list_in_memory (store);
   self->health = judge_health (self);
   report_find_steps (self);
   return g_steal_pointer (&self);

@@ -43,6 +43,9 @@ find_damage_steps (Report *self)
     g_autofree char *count = text_count (self->unreadable_count, "mailbox", "mailboxes");
     add_step (self, "mailstore check", "%s could not be read; a check tells more", count);
   }
+  if (self->list_lost)
+    add_step (self, "mailstore reconstruct -m",
+              "the mailbox list is missing, damaged or behind, and is made anew each time");
   if (self->behind > 0) {
     g_autofree char *count = text_count (self->behind, "mailbox is", "mailboxes are");
     g_autofree char *command = command_for_trouble (self, "mailstore repair");
@@ -127,6 +130,8 @@ report_explain_health (const Report *self)
     g_string_append_printf (text, "%s could not be read. ", unreadable);
   if (self->behind > 0)
     g_string_append_printf (text, "%s served from the files. ", behind);
+  if (self->list_lost)
+    g_string_append (text, "The mailbox list is not as the directories are. ");
   return g_strdup (g_strchomp (text->str));
 }
 

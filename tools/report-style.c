@@ -97,7 +97,7 @@ const char report_style[] =
     "  .jobs td { padding: .1rem .75rem .1rem 0; border: 0; } .jobs td:last-child { padding-right: 0; }\n"
     "  .jobs td:nth-child(3) { grid-row: 2; grid-column: 1 / -1; } }\n"
     ".cells { display: flex; flex-wrap: wrap; gap: 2px; margin: .75rem 0; }\n"
-    ".cells i { width: 10px; height: 10px; border-radius: 1px; background: var(--ok); }\n"
+    ".cells i { width: 10px; height: 10px; border-radius: 1px; background: var(--there); }\n"
     ".cells .degraded, .cells .rebuilding { background: var(--warn); }\n"
     ".cells .damaged { background: var(--bad); }\n"
     ".disk { display: flex; height: 1.25rem; margin: .75rem 0 .5rem; background: var(--panel);\n"

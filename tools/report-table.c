@@ -142,7 +142,7 @@ add_users (GString *page, const Report *report)
   if (users > REPORT_TOP) {
     plot_users (page, report->user_health);
     page_add (page,
-              "<p class=\"note\">In the order of their names: green is well, amber is served from "
+              "<p class=\"note\">In the order of their names: grey is well, amber is served from "
               "the files or being rebuilt, red is damaged.</p>\n");
   }
   begin_table (page, "users", "User|Health|#Messages|#Size");

@@ -100,6 +100,7 @@ typedef struct {
   uint64_t damaged;           /* messages that are not what was delivered */
   uint64_t odd;               /* messages with no other damage than NUL bytes or passed limits */
   uint64_t behind;            /* mailboxes that are served from their files */
+  bool list_lost;             /* the mailbox list is not as the directories are */
   int64_t oldest_s, newest_s; /* of messages; INT64_MAX and INT64_MIN when there is none */
 
   ReportBin sizes[REPORT_SIZES], ages[REPORT_AGES];
@@ -108,7 +109,7 @@ typedef struct {
   ReportTop tops[REPORT_KEYS];
 
   GByteArray *user_health;          /* StoreHealth of each, in the order of their names */
-  ReportUser top_users[REPORT_TOP]; /* those in trouble first, then the largest */
+  ReportUser top_users[REPORT_TOP]; /* the worst first, then the largest */
   size_t top_users_count;
   uint64_t users_in_trouble;
 

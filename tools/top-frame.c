@@ -73,7 +73,7 @@ count_columns (const char *text)
 {
   int columns = 0;
   for (const char *at = text; *at != '\0'; at = g_utf8_next_char (at))
-    columns += text_cells (at);
+    columns += style_of (*at, TOP_PLAIN) == NULL ? text_cells (at) : 0;
   return columns;
 }
 
@@ -300,21 +300,22 @@ make_traffic (const TopSample *now, const TopSample *before)
 static void
 add_running (GPtrArray *lines, const TopView *view, const TopJob *job, int width)
 {
-  g_autofree char *left = job->seconds_left >= 0 ? text_seconds (job->seconds_left) : g_strdup ("");
-  int bar_width = width < WIDE ? 8 : 20, text_width = MAX (width - bar_width - 7 - 6 - 2, 8);
   if (job->total == 0) {
     g_autofree char *done = text_digits (job->done);
     add_line (lines, "%6" PRIu64 " %s  %s", job->id, job->text, done);
     return;
   }
   double part = (double)job->done / (double)job->total;
-  if (*left != '\0' && width >= WIDE)
-    text_width -= 15;
-  g_autofree char *bar = make_bar (view, part, bar_width, true);
-  g_autofree char *cut = text_cut (job->text, text_width);
-  g_autofree char *text = text_pad (cut, text_width);
-  add_line (lines, "%6" PRIu64 " %s %s %3.0f %%%s%s%s", job->id, text, bar, part * 100,
-            *left != '\0' ? "  " : "", left, *left != '\0' ? " left" : "");
+  g_autofree char *seconds = text_seconds (MAX (job->seconds_left, 0));
+  g_autofree char *left = job->seconds_left >= 0 && width >= WIDE
+                              ? g_strdup_printf ("  %s left", seconds)
+                              : g_strdup ("");
+  g_autofree char *bar = make_bar (view, part, width < WIDE ? 8 : 20, true);
+  g_autofree char *end = g_strdup_printf (" %s %3.0f %%%s", bar, part * 100, left);
+  int room = MAX (width - (int)strlen ("123456 ") - count_columns (end), 8);
+  g_autofree char *cut = text_cut (job->text, room);
+  g_autofree char *text = text_pad (cut, room);
+  add_line (lines, "%6" PRIu64 " %s%s", job->id, text, end);
 }
 
 static GPtrArray *

@@ -54,6 +54,24 @@ run report nobody@example.com
 expect_status 66
 expect_one_error
 
+# Without its list the store is as whole as before, but not well. A mount of it does as well.
+mv "$store/mailboxes.sqlite3" "$work/list.sqlite3"
+run report joe@example.com/INBOX
+expect_out 'health      degraded: The mailbox list is not as the directories are.'
+expect_out 'mailstore reconstruct -m'
+mv "$work/list.sqlite3" "$store/mailboxes.sqlite3"
+run report joe@example.com/INBOX
+expect_out 'health      ok: '
+if [ -e /dev/fuse ] && [ "$(id -u)" -eq 0 ]; then
+  mkdir "$work/mnt"
+  mailfs -o ro "$store" "$work/mnt"
+  mounts+=("$work/mnt")
+  run -s "$work/mnt" report
+  expect_out ' 18 messages'
+  umount "$work/mnt"
+  mounts=()
+fi
+
 # Every figure is one that the list gives.
 mailstore --json list >"$work/list"
 run --json report

@@ -118,48 +118,55 @@ add_steps (GString *page, const Report *report)
 
 /* ---- histograms ---------------------------------------------------------------------------- */
 
+/* Bins, and what is said of them. */
+typedef struct {
+  const char *title, *of, *heading; /* of the plot, of its values, of its table */
+  char *const *names;               /* of each bin */
+  const char *const *labels;        /* below some of them; NULL: none */
+  const bool *wide;                 /* which of these need a wide screen; NULL: none */
+  const ReportBin *bins;
+  size_t count;
+  bool edges; /* labels are of the ends of bins */
+} Histogram;
+
 /* The figures of a plot, for who would rather read them. */
 static void
-add_bins (GString *page, const char *heading, char *const *names, const ReportBin *bins,
-          size_t count)
+add_bins (GString *page, const Histogram *self)
 {
-  page_add (
-      page,
-      "<details><summary>Figures as a table</summary>\n<table><thead><tr><th "
-      "scope=\"col\">%s</th><th scope=\"col\" class=\"number\">Messages</th><th scope=\"col\" "
-      "class=\"number\">Size</th></tr></thead>\n<tbody>\n",
-      heading);
-  for (size_t i = 0; i < count; i++) {
-    g_autofree char *messages = text_digits (bins[i].messages);
-    g_autofree char *size = text_size (bins[i].bytes);
+  page_add (page,
+            "<details><summary>Figures as a table</summary>\n<table><thead><tr><th "
+            "scope=\"col\">%s</th><th scope=\"col\" class=\"number\">Messages</th><th "
+            "scope=\"col\" class=\"number\">Size</th></tr></thead>\n<tbody>\n",
+            self->heading);
+  for (size_t i = 0; i < self->count; i++) {
+    g_autofree char *messages = text_digits (self->bins[i].messages);
+    g_autofree char *size = text_size (self->bins[i].bytes);
     page_add (page,
               "<tr><td>%s</td><td class=\"number\">%s</td><td class=\"number\">%s</td></tr>\n",
-              names[i], messages, size);
+              self->names[i], messages, size);
   }
   page_add (page, "</tbody></table></details>\n");
 }
 
-/* A plot of `bins` with its table; `labels` may hold NULLs. */
 static void
-add_histogram (GString *page, const char *title, const char *of, const char *heading,
-               char *const *names, const char *const *labels, const bool *wide,
-               const ReportBin *bins, size_t count, bool edges)
+add_histogram (GString *page, const Histogram *self)
 {
-  g_autofree PlotBar *bars = g_new0 (PlotBar, count);
-  for (size_t i = 0; i < count; i++) {
-    g_autofree char *messages = count_things (bins[i].messages, "message", "messages");
-    g_autofree char *size = text_size (bins[i].bytes);
-    bars[i] = (PlotBar){.value = bins[i].messages,
-                        .label = labels[i],
-                        .wide = wide != NULL && wide[i],
-                        .title = g_strdup_printf ("%s: %s, %s", names[i], messages, size)};
+  g_autofree PlotBar *bars = g_new0 (PlotBar, self->count);
+  for (size_t i = 0; i < self->count; i++) {
+    const ReportBin *bin = &self->bins[i];
+    g_autofree char *messages = count_things (bin->messages, "message", "messages");
+    g_autofree char *size = text_size (bin->bytes);
+    bars[i] = (PlotBar){.value = bin->messages,
+                        .label = self->labels[i],
+                        .wide = self->wide != NULL && self->wide[i],
+                        .title = g_strdup_printf ("%s: %s, %s", self->names[i], messages, size)};
   }
-  page_add (page, "<figure><figcaption>%s <span>%s</span></figcaption>\n", title, of);
-  plot_bars (page, title, bars, count, edges);
-  add_bins (page, heading, names, bins, count);
+  page_add (page, "<figure><figcaption>%s <span>%s</span></figcaption>\n", self->title, self->of);
+  plot_bars (page, self->title, bars, self->count, self->edges);
+  add_bins (page, self);
   page_add (page, "</figure>\n");
-  for (size_t i = 0; i < count; i++)
-    g_free ((char *)bars[i].title);
+  for (size_t i = 0; i < self->count; i++)
+    g_free (bars[i].title);
 }
 
 static void
@@ -172,9 +179,8 @@ free_texts (char **texts, size_t count)
 static void
 add_sizes (GString *page, const Report *report)
 {
-  static const char *const labels[REPORT_SIZES] = {"1 kB",   NULL, NULL, "10 kB",  NULL, NULL,
-                                                   "100 kB", NULL, NULL, "1 MB",   NULL, NULL,
-                                                   "10 MB",  NULL, NULL, "100 MB", NULL};
+  static const char *const labels[REPORT_SIZES] = {
+      [0] = "1 kB", [3] = "10 kB", [6] = "100 kB", [9] = "1 MB", [12] = "10 MB", [15] = "100 MB"};
   char *names[REPORT_SIZES];
   for (size_t i = 0; i < REPORT_SIZES; i++) {
     g_autofree char *from = i > 0 ? text_size (report_size_bounds[i - 1]) : NULL;
@@ -183,20 +189,44 @@ add_sizes (GString *page, const Report *report)
                : to == NULL ? g_strdup_printf ("%s or more", from)
                             : g_strdup_printf ("%s to %s", from, to);
   }
-  add_histogram (page, "How large messages are", "messages in each range", "Size", names, labels,
-                 NULL, report->sizes, REPORT_SIZES, true);
+  add_histogram (page, &(Histogram){.title = "How large messages are",
+                                    .of = "messages in each range",
+                                    .heading = "Size",
+                                    .names = names,
+                                    .labels = labels,
+                                    .bins = report->sizes,
+                                    .count = REPORT_SIZES,
+                                    .edges = true});
   free_texts (names, REPORT_SIZES);
 }
 
 static void
 add_ages (GString *page, const Report *report)
 {
-  static const char *const labels[REPORT_AGES] = {"1 d", "1 wk", "1 mo", "3 mo", "6 mo", "1 y",
-                                                  "2 y", "5 y",  "10 y", "20 y", NULL};
+  static const char *const labels[REPORT_AGES] = {"1 d", "1 wk", "1 mo", "3 mo", "6 mo",
+                                                  "1 y", "2 y",  "5 y",  "10 y", "20 y"};
   static const bool wide[REPORT_AGES] = {
       [0] = true, [2] = true, [4] = true, [6] = true, [8] = true};
-  add_histogram (page, "How old messages are", "messages in each range", "Age",
-                 (char *const *)report_age_names, labels, wide, report->ages, REPORT_AGES, true);
+  add_histogram (page, &(Histogram){.title = "How old messages are",
+                                    .of = "messages in each range",
+                                    .heading = "Age",
+                                    .names = (char *const *)report_age_names,
+                                    .labels = labels,
+                                    .wide = wide,
+                                    .bins = report->ages,
+                                    .count = REPORT_AGES,
+                                    .edges = true});
+}
+
+/* A year below its January; a quarter below its first month, where there are few. */
+static char *
+label_month (GDateTime *month, size_t count, bool *out_wide)
+{
+  int number = g_date_time_get_month (month);
+  *out_wide = number != 1 || (count > 60 && g_date_time_get_year (month) % 2 == 1);
+  return number == 1                      ? g_date_time_format (month, "%Y")
+         : count <= 30 && number % 3 == 1 ? g_date_time_format (month, "%b")
+                                          : NULL;
 }
 
 /* From the first month with mail on, but at least a year. */
@@ -208,35 +238,37 @@ add_months (GString *page, const Report *report)
     first++;
   size_t count = REPORT_MONTHS - first;
   g_autoptr (GDateTime) now = g_date_time_new_from_unix_local (report->now_s);
-  char *names[REPORT_MONTHS];
-  char *labels[REPORT_MONTHS];
-  bool wide[REPORT_MONTHS] = {false};
+  g_autoptr (GDateTime) present =
+      g_date_time_new_local (g_date_time_get_year (now), g_date_time_get_month (now), 1, 12, 0, 0);
+  char *names[REPORT_MONTHS], *labels[REPORT_MONTHS];
+  bool wide[REPORT_MONTHS];
   for (size_t i = 0; i < count; i++) {
-    /* Counted back from the middle of the present month, which every month has. */
-    g_autoptr (GDateTime) first_day = g_date_time_new_local (
-        g_date_time_get_year (now), g_date_time_get_month (now), 1, 12, 0, 0);
-    g_autoptr (GDateTime) month = g_date_time_add_months (first_day, (int)i + 1 - (int)count);
-    bool january = g_date_time_get_month (month) == 1;
-    bool quarter = count <= 30 && g_date_time_get_month (month) % 3 == 1;
+    g_autoptr (GDateTime) month = g_date_time_add_months (present, (int)i + 1 - (int)count);
     names[i] = g_date_time_format (month, "%B %Y");
-    labels[i] = january   ? g_date_time_format (month, "%Y")
-                : quarter ? g_date_time_format (month, "%b")
-                          : NULL;
-    wide[i] = !january || (count > 60 && g_date_time_get_year (month) % 2 == 1);
+    labels[i] = label_month (month, count, &wide[i]);
   }
-  add_histogram (page, "Mail by month", "messages, by their date", "Month", names,
-                 (const char *const *)labels, wide, &report->months[first], count, false);
-  if (report->before > 0) {
-    g_autofree char *before = count_things (report->before, "message is", "messages are");
-    page_add (page, "<p class=\"note\">%s older than that.</p>\n", before);
-  }
-  if (report->future > 0) {
-    g_autofree char *future = count_things (report->future, "message is", "messages are");
-    page_add (page, "<p class=\"note\">%s dated in the future, and counted as of now.</p>\n",
-              future);
-  }
+  add_histogram (page, &(Histogram){.title = "Mail by month",
+                                    .of = "messages, by their date",
+                                    .heading = "Month",
+                                    .names = names,
+                                    .labels = (const char *const *)labels,
+                                    .wide = wide,
+                                    .bins = &report->months[first],
+                                    .count = count});
   free_texts (names, count);
   free_texts (labels, count);
+}
+
+static void
+add_odd_dates (GString *page, const Report *report)
+{
+  g_autofree char *before = count_things (report->before, "message is", "messages are");
+  g_autofree char *future = count_things (report->future, "message is", "messages are");
+  if (report->before > 0)
+    page_add (page, "<p class=\"note\">%s older than that.</p>\n", before);
+  if (report->future > 0)
+    page_add (page, "<p class=\"note\">%s dated in the future, and counted as of now.</p>\n",
+              future);
 }
 
 static void
@@ -254,6 +286,7 @@ add_mail (GString *page, const Report *report)
   add_ages (page, report);
   page_add (page, "</div>\n");
   add_months (page, report);
+  add_odd_dates (page, report);
   page_add (page, "</section>\n");
 }
 

@@ -186,7 +186,7 @@ typedef struct {
   uint64_t value;
   const char *label; /* below it; NULL: none */
   bool wide;         /* the label is for wide screens only */
-  const char *title; /* what it says of itself when it is pointed at */
+  char *title;       /* what it says of itself when it is pointed at */
 } PlotBar;
 
 /* Bars on a scale from 0 in round steps. With `edges` labels stand where a bar ends, else below it.

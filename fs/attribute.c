@@ -9,7 +9,7 @@
  * Attributes that say what is wrong must work on what is wrong: nothing here reads a message's
  * bytes unless its row is missing from the index.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 enum {
   ON_MESSAGE = 1u << 0,
@@ -331,7 +331,8 @@ find_job (Subject *self, StoreRecord *out, bool *out_found, GError **error)
     if (!store_queue_last (self->mount->store, command, number, &job, &found, error))
       return false;
     bool runs = found && job.state == STORE_JOB_RUNNING;
-    bool waits = found && job.state == STORE_JOB_WAITING;
+    bool again = found && job.state == STORE_JOB_INTERRUPTED && job.queued;
+    bool waits = again || (found && job.state == STORE_JOB_WAITING);
     if (!runs && (!waits || (*out_found && out->id < job.id)))
       continue;
     store_record_clear (out);
@@ -356,25 +357,23 @@ value_job (Subject *self, const char *name, GError **error)
                           job.state == STORE_JOB_RUNNING ? "running" : "queued", job.action);
 }
 
-static StoreHealth
-judge_totals (const StoreStatus *totals)
-{
-  return totals->damaged > 0                            ? STORE_HEALTH_DAMAGED
-         : totals->behind > 0 || totals->list_in_memory ? STORE_HEALTH_DEGRADED
-                                                        : STORE_HEALTH_OK;
-}
-
+/* The root's is that of the file health. A mailbox's is its own; that of what holds no messages
+ * itself is of everything below. */
 static char *
 value_health (Subject *self, const char *name, GError **error)
 {
   g_auto (StoreRecord) job = {0};
   bool found;
 
+  if (self->node.kind == STORE_NODE_ROOT) {
+    g_auto (Overview) overview = overview_take (self->mount);
+    return g_strdup (overview.health);
+  }
   if (find_job (self, &job, &found, NULL) && found && store_record_rebuilds (&job))
     return g_strdup (store_health_name (STORE_HEALTH_REBUILDING));
   if (self->on == ON_ABOVE) {
     const StoreStatus *totals = load_totals (self, error);
-    return totals == NULL ? NULL : g_strdup (store_health_name (judge_totals (totals)));
+    return totals == NULL ? NULL : g_strdup (store_health_name (status_judge (totals, true)));
   }
   const StoreMailboxInfo *info = load_info (self, error);
   return info == NULL ? NULL : g_strdup (store_health_name (info->health));

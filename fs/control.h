@@ -137,6 +137,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Overview, overview_clear)
 /* "12 reconstruct joe@example.com 40/100", or "none": owned by the caller. */
 char *overview_job (const Overview *self);
 
+/* What the figures of a directory say of its health; `complete`: they are of now. */
+StoreHealth status_judge (const StoreStatus *figures, bool complete);
+
 bool status_render_health (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_json (Mount *mount, const ControlNode *node, GString *out, GError **error);

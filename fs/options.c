@@ -44,6 +44,7 @@ static const struct fuse_opt option_table[] = {
     SET ("replace", replace, 1),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
+    FUSE_OPT_KEY ("data=ro", KEY_IGNORED), /* as it is always */
     FUSE_OPT_KEY ("nonempty", KEY_NONEMPTY),
     FUSE_OPT_KEY ("auto_unmount", KEY_AUTO_UNMOUNT),
     FUSE_OPT_KEY ("remount", KEY_REMOUNT),
@@ -118,7 +119,7 @@ take_path (Options *options, const char *path)
 static bool
 is_wrong_value (const char *argument)
 {
-  static const char *const prefixes[] = {"ctl=", "xattrs=", "verify=", "worker="};
+  static const char *const prefixes[] = {"data=", "ctl=", "xattrs=", "verify=", "worker="};
   for (size_t i = 0; i < G_N_ELEMENTS (prefixes); i++) {
     if (g_str_has_prefix (argument, prefixes[i]))
       return true;
@@ -345,6 +346,7 @@ options_help (void)
          "  -V, --version      version\n"
          "\n"
          "  -o ro              change nothing at all, in the mount and in the store\n"
+         "  -o data=ro         no file operation changes mail (the default, and all there is)\n"
          "  -o uid=N,gid=N     owner of everything (the store's owner)\n"
          "  -o fmode=M,dmode=M modes of files and directories, octal (640, 750)\n"
          "  -o ctl=MODE        control directory: hidden (the default), visible, off\n"

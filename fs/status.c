@@ -6,18 +6,23 @@
 
 #include <unistd.h>
 
+StoreHealth
+status_judge (const StoreStatus *figures, bool complete)
+{
+  if (figures->damaged > 0)
+    return STORE_HEALTH_DAMAGED;
+  return complete && figures->behind == 0 && !figures->list_in_memory ? STORE_HEALTH_OK
+                                                                      : STORE_HEALTH_DEGRADED;
+}
+
 static const char *
 judge_health (Mount *mount, const Overview *overview)
 {
-  const StoreStatus *census = &overview->census;
+  StoreHealth health = status_judge (&overview->census, overview->failure == NULL);
 
-  if (overview->rebuilding)
-    return store_health_name (STORE_HEALTH_REBUILDING);
-  if (census->damaged > 0 || marks_count (mount->marks, MARK_DAMAGED) > 0)
-    return store_health_name (STORE_HEALTH_DAMAGED);
-  if (overview->failure != NULL || census->behind > 0 || census->list_in_memory)
-    return store_health_name (STORE_HEALTH_DEGRADED);
-  return store_health_name (STORE_HEALTH_OK);
+  if (marks_count (mount->marks, MARK_DAMAGED) > 0)
+    health = STORE_HEALTH_DAMAGED;
+  return store_health_name (overview->rebuilding ? STORE_HEALTH_REBUILDING : health);
 }
 
 /* A queue that cannot be read is an empty one here; the worker complains of it. */
@@ -201,12 +206,8 @@ write_node (Mount *mount, uint32_t number, Writer *writer, GError **error)
   if (path == NULL)
     return false;
   census_take (mount->census, number, &census, &failure);
-  bool degraded = failure != NULL || census.behind > 0;
   write_text (writer, "path", path);
-  write_text (writer, "health",
-              store_health_name (census.damaged > 0 ? STORE_HEALTH_DAMAGED
-                                 : degraded         ? STORE_HEALTH_DEGRADED
-                                                    : STORE_HEALTH_OK));
+  write_text (writer, "health", store_health_name (status_judge (&census, failure == NULL)));
   write_figures (writer, &census);
   if (failure != NULL)
     write_text (writer, "census_failure", failure->message);

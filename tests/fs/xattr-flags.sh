@@ -192,6 +192,31 @@ mailstore -q reconstruct -r >"$work/out" || true
 start -f -o worker=off
 expect_equal "$(flags "$inbox/0000000003.eml")" from-files
 
+# Another mount, whose kernel keeps what it was told, learns of it.
+mkdir "$work/other"
+mounts+=("$work/other")
+env --default-signal=INT mailfs -f -o worker=off,data=ro "$store" "$work/other" 2>"$work/other-log" &
+other=$!
+until mountpoint -q "$work/other"; do
+  kill -0 "$other"
+done
+elsewhere=$work/other/example.com/user/joe/INBOX/0000000003.eml
+for i in 1 2 3; do
+  stat "$elsewhere" >"$work/out"
+  set_flags "round$i" "$inbox/0000000003.eml"
+  expect_equal "$(flags "$elsewhere")" "round$i"
+  is_told() {
+    [ "$(stat -c %z "$elsewhere")" == "$(stat -c %z "$inbox/0000000003.eml")" ]
+  }
+  within 2000 is_told
+done
+umount "$work/other"
+wait "$other" || complain_here "the other mount: $(<"$work/other-log")"
+if mailfs -f -o data=rw "$store" "$work/other" 2>"$work/out"; then
+  complain_here 'data=rw was taken'
+fi
+expect grep -q 'no such value' "$work/out"
+
 # Copies bring flags back: a dump, rsync, cp.
 set_flags '\Seen one' "$inbox/0000000001.eml"
 set_flags '' "$inbox/0000000002.eml"

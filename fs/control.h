@@ -102,10 +102,8 @@ bool rendering_is_made (Mount *mount, fuse_ino_t ino);
 /* What was told last, to somebody who now reads it. */
 Rendering *rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node);
 
-/* The same for what is read from `offset` on: past the end of what was told last, it is what was told
- * a moment before, if that was longer. */
-Rendering *rendering_read_at (Mount *mount, const ControlFile *file, const ControlNode *node,
-                              off_t offset);
+/* What was told before that, a moment ago, if it was longer; else NULL. */
+Rendering *rendering_longer (Mount *mount, const ControlNode *node);
 
 /* Somebody has written to the file: it shows something else now, or the same with another mtime,
  * and others may show something else. */

@@ -330,26 +330,20 @@ rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node)
   return take_rendering (mount, file, node, false);
 }
 
-/* Many may follow a file that is cut once in a while. Who was told of the longer one, and reads its
- * end after somebody else was told of the shorter one, is to find it there. */
 Rendering *
-rendering_read_at (Mount *mount, const ControlFile *file, const ControlNode *node, off_t offset)
+rendering_longer (Mount *mount, const ControlNode *node)
 {
   Renderings *self = mount->renderings;
-  g_autoptr (Rendering) now = rendering_read (mount, file, node);
   int64_t asked_us;
-
-  if ((uint64_t)offset < now->size || offset == 0)
-    return g_steal_pointer (&now);
   Held *held = take_held (self, node->ino, &asked_us);
+  bool kept;
+
   g_mutex_lock (&held->mutex);
-  if (held->longer != NULL && g_get_monotonic_time () < held->longer_us) {
-    rendering_unref (now);
-    now = ref_rendering (held->longer);
-  }
+  kept = held->longer != NULL && g_get_monotonic_time () < held->longer_us;
+  Rendering *longer = kept ? ref_rendering (held->longer) : NULL;
   g_mutex_unlock (&held->mutex);
   put_held (self, held);
-  return g_steal_pointer (&now);
+  return longer;
 }
 
 void

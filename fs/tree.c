@@ -267,6 +267,24 @@ control_put_off (fuse_req_t req, fuse_ino_t node, AnswerFunc answer, fuse_ino_t 
 
 /* ---- bytes -------------------------------------------------------------------------------- */
 
+/* Many may follow a file that is cut once in a while. Who was told of the longer one, and reads its
+ * end after somebody else was told of the shorter one, is to find it there, where the kernel would
+ * show zeros. Who was told of the shorter one is not shown what lies past its end. */
+static void
+reply_joined (fuse_req_t req, const Rendering *shown, const Rendering *longer, size_t size,
+              off_t offset)
+{
+  const char *bytes = g_bytes_get_data (shown->bytes, NULL);
+  const char *before = g_bytes_get_data (longer->bytes, NULL);
+  size_t start = MIN ((uint64_t)offset, longer->size), end = MIN (start + size, longer->size);
+  g_autofree char *joined = g_malloc (end - start + 1);
+
+  memcpy (joined, before + start, end - start);
+  if (start < shown->size)
+    memcpy (joined, bytes + start, MIN (end, shown->size) - start);
+  reply_slice (req, joined, end - start, size, 0);
+}
+
 void
 control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
 {
@@ -276,10 +294,15 @@ control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
 
   if (file == NULL || file->type != S_IFREG)
     return reply_errno (req, file == NULL ? ESTALE : EISDIR);
-  g_autoptr (Rendering) shown = rendering_read_at (mount, file, &node, offset);
+  g_autoptr (Rendering) shown = rendering_read (mount, file, &node);
   if (shown->bytes == NULL) {
     uint64_t left = shown->size - MIN ((uint64_t)offset, shown->size);
     return reply_file (req, shown->fd, MIN (size, left), offset);
+  }
+  if ((uint64_t)offset + size > shown->size) {
+    g_autoptr (Rendering) longer = rendering_longer (mount, &node);
+    if (longer != NULL)
+      return reply_joined (req, shown, longer, size, offset);
   }
   reply_slice (req, g_bytes_get_data (shown->bytes, NULL), shown->size, size, offset);
 }

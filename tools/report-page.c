@@ -181,6 +181,7 @@ add_sizes (GString *page, const Report *report)
 {
   static const char *const labels[REPORT_SIZES] = {
       [0] = "1 kB", [3] = "10 kB", [6] = "100 kB", [9] = "1 MB", [12] = "10 MB", [15] = "100 MB"};
+  static const bool wide[REPORT_SIZES] = {[3] = true, [9] = true, [15] = true};
   char *names[REPORT_SIZES];
   for (size_t i = 0; i < REPORT_SIZES; i++) {
     g_autofree char *from = i > 0 ? text_size (report_size_bounds[i - 1]) : NULL;
@@ -194,6 +195,7 @@ add_sizes (GString *page, const Report *report)
                                     .heading = "Size",
                                     .names = names,
                                     .labels = labels,
+                                    .wide = wide,
                                     .bins = report->sizes,
                                     .count = REPORT_SIZES,
                                     .edges = true});

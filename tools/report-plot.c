@@ -237,15 +237,15 @@ add_job (GString *page, const StoreRecord *record, const Span *span)
             duration_y (seconds), class, shape, when, record->action, took, result);
 }
 
-/* The last one stands where a mark of that time does. */
+/* Without their seconds. */
 static void
 add_job_times (GString *page, const Span *span, unsigned height)
 {
   g_autofree char *from = text_local_time (span->from_s);
   g_autofree char *to = text_local_time (span->to_s);
   page_add (page,
-            "<text class=\"first\" x=\"0\" y=\"%u\">%s</text>"
-            "<text class=\"last\" x=\"100%%\" y=\"%u\">%s</text>",
+            "<text class=\"first\" x=\"0\" y=\"%u\">%.16s</text>"
+            "<text class=\"last\" x=\"100%%\" y=\"%u\">%.16s</text>",
             height - 5, from, height - 5, to);
 }
 

@@ -152,11 +152,19 @@ CONTRAST = '''(() => {
   }).map(e => e.outerHTML.slice(0, 80));
 })()'''
 
+OVERLAPS = '''[...document.querySelectorAll('svg.plot, svg.scale')].flatMap(svg => {
+  const boxes = [...svg.querySelectorAll('text')].filter(e => e.checkVisibility())
+    .map(e => [e.textContent, e.getBoundingClientRect()]);
+  return boxes.flatMap(([name, a], i) => boxes.slice(i + 1).filter(([, b]) => a.left < b.right && b.left < a.right &&
+    a.top + 2 < b.bottom && b.top + 2 < a.bottom).map(([other]) => name + ' and ' + other));
+})'''
+
 with Browser(work + '/profile') as browser:
     for how in ({'width': 1100, 'height': 900}, {'width': 1100, 'height': 900, 'dark': True},
-                {'width': 360, 'height': 740}, {'width': 800, 'height': 900, 'paper': True}):
+                {'width': 360, 'height': 740}, {'width': 700, 'height': 900, 'paper': True}):
         page = look(browser, 'report.html', **how)
         expect(f'{how}: contrast', page.evaluate(CONTRAST), [])
+        expect(f'{how}: overlaps', page.evaluate(OVERLAPS), [])
         expect('messages', page.evaluate(TEXT % '#messages'), f'{messages:,}')
         expect('mailboxes', page.evaluate(TEXT % '#mailboxes'), f'{len(mailboxes):,}')
         expect('damaged', page.evaluate(TEXT % '#damaged'), '1')

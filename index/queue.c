@@ -421,6 +421,8 @@ queue_add (Queue *self, const QueueJob *jobs, size_t count, uint64_t most, uint6
   g_autofree uint64_t *ids = g_new (uint64_t, count);
   g_autofree bool *added = g_new (bool, count);
   bool waits = false;
+  if (count == 0)
+    return true;
   if (!transaction_begin (&transaction, &self->db, error))
     return false;
   for (size_t i = 0; i < count; i++) {

@@ -244,7 +244,7 @@ test_mailbox (Fixture *fixture, gconstpointer data)
   g_assert_true (exists (store, "joe@example.com/Other", &other));
   g_assert_true (other.subscribed);
   do_well (store, "mailbox|unsubscribe|joe@example.com/Other");
-  g_clear_pointer (&other.name, g_free);
+  store_node_clear (&other);
   g_assert_true (exists (store, "joe@example.com/Other", &other));
   g_assert_false (other.subscribed);
   do_badly (store, "mailbox|set|index=off|joe@example.com/Other", EINVAL);

@@ -377,13 +377,8 @@ order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GErro
                         "#   now       at once, without waiting in the queue\n"
                         "#   tag=TEXT  stands in the audit, beside the job's number\n");
   for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
-    g_string_append (out, command->name);
-    for (const StoreWord *word = store_words; word->name != NULL; word++)
-      if ((command->words & word->bit) != 0)
-        g_string_append_printf (out, " [%s%s%s]", word->name, word->value != NULL ? "=" : "",
-                                word->value != NULL ? word->value : "");
-    bool named = (command->traits & STORE_COMMAND_NAMED) != 0;
-    g_string_append (out, named ? " MAILBOX...\n" : " [MAILBOX...]\n");
+    g_autofree char *usage = store_command_usage (command);
+    g_string_append_printf (out, "%s\n", usage);
   }
   g_string_append (out, "cancel ID\nqueue-remove ID\n");
   return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is done at once with mailboxes, with what is in quarantine, and with the queue. */
+/* What is done at once with mailboxes, and with what is in quarantine. */
 #include "store/internal.h"
 
 /* Calls `each` for what the request is for: its nodes, or its names. */
@@ -151,35 +151,4 @@ bool
 command_quarantine_remove (StoreJob *job, GError **error)
 {
   return each_name (job, remove_object, error);
-}
-
-/* ---- the queue ----------------------------------------------------------------------------- */
-
-static bool
-parse_id (const char *text, uint64_t *out, GError **error)
-{
-  if (g_ascii_string_to_unsigned (text, 10, 1, INT64_MAX, out, NULL))
-    return true;
-  g_autofree char *printable = store_text_printable (text);
-  return fail (error, EINVAL, "'%s' is no record number", printable);
-}
-
-static bool
-check_id (StoreJob *job, const char *name, GError **error)
-{
-  uint64_t id;
-  return parse_id (name, &id, error);
-}
-
-static bool
-remove_job (StoreJob *job, const char *name, GError **error)
-{
-  uint64_t id;
-  return parse_id (name, &id, error) && store_queue_remove (job->store, id, error);
-}
-
-bool
-command_queue_remove (StoreJob *job, GError **error)
-{
-  return each_name (job, check_id, error) && each_name (job, remove_job, error);
 }

@@ -84,9 +84,6 @@ const StoreCommand store_commands[] = {
      STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "STAMP[/PATH]...",
      "remove it for good", command_quarantine_remove, .force = "yes, for good",
      .needs = STORE_WORD_FORCE},
-    {"queue-remove", STORE_WORD_OF,
-     STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "RECNO...",
-     "take jobs out of the queue that do not run", command_queue_remove},
     {NULL},
 };
 
@@ -98,6 +95,36 @@ store_command_find (const char *name)
       return command;
   }
   return NULL;
+}
+
+static const char *
+describe_operands (const StoreCommand *command)
+{
+  bool foreign = (command->traits & STORE_COMMAND_FOREIGN) != 0;
+  if (foreign && (command->traits & STORE_COMMAND_DIRECTORY) == 0)
+    return command->operands;
+  if (command->traits & STORE_COMMAND_SINGLE)
+    return "MAILBOX";
+  return command->traits & STORE_COMMAND_NAMED ? "MAILBOX..." : "[MAILBOX...]";
+}
+
+char *
+store_command_usage (const StoreCommand *self)
+{
+  GString *text = g_string_new (self->name);
+  bool directory = (self->traits & STORE_COMMAND_DIRECTORY) != 0;
+  uint32_t needs = self->needs | (directory ? STORE_WORD_DIRECTORY : 0);
+  for (const StoreWord *word = store_words; word->name != NULL; word++) {
+    /* Foreign names may stand there as they are. */
+    if ((self->words & word->bit) == 0 || word->bit == STORE_WORD_OF)
+      continue;
+    bool needed = (needs & word->bit) != 0;
+    g_string_append_printf (text, " %s%s%s%s%s", needed ? "" : "[", word->name,
+                            word->value != NULL ? "=" : "", word->value != NULL ? word->value : "",
+                            needed ? "" : "]");
+  }
+  g_string_append_printf (text, " %s", describe_operands (self));
+  return g_string_free (text, FALSE);
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */

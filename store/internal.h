@@ -811,7 +811,6 @@ bool command_mailbox_unsubscribe (StoreJob *job, GError **error);
 bool command_mailbox_set (StoreJob *job, GError **error);
 bool command_quarantine_restore (StoreJob *job, GError **error);
 bool command_quarantine_remove (StoreJob *job, GError **error);
-bool command_queue_remove (StoreJob *job, GError **error);
 
 /* ---- word.c: the words of commands ----------------------------------------------------------- */
 

@@ -659,6 +659,10 @@ typedef struct {
 extern const StoreCommand store_commands[];
 const StoreCommand *store_command_find (const char *name);
 
+/* How it is written in a control file: "flag uid=SET [set=FLAGS] [add=FLAGS] [remove=FLAGS] MAILBOX".
+ * Owned by the caller. */
+char *store_command_usage (const StoreCommand *self);
+
 typedef struct {
   uint32_t flags; /* StoreFlags */
   char *keywords; /* NULL: none */

@@ -33,7 +33,7 @@ test_spelling (Fixture *fixture, gconstpointer data)
       {"mailbox-create|of=a%20b,c%2cd|100%25%", "mailbox-create of=a%20b,c%2Cd,100%2525%25"},
       {"mailbox|create|--|force|--|1", "mailbox-create of=force,--,1"},
       {"mailbox-create|special-use=\\sent|x", "mailbox-create of=x special-use=\\sent"},
-      {"queue|remove|1|2", "queue-remove of=1,2"},
+      {"quarantine|restore|1|2", "quarantine-restore of=1,2"},
       {"copy|to=x y|uid=1:*|joe@example.com", "copy uid=1:* to=x%20y"},
       {"flag|uid=1|add=\\Seen,Work flagged|joe@example.com",
        "flag uid=1 add=\\Seen,Work%20flagged"},
@@ -74,7 +74,7 @@ test_wrong (Fixture *fixture, gconstpointer data)
       {"mailbox|set|joe@example.com/Work", EINVAL, "special-use, index"},
       {"mailbox|set|index=maybe|joe@example.com", EINVAL, "maybe"},
       {"quarantine|remove|20261122T073000Z-1a2b3c4d", EINVAL, "force"},
-      {"queue|remove|recursive", EINVAL, "recursive"},
+      {"quarantine|restore|recursive", EINVAL, "recursive"},
   };
   for (size_t i = 0; i < G_N_ELEMENTS (wrong); i++) {
     g_autoptr (GError) error = NULL;
@@ -82,6 +82,23 @@ test_wrong (Fixture *fixture, gconstpointer data)
     g_assert_null (parse (fixture->store, wrong[i].line, &error));
     g_assert_error (error, MAILFS_ERROR, wrong[i].code);
     g_assert_nonnull (strstr (error->message, wrong[i].reason));
+  }
+}
+
+static void
+test_usage (Fixture *fixture, gconstpointer data)
+{
+  static const char *const usages[][2] = {
+      {"check", "check [recursive] [full] [MAILBOX...]"},
+      {"expunge", "expunge [recursive] [dry-run] [uid=SET] MAILBOX..."},
+      {"restore", "restore [recursive] [dry-run] [force] directory=DIR [MAILBOX...]"},
+      {"copy", "copy uid=SET to=MAILBOX MAILBOX"},
+      {"mailbox-create", "mailbox-create [special-use=USE] MAILBOX..."},
+      {"quarantine-remove", "quarantine-remove force STAMP[/PATH]..."},
+  };
+  for (size_t i = 0; i < G_N_ELEMENTS (usages); i++) {
+    g_autofree char *usage = store_command_usage (store_command_find (usages[i][0]));
+    g_assert_cmpstr (usage, ==, usages[i][1]);
   }
 }
 
@@ -280,24 +297,6 @@ test_quarantine_remove (Fixture *fixture, gconstpointer data)
   do_badly (store, gone, ENOENT);
 }
 
-static void
-test_queue_remove (Fixture *fixture, gconstpointer data)
-{
-  Store *store = fixture->store;
-  g_autoptr (GError) error = NULL;
-  StoreRequest *requests[] = {parse (store, "purge", &error), parse (store, "check", &error)};
-  uint64_t ids[2];
-  assert_ok (store_queue_add_all (store, requests, 2, ids, &error), error);
-  /* All numbers are looked at before the first acts. */
-  do_badly (store, "queue|remove|1|x", EINVAL);
-  do_badly (store, "queue|remove|0", EINVAL);
-  do_well (store, "queue|remove|1|2");
-  do_badly (store, "queue|remove|1", EALREADY);
-  do_badly (store, "queue|remove|4711", ENOENT);
-  store_request_free (requests[0]);
-  store_request_free (requests[1]);
-}
-
 static bool
 go_on (StoreJob *job, void *data)
 {
@@ -336,8 +335,7 @@ test_read_only (Fixture *fixture, gconstpointer data)
                                       "mailbox|unsubscribe|joe@example.com/A",
                                       "mailbox|set|special-use=none|joe@example.com/A",
                                       "quarantine|restore|x",
-                                      "quarantine|remove|force|x",
-                                      "queue|remove|1"};
+                                      "quarantine|remove|force|x"};
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
   g_autoptr (StoreMailbox) a = open_named (fixture->store, "joe@example.com/A");
   deliver (inbox, "text", 0, NULL);
@@ -354,12 +352,12 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   add_test ("/command/spelling", test_spelling);
   add_test ("/command/wrong", test_wrong);
+  add_test ("/command/usage", test_usage);
   add_test ("/command/immediate", test_immediate);
   add_test ("/command/flag", test_flag);
   add_test ("/command/copy", test_copy);
   add_test ("/command/mailbox", test_mailbox);
   add_test ("/command/quarantine-remove", test_quarantine_remove);
-  add_test ("/command/queue-remove", test_queue_remove);
   add_test ("/command/registered", test_registered);
   add_test ("/command/read-only", test_read_only);
   return g_test_run ();

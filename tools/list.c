@@ -25,37 +25,30 @@ const GOptionEntry list_options[] = {
 
 /* ---- mailboxes ---- */
 
-void
-mailbox_print_json (const StoreNode *node, const char *path, const StoreMailboxInfo *info)
+bool
+mailbox_print (Site *site, const StoreNode *node, GError **error)
 {
+  StoreMailboxInfo info;
+  g_autofree char *path = site_node_path (site, node->number, error);
+  if (path == NULL || !site_mailbox_info (site, node->number, &info, error))
+    return false;
   g_autofree char *title = store_path_title (path);
   g_autofree char *unescaped = store_name_unescape (node->name);
   GString *json = json_begin ("mailbox");
   json_string (json, "mailbox", title);
   json_string (json, "path", path);
   json_string (json, "name", node->full_name != NULL ? node->full_name : unescaped);
-  json_uint (json, "messages", info->messages);
-  json_uint (json, "unseen", info->unseen);
-  json_uint (json, "expunged", info->expunged);
-  json_uint (json, "bytes", info->bytes);
-  json_uint (json, "uidvalidity", info->uidvalidity);
-  json_uint (json, "uidnext", info->uidnext);
-  json_uint (json, "highestmodseq", info->highestmodseq);
-  json_string (json, "health", store_health_name (info->health));
+  json_uint (json, "messages", info.messages);
+  json_uint (json, "unseen", info.unseen);
+  json_uint (json, "expunged", info.expunged);
+  json_uint (json, "bytes", info.bytes);
+  json_uint (json, "uidvalidity", info.uidvalidity);
+  json_uint (json, "uidnext", info.uidnext);
+  json_uint (json, "highestmodseq", info.highestmodseq);
+  json_string (json, "health", store_health_name (info.health));
   json_bool (json, "subscribed", node->subscribed);
   json_string (json, "special_use", node->special_use);
   json_print (json);
-}
-
-bool
-mailbox_print (Site *site, StoreNode *node, GError **error)
-{
-  StoreMailboxInfo info;
-  g_autofree char *path = site_node_path (site, node->number, error);
-  if (path == NULL || !site_node_state (site, node, error) ||
-      !site_mailbox_info (site, node->number, &info, error))
-    return false;
-  mailbox_print_json (node, path, &info);
   return true;
 }
 
@@ -64,7 +57,7 @@ print_mailbox (Site *site, StoreNode *node, void *data, GError **error)
 {
   const Tool *tool = data;
   if (tool->json)
-    return mailbox_print (site, node, error);
+    return site_node_state (site, node, error) && mailbox_print (site, node, error);
   g_autofree char *title = site_node_title (site, node->number, error);
   if (title == NULL)
     return false;

@@ -241,9 +241,8 @@ int text_cells (const char *letter);
 /* Columns of the terminal at `fd`, or 0 when it is none. */
 int text_columns (int fd);
 
-/* One mailbox, as `list` and `mailbox` print it. */
-bool mailbox_print (Site *site, StoreNode *node, GError **error);
-void mailbox_print_json (const StoreNode *node, const char *path, const StoreMailboxInfo *info);
+/* One mailbox as an object of JSON, of a node whose state is known. */
+bool mailbox_print (Site *site, const StoreNode *node, GError **error);
 
 /* One message, as `list` and `flag` print it. */
 void message_print_json (const char *title, const Letter *letter);

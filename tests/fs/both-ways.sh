@@ -13,7 +13,7 @@ order='cat'
 plain() {
   sed -E -e "s#($direct|$store|$mnt)#STORE#g" \
     -e 's/ in [0-9.:]+( s)?;/ in T;/; s/, [0-9.:]+( s)?\)/, T)/' \
-    -e 's/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/STAMP/g' -e 's/  [0-9.:]+( s)?  / T /' \
+    -e 's/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/STAMP/g' -e 's/ [0-9.]+ s  / T  /' \
     -e 's/\b1[0-9]{9}\b/VALIDITY/g; s/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1" | $order
 }

@@ -135,10 +135,13 @@ while end is None or seen < end:
     with open(path, 'rb') as file:
         file.seek(offset)
         data = file.read(size - offset)
+    # Between the moment that the kernel learns of a greater size and that when it drops its pages, another
+    # reader finds zeros where the new lines are to be: so does everybody who follows a file through FUSE.
+    if b'\0' in data:
+        continue
     offset += len(data)
     *lines, rest = (rest + data).split(b'\n')
     for line in lines:
-        assert b'\0' not in line, 'what was not there was read'
         try:
             seq = json.loads(line.decode())['seq']
         except ValueError: # in the middle of another line: the file was cut

@@ -120,6 +120,12 @@ done
 expect_equal "$(stat -c %a "$ctl/metrics")" 440
 expect_error EPERM write_to "$ctl/metrics"
 
+# Every name is in the manual.
+sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$work/before" | while read -r name; do
+  grep -q "^\.It Li .*\b$name\b" "$MAILFS_SOURCE/docs/man/mailfs.ctl.5" || echo "$name"
+done >"$work/lacking"
+expect_equal "$(<"$work/lacking")" ''
+
 # ---- how the store is -------------------------------------------------------------------------------
 
 is before 'value ("build_info", version="'"$(mailfs -V | sed 's/^mailfs \(.*\),.*/\1/')"'", libfuse="'"$(mailfs -V | sed 's/.*libfuse //')"'") == 1'

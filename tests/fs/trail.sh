@@ -239,6 +239,17 @@ look 'events[0]["seq"] == 1 and audit[-1]["tag"] == "last-20" and errors == []'
 printf 'cancel 4711\n' 2>/dev/null >"$ctl/ctl" && complain_here 'a job that is not there was cancelled'
 look 'audit[-1]["result"] == "ENOENT" and audit[-2]["tag"] == "last-20"'
 
+# ---- many that are queued at once are told together -----------------------------------------------------------
+
+for i in $(seq 200); do
+  printf 'cleanup age=%ss\n' "$i"
+done >"$work/lines"
+dd if="$work/lines" of="$ctl/ctl" bs=1M conv=notrunc status=none
+within 20000 is_so '[event["count"] for event in events if event["type"] == "jobs-queued"] == [200]'
+look '[event["last"] - event["first"] for event in events if event["type"] == "jobs-queued"] == [199]'
+look 'len([event for event in jobs if event["type"] == "job-queued"]) == 64'
+look 'len(audit[-1]["jobs"]) == 200 and len(actions[-1]["jobs"]) == 64'
+
 # ---- an audit that cannot be written keeps nobody from anything, and is told of once ---------------------------
 
 allow_log "job [0-9]+: |audit: open $store/audit.jsonl: "

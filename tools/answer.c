@@ -21,17 +21,64 @@ answer_parse (const char *text, JsonParser **out_parser, GError **error)
   return json_node_get_object (root);
 }
 
-/* NULL where there is none, or null. */
+/* NULL where there is none of that type. */
+static JsonNode *
+get_value (JsonObject *object, const char *key, GType type)
+{
+  JsonNode *node = json_object_get_member (object, key);
+  bool good =
+      node != NULL && JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == type;
+  return good ? node : NULL;
+}
+
 const char *
 answer_text (JsonObject *object, const char *key)
 {
-  return json_object_get_string_member_with_default (object, key, NULL);
+  JsonNode *node = get_value (object, key, G_TYPE_STRING);
+  return node != NULL ? json_node_get_string (node) : NULL;
+}
+
+/* A copy, safe to print: who knows what is mounted there. Lines stay lines; "" where there is none.
+ */
+static char *
+take_text (JsonObject *object, const char *key)
+{
+  const char *text = answer_text (object, key);
+  g_auto (GStrv) lines = g_strsplit (text != NULL ? text : "", "\n", -1);
+  for (char **line = lines; *line != NULL; line++) {
+    char *printable = store_text_printable (*line);
+    g_free (*line);
+    *line = printable;
+  }
+  return g_strjoinv ("\n", lines);
+}
+
+/* The same, but NULL where there is none. */
+static char *
+take_optional (JsonObject *object, const char *key)
+{
+  return answer_text (object, key) != NULL ? take_text (object, key) : NULL;
 }
 
 uint64_t
 answer_uint (JsonObject *object, const char *key)
 {
-  return (uint64_t)json_object_get_int_member_with_default (object, key, 0);
+  JsonNode *node = get_value (object, key, G_TYPE_INT64);
+  return node != NULL ? (uint64_t)json_node_get_int (node) : 0;
+}
+
+static bool
+get_bool (JsonObject *object, const char *key)
+{
+  JsonNode *node = get_value (object, key, G_TYPE_BOOLEAN);
+  return node != NULL && json_node_get_boolean (node);
+}
+
+JsonArray *
+answer_list (JsonObject *object, const char *key)
+{
+  JsonNode *node = json_object_get_member (object, key);
+  return node != NULL && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
 }
 
 static int64_t
@@ -98,14 +145,13 @@ static StoreFinding *
 read_finding (JsonObject *object)
 {
   StoreFinding *finding = g_new0 (StoreFinding, 1);
-  const char *name = answer_text (object, "object"), *detail = answer_text (object, "detail");
   *finding = (StoreFinding){
       .problem = get_enum (object, "problem", name_of_problem, STORE_PROBLEM_NOTE),
       .outcome = get_enum (object, "outcome", name_of_outcome, STORE_NOTED),
       .uid = (uint32_t)answer_uint (object, "uid"),
       .size = answer_uint (object, "size"),
-      .object = g_strdup (name != NULL ? name : ""),
-      .detail = g_strdup (detail != NULL ? detail : ""),
+      .object = take_text (object, "object"),
+      .detail = take_text (object, "detail"),
   };
   return finding;
 }
@@ -114,36 +160,37 @@ GPtrArray *
 answer_findings (JsonObject *report)
 {
   GPtrArray *findings = g_ptr_array_new_with_free_func (answer_finding_free);
-  JsonArray *list = json_object_has_member (report, "findings")
-                        ? json_object_get_array_member (report, "findings")
-                        : NULL;
-  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++)
-    g_ptr_array_add (findings, read_finding (json_array_get_object_element (list, i)));
+  JsonArray *list = answer_list (report, "findings");
+  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++) {
+    JsonNode *node = json_array_get_element (list, i);
+    if (JSON_NODE_HOLDS_OBJECT (node))
+      g_ptr_array_add (findings, read_finding (json_node_get_object (node)));
+  }
   return findings;
 }
 
 StoreRecord
 answer_record (JsonObject *report)
 {
-  const char *action = answer_text (report, "action"), *log = answer_text (report, "log");
+  g_autofree char *unit = take_optional (report, "unit");
   return (StoreRecord){
       .id = answer_uint (report, "id"),
       .state = get_enum (report, "state", name_of_state, STORE_JOB_INTERRUPTED),
-      .queued = json_object_get_boolean_member_with_default (report, "queued", FALSE),
-      .action = g_strdup (action != NULL ? action : ""),
+      .queued = get_bool (report, "queued"),
+      .action = take_text (report, "action"),
       .title = g_strdup (answer_text (report, "mailbox")),
       .created_s = get_time (report, "created"),
       .due_s = get_time (report, "due"),
       .started_s = get_time (report, "started"),
       .ended_s = get_time (report, "ended"),
       .progress = {answer_uint (report, "done"), answer_uint (report, "total"),
-                   g_intern_string (answer_text (report, "unit"))},
+                   g_intern_string (unit)},
       .fixed = answer_uint (report, "fixed"),
       .left = answer_uint (report, "left"),
       .taken = answer_uint (report, "taken"),
-      .error = g_strdup (answer_text (report, "error")),
+      .error = take_optional (report, "error"),
       .code = answer_errno (report, "errno"),
-      .log = g_strdup (log != NULL ? log : ""),
+      .log = take_text (report, "log"),
   };
 }
 
@@ -168,7 +215,7 @@ answer_quarantined (JsonObject *object)
       .path = g_strdup (path != NULL ? path : ""),
       .size = answer_uint (object, "size"),
       .since_s = get_time (object, "since"),
-      .is_directory = json_object_get_boolean_member_with_default (object, "directory", FALSE),
+      .is_directory = get_bool (object, "directory"),
   };
   return found;
 }

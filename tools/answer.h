@@ -12,6 +12,7 @@ JsonObject *answer_parse (const char *text, JsonParser **out_parser, GError **er
 /* NULL, or 0, where there is none. */
 const char *answer_text (JsonObject *object, const char *key);
 uint64_t answer_uint (JsonObject *object, const char *key);
+JsonArray *answer_list (JsonObject *object, const char *key);
 int answer_errno (JsonObject *object, const char *key); /* of its name */
 
 /* Out of the report of a job. */

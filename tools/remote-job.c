@@ -132,9 +132,7 @@ remote_each_record (Remote *self, bool pending, RecordFunc each, void *data, GEr
 static bool
 take_answer (JsonObject *answer, GArray *jobs, GError **error)
 {
-  JsonArray *list = json_object_has_member (answer, "jobs")
-                        ? json_object_get_array_member (answer, "jobs")
-                        : NULL;
+  JsonArray *list = answer_list (answer, "jobs");
   for (guint i = 0; list != NULL && i < json_array_get_length (list); i++) {
     uint64_t id = (uint64_t)json_array_get_int_element (list, i);
     g_array_append_val (jobs, id);

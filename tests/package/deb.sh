@@ -3,17 +3,7 @@
 # The Debian package: it is well formed, and in a fresh Debian it installs, mounts a store, goes, and leaves
 # nothing but the mail. The fresh Debian comes from where this machine's own packages come from.
 # shellcheck source-path=SCRIPTDIR
-source "$(dirname "$0")/../tools/lib.sh"
-PATH+=:/usr/sbin:/sbin
-[ -z "${MAILFS_SANITIZE:-}" ] || skip 'programs with sanitizers are not for packages'
-for program in cpack dpkg-deb dpkg-shlibdeps; do
-  command -v "$program" >/dev/null || skip "no $program"
-done
-
-# The build is as it is: nothing is built here.
-(cd "$work" && cpack -G DEB --config "$MAILFS_BUILD/CPackConfig.cmake" -D CPACK_CMAKE_GENERATOR=Ninja -B "$work/out.deb") \
-  >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-deb=$(echo "$work"/out.deb/*.deb)
+source "$(dirname "$0")/lib.sh"
 if command -v lintian >/dev/null; then
   lintian --allow-root --fail-on error "$deb" >"$work/log" 2>&1 || complain "lintian: $(<"$work/log")"
 fi
@@ -30,21 +20,7 @@ while IFS= read -r file; do
 done < <(cd "$work/root" && find . ! -type d)
 
 # ---- in a fresh Debian ----
-needs_fuse
-make_namespace
-command -v mmdebstrap >/dev/null || skip 'no mmdebstrap'
-# shellcheck disable=SC2016 # for apt-get
-mirror=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(COMPONENT) $(REPO_URI)' 2>/dev/null |
-  sed -n 's/^Debian bookworm main //p' | sort -u | head -n 1)
-[ -n "$mirror" ] || skip 'no mirror of Debian 12 is configured here'
-fresh=$work/fresh
-chmod 755 "$work"
-inside timeout 100 mmdebstrap --quiet --variant=minbase --include=fuse3 --aptopt='Acquire::http::Timeout "10"' \
-  --customize-hook="copy-in $deb /" --customize-hook="chroot \"\$1\" sh -c 'apt-get install -y -q /*.deb'" \
-  --skip=cleanup/tmp bookworm "$fresh" "$mirror" >"$work/log" 2>&1 || {
-  grep -q 'mailfs' "$work/log" && { cat "$work/log"; exit 1; }
-  skip "no fresh Debian: $(tail -n 3 "$work/log")"
-}
+make_fresh fuse3
 inside mount -t proc proc "$fresh/proc"
 mknod -m 666 "$fresh/dev/fuse" c 10 229
 

@@ -34,9 +34,9 @@ security() {
   analyze security --offline=true --threshold="$2" --no-pager "$1"
   expect_status 0
 }
-security mailfs@mail.service 40
-security mailfs-check@mail.service 20
-security mailfs-clean@mail.service 20
+security mailfs@mail.service 45
+security mailfs-check@mail.service 25
+security mailfs-clean@mail.service 25
 
 # Nothing may give the mount a namespace of its own: nobody would see it.
 if grep -nE '^(Private(Mounts|Tmp|Devices|Network|IPC|Users)|Protect(System|Home|Kernel.*|ControlGroups|Proc|Hostname)|ProcSubset|(Read(Write|Only)|Inaccessible|Exec|NoExec)Paths|Bind.*|TemporaryFileSystem|Root.*|MountFlags|DynamicUser|[A-Za-z]*Directory|LogNamespace)=' \
@@ -45,6 +45,9 @@ if grep -nE '^(Private(Mounts|Tmp|Devices|Network|IPC|Users)|Protect(System|Home
 fi
 # Nor unmount what has died.
 ! grep -n umount "$units/mailfs@.service" || complain 'an empty directory could be found'
+
+# A service that may not use openat2(2) cannot open a store.
+! grep -n '^RestrictSUIDSGID=' "$units"/*.service || complain 'openat2 would be forbidden'
 
 # The timers are due when they say.
 for timer in mailfs-check mailfs-clean; do

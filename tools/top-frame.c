@@ -349,7 +349,8 @@ make_errors (const TopSample *now)
 static const char *
 mark_of_health (const char *health)
 {
-  return strcmp (health, store_health_name (STORE_HEALTH_OK)) == 0        ? GOOD
+  return health == NULL                                                   ? PLAIN
+         : strcmp (health, store_health_name (STORE_HEALTH_OK)) == 0      ? GOOD
          : strcmp (health, store_health_name (STORE_HEALTH_DAMAGED)) == 0 ? BAD
                                                                           : WARN;
 }
@@ -363,12 +364,13 @@ add_title (GPtrArray *lines, const TopSample *now, int width)
   g_autofree char *up = text_seconds ((double)now->uptime_s);
   g_autofree char *since =
       now->is_mount && width >= WIDE ? g_strconcat ("  up ", up, NULL) : g_strdup ("");
-  int taken = (int)(strlen ("  ") + strlen (now->health) + strlen (since));
+  const char *health = now->health != NULL ? now->health : "counting";
+  int taken = (int)(strlen ("  ") + strlen (health) + strlen (since));
   int room = width - taken - (int)(strlen ("  ") + strlen (clock));
   g_autofree char *place = text_cut (now->place, MAX (room, 1));
   g_autofree char *end = align_right (clock, width - count_columns (place) - taken);
   add_line (lines, BOLD "%s" PLAIN "  %s%s" PLAIN "%s%s", place, mark_of_health (now->health),
-            now->health, since, end);
+            health, since, end);
 }
 
 static GPtrArray *
@@ -383,9 +385,10 @@ make_head (const TopSample *now, int width)
     g_string_append_printf (figures, BAD "%" PRIu64 " damaged" PLAIN "  ", now->damaged);
   if (now->behind > 0)
     g_string_append_printf (figures, WARN "%" PRIu64 " behind" PLAIN "  ", now->behind);
-  g_string_append_printf (figures, "%s messages  %s  %s mailboxes", messages, bytes, mailboxes);
+  if (now->is_counted)
+    g_string_append_printf (figures, "%s messages  %s  %s mailboxes  ", messages, bytes, mailboxes);
   if (now->disk_size > 0)
-    g_string_append_printf (figures, "  %s free", free);
+    g_string_append_printf (figures, "%s free", free);
   add_title (lines, now, width);
   add_line (lines, "%s", figures->str);
   return lines;

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define CENSUS_SHARE 20   /* counting a store may take a twentieth of the time */
-#define QUEUE_MAX    4096 /* jobs that are looked at; of more only their number is told */
+#define PATIENCE_US (200 * G_TIME_SPAN_MILLISECOND)
+#define QUEUE_MAX   4096 /* jobs that are looked at; of more only their number is told */
 
 /* When a job was seen first, and how far it was. */
 typedef struct {
@@ -20,12 +20,12 @@ struct TopSource {
   char *place;
   Remote *remote; /* one of these two is NULL */
   Store *store;
-  StoreStatus census;     /* of the store */
-  int64_t next_census_us; /* not again before then */
-  uint64_t after;         /* all jobs up to this one have ended, and are known */
-  uint64_t last_failed;   /* number of the job that the newest of `failures` is of */
-  GQueue failures;        /* of char *, the newest last */
-  Start start;            /* of the job that runs */
+  TopCensus *census;    /* of the store */
+  int64_t patience_us;  /* with the first one */
+  uint64_t after;       /* all jobs up to this one have ended, and are known */
+  uint64_t last_failed; /* number of the job that the newest of `failures` is of */
+  GQueue failures;      /* of char *, the newest last */
+  Start start;          /* of the job that runs */
 };
 
 static void
@@ -270,6 +270,7 @@ read_mount (TopSource *source, TopSample *sample, GError **error)
   g_autofree char *status = metrics != NULL ? remote_read (remote, "status", error) : NULL;
   if (status == NULL)
     return false;
+  sample->is_counted = true;
   take_metrics (sample, metrics);
   sample->health = find_status (status, "health");
   g_autofree char *job = find_status (status, "job");
@@ -293,18 +294,20 @@ read_mount (TopSource *source, TopSample *sample, GError **error)
 static bool
 take_census (TopSource *source, TopSample *sample, GError **error)
 {
-  if (sample->now_us >= source->next_census_us) {
-    if (!store_status (source->store, &source->census, error))
-      return false;
-    int64_t now_us = g_get_monotonic_time ();
-    source->next_census_us = now_us + (now_us - sample->now_us) * CENSUS_SHARE;
-  }
-  const StoreStatus *census = &source->census;
-  sample->mailboxes = census->mailboxes;
-  sample->messages = census->messages;
-  sample->bytes = census->bytes;
-  sample->damaged = census->damaged;
-  sample->behind = census->behind;
+  StoreStatus census;
+  bool known;
+  if (!top_census_take (source->census, source->patience_us, &census, &known, error))
+    return false;
+  sample->mailboxes = census.mailboxes;
+  sample->messages = census.messages;
+  sample->bytes = census.bytes;
+  sample->damaged = census.damaged;
+  sample->behind = census.behind;
+  StoreHealth health = census.damaged > 0                           ? STORE_HEALTH_DAMAGED
+                       : census.behind > 0 || census.list_in_memory ? STORE_HEALTH_DEGRADED
+                                                                    : STORE_HEALTH_OK;
+  sample->is_counted = known;
+  sample->health = known ? g_strdup (store_health_name (health)) : NULL;
   return true;
 }
 
@@ -367,11 +370,10 @@ read_store (TopSource *source, TopSample *sample, GError **error)
   if (!take_census (source, sample, error) || !store_statvfs (source->store, &disk, error))
     return false;
   bool queued = take_records (source, sample, &rebuilds, &failure);
-  StoreHealth health = rebuilds              ? STORE_HEALTH_REBUILDING
-                       : sample->damaged > 0 ? STORE_HEALTH_DAMAGED
-                       : sample->behind > 0 || source->census.list_in_memory ? STORE_HEALTH_DEGRADED
-                                                                             : STORE_HEALTH_OK;
-  sample->health = g_strdup (store_health_name (health));
+  if (rebuilds) {
+    g_free (sample->health);
+    sample->health = g_strdup (store_health_name (STORE_HEALTH_REBUILDING));
+  }
   sample->running = sample->jobs->len;
   sample->disk_size = (uint64_t)disk.f_blocks * disk.f_frsize;
   sample->disk_free = (uint64_t)disk.f_bavail * disk.f_frsize;
@@ -385,7 +387,7 @@ read_store (TopSource *source, TopSample *sample, GError **error)
 /* ---- either -------------------------------------------------------------------------------- */
 
 TopSource *
-top_source_open (const Tool *tool, GError **error)
+top_source_open (const Tool *tool, bool patient, GError **error)
 {
   g_autoptr (TopSource) self = g_new0 (TopSource, 1);
   g_queue_init (&self->failures);
@@ -396,6 +398,8 @@ top_source_open (const Tool *tool, GError **error)
     self->store = tool_store_open (tool, STORE_READ_ONLY, error);
     if (self->store == NULL)
       return NULL;
+    self->census = top_census_new (self->store);
+    self->patience_us = patient ? G_TIME_SPAN_DAY : PATIENCE_US;
   }
   return g_steal_pointer (&self);
 }
@@ -407,7 +411,8 @@ top_source_free (TopSource *self)
     return;
   g_queue_clear_full (&self->failures, g_free);
   remote_free (self->remote);
-  store_close (self->store);
+  if (top_census_free (self->census))
+    store_close (self->store);
   g_free (self->place);
   g_free (self);
 }

@@ -246,16 +246,16 @@ top_run (Tool *tool, int argc, char **argv, GError **error)
     return fail (error, EINVAL, "top takes no operands; -s names the mount, or the store");
   if (interval < 0.1 || interval > 86400 || frames < 0)
     return fail (error, EINVAL, "top looks every 0.1 to 86400 seconds");
-  g_autoptr (TopSource) source = top_source_open (tool, error);
+  bool live = isatty (STDOUT_FILENO) && isatty (STDIN_FILENO) && !once && !tool->json;
+  g_autoptr (TopSource) source = top_source_open (tool, !live, error);
   if (source == NULL)
     return false;
-  bool terminal = isatty (STDOUT_FILENO) && isatty (STDIN_FILENO);
+  if (live)
+    return show_screen (source, error);
   if (tool->json) {
     frames = once ? 1 : frames;
     return print_lines (source, error);
   }
-  if (terminal && !once)
-    return show_screen (source, error);
   g_autoptr (TopSample) now = top_source_read (source, error);
   TopView view = make_view (isatty (STDOUT_FILENO));
   if (now != NULL)

@@ -38,7 +38,8 @@ typedef struct {
   int64_t now_us; /* monotonic */
   char *place;    /* where the mount, or the store, is */
   bool is_mount;
-  char *health;
+  char *health;      /* NULL: not known yet */
+  bool is_counted;   /* a store is being counted for the first time otherwise: no figures yet */
   uint64_t uptime_s; /* of the mount */
   uint64_t mailboxes, messages, bytes, damaged, behind;
   uint64_t disk_size, disk_free; /* bytes; 0: unknown */
@@ -62,10 +63,26 @@ double top_sample_value (const TopSample *self, const char *name);
 
 typedef struct TopSource TopSource;
 
-TopSource *top_source_open (const Tool *tool, GError **error);
+/* With `patient` a store is counted to the end before it is told of. */
+TopSource *top_source_open (const Tool *tool, bool patient, GError **error);
 void top_source_free (TopSource *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (TopSource, top_source_free)
 TopSample *top_source_read (TopSource *self, GError **error);
+
+/* ---- top-census.c: counting a store -----------------------------------------------------------
+ */
+
+typedef struct TopCensus TopCensus;
+
+TopCensus *top_census_new (Store *store);
+
+/* False when it still counts: then neither it nor the store goes away before the process does. */
+bool top_census_free (TopCensus *self);
+
+/* What was counted last. The first time it is waited for, so long; `*out_known` is false when that
+ * was not enough. */
+bool top_census_take (TopCensus *self, int64_t patience_us, StoreStatus *out, bool *out_known,
+                      GError **error);
 
 /* ---- top-frame.c: showing -------------------------------------------------------------------- */
 

@@ -148,7 +148,8 @@ control_find (Mount *mount, fuse_ino_t ino, ControlNode *out)
 
   if (mount->options->ctl == CTL_OFF || inode_kind (ino) != INODE_CONTROL)
     return NULL;
-  *out = (ControlNode){.ino = ino, .number = inode_number (ino), .job = inode_job_id (ino)};
+  *out = (ControlNode){
+      .ino = inode_plain (ino), .number = inode_number (ino), .job = inode_job_id (ino)};
   if (out->job != 0)
     return &job_files[slot];
   if (inode_uid (ino) <= STORE_UID_MAX)

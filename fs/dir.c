@@ -287,6 +287,7 @@ answer_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
   if (!found)
     return reply_errno (req, ENOENT);
   attr_entry (mount, &attr, &entry);
+  entry.ino = control_instance (mount, attr.st_ino);
   reply_entry (req, &entry);
 }
 

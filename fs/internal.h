@@ -214,6 +214,9 @@ fuse_ino_t inode_control (uint32_t number, uint32_t slot); /* 0 is the control d
 fuse_ino_t inode_job (uint64_t job, uint32_t file);        /* 0 is the job's directory */
 #define INODE_JOB_MAX ((1u << 28) - 65)                    /* jobs above have no inode */
 
+fuse_ino_t inode_instance (fuse_ino_t ino); /* another inode for the same control node */
+fuse_ino_t inode_plain (fuse_ino_t ino);    /* its own one */
+
 InodeKind inode_kind (fuse_ino_t ino);
 uint32_t inode_number (fuse_ino_t ino); /* the directory's, or that of the directory it lies in */
 uint32_t inode_uid (fuse_ino_t ino);    /* of a message */
@@ -405,6 +408,9 @@ typedef bool (*ControlAddFunc) (const char *name, fuse_ino_t ino, mode_t type, o
                                 void *data);
 bool control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, void *data,
                    GError **error);
+
+/* The inode to tell of at a lookup. */
+fuse_ino_t control_instance (Mount *mount, fuse_ino_t ino);
 
 /* Whether the request is put off, because what is to be shown takes long to make. It is answered by
  * calling `answer` when it is there. */

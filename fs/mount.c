@@ -229,9 +229,9 @@ serve_mounted (Mount *mount)
       worker_turn (mount->worker, true);
     result = serve_until_signal (mount);
     worker_free (mount->worker);
-    runs_free (mount->runs);
     renderings_stop (mount->renderings);
     waits_free (mount->waits);
+    runs_free (mount->runs);
     ahead_free (mount->ahead);
     follow_stop (mount->follow);
   }

@@ -416,7 +416,7 @@ has_ended (Mount *mount, uint64_t id, int *out_code)
   case STORE_JOB_RUNNING: return false;
   case STORE_JOB_DONE: return true;
   case STORE_JOB_FAILED: *out_code = record.code != 0 ? record.code : EIO; return true;
-  case STORE_JOB_CANCELLED: *out_code = ECANCELED; return true;
+  case STORE_JOB_CANCELLED: *out_code = record.code; return true; /* 0: it was not needed */
   case STORE_JOB_INTERRUPTED: *out_code = EINTR; return !record.queued;
   }
   g_assert_not_reached ();

@@ -149,6 +149,12 @@ control_is_writable (Mount *mount, fuse_ino_t ino)
   return file != NULL && file->write != NULL;
 }
 
+fuse_ino_t
+control_instance (Mount *mount, fuse_ino_t ino)
+{
+  return control_is_writable (mount, ino) ? inode_instance (ino) : ino;
+}
+
 static mode_t
 mode_of (const ControlFile *file)
 {
@@ -192,7 +198,7 @@ control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
   struct timespec changed = {changed_ns / 1000000000, changed_ns % 1000000000};
   uint64_t size = file->type == S_IFDIR ? 0 : shown->size;
   *out = (struct stat){
-      .st_ino = ino,
+      .st_ino = node.ino,
       .st_mode = mode_of (file),
       .st_nlink = 1,
       .st_uid = mount->uid,

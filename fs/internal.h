@@ -7,8 +7,8 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead, Pages, Worker, Follow, Trail. A control file's own lock is held while it is rendered, and any of
- * the others inside it.
+ * Notify, Ahead, Pages, Worker, Follow, Trail. A control file's own lock is held while it is
+ * rendered, and any of the others inside it.
  */
 #pragma once
 
@@ -200,7 +200,8 @@ bool log_is_debug (void);
  * is not for a stderr that people look at. */
 void log_message (int priority, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
-/* As log_message(), of a mailbox (as store_node_title() has it; NULL or empty: none) and a job (0: none). */
+/* As log_message(), of a mailbox (as store_node_title() has it; NULL or empty: none) and a job (0:
+ * none). */
 void log_about (int priority, const char *mailbox, uint64_t job, const char *format, ...)
     G_GNUC_PRINTF (4, 5);
 

@@ -139,9 +139,13 @@ is_mounted (const char *path)
 
 /* There is no control directory: it is a store, or it cannot be administered. */
 static bool
-check_no_mount (const Tool *tool, const char *path, const char *control, GError **error)
+check_no_mount (const Tool *tool, const char *path, const char *control, const GError *failure,
+                GError **error)
 {
-  if (is_mounted (path))
+  bool mounted = is_mounted (path);
+  if (mounted && failure != NULL && failure->code == EACCES)
+    return fail (error, EACCES, "%s", failure->message);
+  if (mounted)
     return fail (error, EOPNOTSUPP,
                  "%s is a mount of mailfs without the control directory %s: --ctldir tells its "
                  "name, and with -o ctl=off it has none",
@@ -165,7 +169,7 @@ remote_open (const Tool *tool, const char *path, Remote **out, GError **error)
   if (text != NULL && !check_version (path, text, &is_mount, error))
     return false;
   if (!is_mount)
-    return check_no_mount (tool, path, control, error);
+    return check_no_mount (tool, path, control, failure, error);
   Remote *self = g_new0 (Remote, 1);
   self->path = g_strdup (path);
   self->control = g_steal_pointer (&control);

@@ -329,6 +329,38 @@ inside list
 expect_status 0
 stop
 
+# A mount that keeps attributes, or itself, to itself.
+start -f -o xattrs=none
+both_end 0 list
+both_end 0 check
+run -s "$mnt" list -l
+expect_status 69
+expect_err 'xattrs'
+run -s "$mnt" list joe@example.com/INBOX
+expect_status 69
+stop
+chmod 755 "$work"
+start -f -o allow_other
+status=0
+as_nobody mailstore -s "$mnt" list >"$work/out" 2>"$work/err" || status=$?
+out=$(<"$work/out")
+err=$(<"$work/err")
+expect_status 77
+expect_one_error
+expect_no_out
+stop
+nobody=$(id -u nobody)
+start -f -o "allow_other,uid=$nobody,gid=$(id -g nobody),worker=off"
+for words in 'list -l' 'check' 'flag joe@example.com 1 +Seen' 'cat joe@example.com 1' 'queue add repair'; do
+  status=0
+  # shellcheck disable=SC2086 # they are several
+  as_nobody mailstore -s "$mnt" $words >"$work/out" 2>"$work/err" || status=$?
+  err=$(<"$work/err")
+  expect_status 0
+done
+expect grep -q "\"uid\":$nobody,.*\"flag\|\"uid\":$nobody,.*'flag'" "$mnt/.ctl/audit"
+stop
+
 # What is no mount with a control directory is told as such.
 start -f -o ctldir=.mailfs
 expect_equal "$(mailstore -s "$mnt" --ctldir .mailfs list)" "$(mailstore -s "$direct" list)"

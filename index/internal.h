@@ -136,6 +136,23 @@ bool db_write (Db *self, sqlite3_stmt *statement, GError **error);
 bool db_commit (Db *self, GError **error);
 void db_rollback (Db *self);
 
+/* ---- queue.c, queue-write.c ---------------------------------------------------------------- */
+
+struct Queue {
+  Db db;
+};
+
+/* All statements that read or add whole jobs name these, in the order that both know. */
+#define QUEUE_JOB_COLUMNS                                                                          \
+  "id, state, queued, deaths, action, nodes, created_s, started_s, ended_s, done, total, unit,"    \
+  " fixed, left, taken, error, log, runner, due_s, code, cancel, changed"
+
+/* The only number that a literal selects; 0 for NULL. */
+bool queue_read_number (Connection *connection, const char *sql, uint64_t *out, GError **error);
+
+/* How many jobs wait. */
+bool queue_read_length (Connection *connection, uint64_t *out, GError **error);
+
 /* ---- mailbox.c, message.c: rows ------------------------------------------------------------ */
 
 struct Index {

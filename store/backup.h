@@ -2,7 +2,7 @@
 /* backup.h - what the files of backup share. */
 #pragma once
 
-#include "store/internal.h"
+#include "store/jobs.h"
 
 typedef struct {
   StoreJob *job;

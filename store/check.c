@@ -7,7 +7,7 @@
  * few hundred looks; and who commits to an index waits for SQLite's own test of that database with
  * "full", which reads all of it.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <unistd.h>
 

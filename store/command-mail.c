@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* flag, copy and move: what is done at once with messages. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 /* Messages in one commit. */
 #define BATCH 1000u

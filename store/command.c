@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of commands, and the requests that are made of them. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 

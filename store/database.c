@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test and checkpoint: the databases of a store, looked at and brought to rest. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * tells which of the two is older, and that one goes to quarantine; of two that are equally old,
  * the one in the mailbox, because an expunged message does not come back by itself.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <unistd.h>
 

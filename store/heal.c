@@ -8,7 +8,7 @@
  * looked at once more. And what a repair could not mend, because the bytes are gone, is not tried
  * again for each reader that comes along: see is_futile().
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 /* How long a mailbox is left alone that a repair did not help. */
 #define REST_S 3600

@@ -6,7 +6,7 @@
  * The walk takes nothing from the mailbox list, so that it sees what the list does not know. What
  * goes away while it walks is nobody's fault.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <dirent.h>
 #include <stdio.h>

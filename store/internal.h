@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * internal.h - what the files of store/ share. Nothing outside store/ and its unit tests includes
- * it.
+ * internal.h - what the files of store/ share: files on disk, mailboxes, messages, locks. Those
+ * that make jobs of them share store/jobs.h, too. Nothing outside store/ and its unit tests
+ * includes either.
  *
  * Five invariants, each with a test of its own (tests/unit/test-invariants.c):
  *
@@ -17,15 +18,12 @@
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *
  *   task lock        flock(2) on a directory of tmp/: imports, rebuilds and purges of a user
- *   run lock         a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
- *                    for it
- *   user lock        flock(2) on the user's directory: all that changes the user's mail or index.
- *                    A stream of deliveries keeps it for some milliseconds (delivery.c)
- *   store lock       flock(2) on mail/: numbers, the mailbox list
- *   audit lock       flock(2) on audit.jsonl: who adds a line, until it is on disk
- *   IndexWrite, ListWrite
- *   Store.delivery_mutex  who delivers to whom; nothing is waited for, nor any lock taken, with it
- *   Store.mutex      the caches of open mailboxes and indexes
+ *   run lock         a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody
+ * waits for it user lock        flock(2) on the user's directory: all that changes the user's mail
+ * or index. A stream of deliveries keeps it for some milliseconds (delivery.c) store lock flock(2)
+ * on mail/: numbers, the mailbox list audit lock       flock(2) on audit.jsonl: who adds a line,
+ * until it is on disk IndexWrite, ListWrite Store.delivery_mutex  who delivers to whom; nothing is
+ * waited for, nor any lock taken, with it Store.mutex      the caches of open mailboxes and indexes
  *   StoreMailbox.mutex
  *   Store.heal_mutex
  */
@@ -96,11 +94,11 @@ struct StoreMailbox {
   int fd;
   dev_t device; /* of `fd` */
   ino_t inode;
-  GMutex mutex;    /* guards what follows */
-  GArray *uids;    /* of the files, when the index could not be trusted; NULL: never needed */
-  int64_t uids_ns; /* the directory's mtime then */
-  uint64_t modseq; /* that the last append by this process gave; 0: none yet */
-  uint32_t epoch;  /* likewise */
+  GMutex mutex;        /* guards what follows */
+  GArray *uids;        /* of the files, when the index could not be trusted; NULL: never needed */
+  int64_t uids_ns;     /* the directory's mtime then */
+  uint64_t modseq;     /* that the last append by this process gave; 0: none yet */
+  uint32_t epoch;      /* likewise */
   int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
 };
 
@@ -275,8 +273,8 @@ int lock_store (Store *store, GError **error);
 /* Whether anybody else waits for a lock that is held. */
 bool lock_is_wanted (int lock);
 
-/* The user lock for a change to the mailbox. ESTALE: its directory is gone, or was replaced by another
- * (not: renamed), and what was known of it must not be written to what is there now. */
+/* The user lock for a change to the mailbox. ESTALE: its directory is gone, or was replaced by
+ * another (not: renamed), and what was known of it must not be written to what is there now. */
 int lock_mailbox (StoreMailbox *mailbox, GError **error);
 
 /* The same for a delivery, which must not settle what it is part of, and asks lock_fits() itself,
@@ -466,9 +464,9 @@ void integrate_all (Store *store);
  * look again. */
 bool integrate_at (Store *store, uint32_t parent);
 
-/* What was moved below `owner`, a user or shared node, is doubtful from doubt_begin() until the list
- * follows with doubt_end() in the same commit: whoever looks after a crash lists all of it anew. The
- * store lock is held. When nothing came of it, doubt_drop() ends it. */
+/* What was moved below `owner`, a user or shared node, is doubtful from doubt_begin() until the
+ * list follows with doubt_end() in the same commit: whoever looks after a crash lists all of it
+ * anew. The store lock is held. When nothing came of it, doubt_drop() ends it. */
 typedef struct {
   StoreMailbox *owner, *above;
   int64_t owner_ns, above_ns; /* as the list had them */
@@ -550,8 +548,8 @@ bool view_begin (StoreMailbox *mailbox, View *out, GError **error);
 void view_clear (View *view);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (View, view_clear)
 
-/* Whether a view would show the files: the index is missing, damaged or behind. A look at one row and
- * the directory's mtime. */
+/* Whether a view would show the files: the index is missing, damaged or behind. A look at one row
+ * and the directory's mtime. */
 bool mailbox_is_behind (StoreMailbox *self);
 
 /* Message `uid` as the index or the file shows it; `*out_found` is false when there is no such
@@ -564,7 +562,8 @@ bool view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found,
 bool mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError **error);
 
 /* Opens the user's index for writing; NULL without an error when it is damaged, or there is to be
- * none: then the files are changed alone and the index follows when it is rebuilt. `*out_handle` keeps it open. */
+ * none: then the files are changed alone and the index follows when it is rebuilt. `*out_handle`
+ * keeps it open. */
 IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error);
 
 /* What the mailbox is like, after row and files have been brought together. An index that fails,
@@ -628,28 +627,6 @@ int expunge_place (StoreMailbox *self, GError **error);
 /* UIDs of the expunged messages, ascending. */
 GArray *expunge_uids (StoreMailbox *self, GError **error);
 
-/* ---- life.c -------------------------------------------------------------------------------- */
-
-/* What was last changed at this time or before is old enough for the job: its word "age", else the
- * setting, tells. */
-int64_t life_before_ns (const StoreJob *job, StoreSetting age);
-
-bool command_expunge (StoreJob *job, GError **error);
-bool command_undelete (StoreJob *job, GError **error);
-bool command_cleanup (StoreJob *job, GError **error);
-
-/* EROFS when the job changes something, and the store is open read only. */
-bool life_require_writable (const StoreJob *job, GError **error);
-
-/* ---- duplicate.c --------------------------------------------------------------------------- */
-
-/* Of a message and an expunged one with the same UID, puts the older one into quarantine. */
-bool duplicate_settle (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error);
-
-/* ---- purge.c ------------------------------------------------------------------------------- */
-
-bool command_purge (StoreJob *job, GError **error);
-
 /* ---- draft.c: new mail ----------------------------------------------------------------------- */
 
 struct StoreDraft {
@@ -701,8 +678,8 @@ void delivery_clear (Store *store);
 /* Has the append done, by whichever thread; afterwards it is on disk, or `failure` says why not. */
 void delivery_append (Append *append);
 
-/* Commits the rows of a stream that nobody adds to just now, and gives its user lock back. `wait` for
- * deliveries that are under way, too; who does that must not hold the user lock. */
+/* Commits the rows of a stream that nobody adds to just now, and gives its user lock back. `wait`
+ * for deliveries that are under way, too; who does that must not hold the user lock. */
 void delivery_settle (Store *store, uint32_t owner, bool wait);
 
 /* ---- parse.c: what a message's bytes say --------------------------------------------------- */
@@ -726,148 +703,17 @@ void parse_bytes (const uint8_t *bytes, size_t size, StoreSummary *out);
  * far. */
 bool parse_file (int fd, uint64_t size, StoreSummary *out, uint64_t *out_size, GError **error);
 
-/* ---- job.c --------------------------------------------------------------------------------- */
+/* ---- what mailboxes and messages want of jobs.h -----------------------------------------------
+ */
 
-typedef struct Inspection Inspection; /* see inspect.c */
+int64_t record_now (void); /* seconds since 1970 */
 
-struct StoreJob {
-  Store *store;
-  StoreRequest *request;
-  int cancelled; /* atomic */
-  bool counted;  /* what is looked at now was counted before; the running thread's own */
-  Inspection *inspection; /* of a check; likewise */
-  void *data;    /* the command's own, while it runs */
-  QueueJob record; /* as it stands in the queue; id 0: it is not registered */
-  int run_lock;    /* -1: none */
-  bool interrupted; /* cancelled by the end of its process; the watching thread's own */
-  GMutex mutex;  /* guards what follows */
-  uint64_t done, total;
-  GPtrArray *findings;
-  StoreResult result;
-};
+/* Whether an index failed so that a rebuild is what helps. */
+bool is_index_broken (const GError *failure);
 
-bool job_has (const StoreJob *self, StoreWords word);
-
-/* ECANCELED when the job was cancelled. */
-bool job_go_on (StoreJob *self, GError **error);
-void job_step (StoreJob *self, uint64_t done, uint64_t total);
-void job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t bytes);
-
-/* Adds a finding. `path`, where the message or directory is below mail/, and `detail` are made
- * printable. */
-void job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, uint32_t uid,
-                const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
-
-/* Tells of `size` bytes that the command took, or would take in a dry run. */
-void job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, uint64_t size,
-               const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
-
-/* Says something that is neither wrong nor taken. */
-void job_noted (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid,
-                const char *path, const char *detail, ...) G_GNUC_PRINTF (6, 7);
-
-/* Runs "reconstruct" on `nodes` ("4 17"; "": everything) in a store, without telling of what it mends. */
-bool job_reconstruct_quietly (Store *store, const char *nodes, GError **error);
-
-/* Calls `each` for every user or shared node that the request is for, with those of its mailboxes
- * that are meant, parents first; `whole` is true when that is all of them. Stops at the first
- * failure. */
-typedef bool (*JobOwnerFunc) (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole,
-                              GError **error);
-bool job_each_owner (StoreJob *self, JobOwnerFunc each, GError **error);
-
-/* Tells what is wrong with a database that could not be opened or read: that it is missing, that a
- * write to it was interrupted, or that it is damaged. */
-void report_database (StoreJob *job, uint32_t owner, const char *path, bool fixed,
-                      const GError *failure);
-
-/* All mailboxes of a user or shared node, parents first. */
-GArray *job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error);
-
-/* Whether the job is a repair, which gives files their dates back, too. */
-bool job_repairs (const StoreJob *self);
-
-bool command_check (StoreJob *job, GError **error);
-bool command_repair (StoreJob *job, GError **error);
-bool command_reconstruct (StoreJob *job, GError **error);
-bool command_recover (StoreJob *job, GError **error);
-bool command_verify (StoreJob *job, GError **error);
-bool command_test (StoreJob *job, GError **error);
-bool command_checkpoint (StoreJob *job, GError **error);
-bool command_backup (StoreJob *job, GError **error);
-bool command_restore (StoreJob *job, GError **error);
-bool command_reset (StoreJob *job, GError **error);
-
-/* ---- command-mail.c, command-mailbox.c: what is done at once --------------------------------- */
-
-bool command_flag (StoreJob *job, GError **error);
-bool command_copy (StoreJob *job, GError **error);
-bool command_move (StoreJob *job, GError **error);
-bool command_mailbox_create (StoreJob *job, GError **error);
-bool command_mailbox_rename (StoreJob *job, GError **error);
-bool command_mailbox_remove (StoreJob *job, GError **error);
-bool command_mailbox_subscribe (StoreJob *job, GError **error);
-bool command_mailbox_unsubscribe (StoreJob *job, GError **error);
-bool command_mailbox_set (StoreJob *job, GError **error);
-bool command_quarantine_restore (StoreJob *job, GError **error);
-bool command_quarantine_remove (StoreJob *job, GError **error);
-
-/* ---- word.c: the words of commands ----------------------------------------------------------- */
-
-/* The word that `text` is, and its value, "" when it has none; NULL: it is no word. */
-const StoreWord *word_find (const char *text, const char **out_value);
-
-/* Takes a word's value into the request; EINVAL when it makes no sense. */
-bool word_parse_value (StoreRequest *request, StoreWords bit, const char *value, GError **error);
-
-/* The word as the queue keeps it, escaped; and one of several parts: "of=a,b". */
-char *word_spell (const StoreWord *word, const char *value);
-char *word_join (const char *name, const GPtrArray *parts);
-
-/* ---- command.c ----------------------------------------------------------------------------- */
-
-/* The request's names, an array that is made when there is none. */
-GPtrArray *request_names (StoreRequest *self);
-
-/* A request as words, without its targets: "reconstruct recursive"; and back, with the targets of
- * `nodes` ("4 17"). ENOENT: a node is gone; EINVAL: this version knows no such command or word. */
-char *request_action (const StoreRequest *request);
-char *request_nodes (const StoreRequest *request);
-StoreRequest *request_from_action (Store *store, const char *action, const char *nodes,
-                                   GError **error);
-
-/* ---- queue.c: jobs that wait, run, or have ended --------------------------------------------- */
-
-/* Calls `use` with the queue; once more, with another one, when it turns out to be damaged. `create`
- * makes one where there is none, else that is ENOENT. The store lock must not be held. */
-typedef bool (*QueueFunc) (Queue *queue, void *data, GError **error);
-bool queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error);
-
-/* As queue_use() for those who only look: no queue is an empty one, and `use` is not called. */
-bool queue_look (Store *store, QueueFunc use, void *data, GError **error);
-
-/* What people see of a row. */
-StoreRecord queue_record (Store *store, const QueueJob *job);
-
-/* The next job above `after` that waits, runs or was interrupted. */
-bool queue_next (Store *store, uint64_t after, QueueJob *out, bool *out_found, GError **error);
-
-/* A job as it stands there; ENOENT when it does not. */
-bool queue_find (Store *store, uint64_t id, QueueJob *out, GError **error);
-
-/* queue_add() and queue_change() through queue_use(). */
-bool queue_insert (Store *store, const QueueJob *jobs, size_t count, uint64_t *out_ids,
-                   bool *out_added, GError **error);
-bool queue_turn (Store *store, const QueueJob *from, const QueueJob *to,
-                 const QueueFinding *findings, size_t count, bool *out_changed, GError **error);
-
-/* Adds a job that waits, until `due_s` at least. `why`, for its log, may be NULL. */
-bool queue_add_waiting (Store *store, const char *action, const char *nodes, const char *why,
-                        int64_t due_s, uint64_t *out_id, bool *out_added, GError **error);
-
-/* Cancels a job that does not run. `code` is the errno that goes with `why`; 0: it was not needed.
- * EAGAIN: it is not as it was any more. */
-bool queue_drop (Store *store, const QueueJob *from, int code, const char *why, GError **error);
+/* Brings row and files of a mailbox together where a crash left them apart, if that takes only a
+ * few messages. The user lock is held; the changes become part of `write`. */
+bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
 
 /* Lets a worker run `action`, like "cleanup", on a node, not before `due_s`; one that waits already
  * is enough. The user lock may be held, the store lock must not be. */
@@ -877,25 +723,6 @@ bool queue_add_action (Store *store, uint32_t node, const char *action, int64_t 
 /* Where a mailbox keeps more than `cleanup.size` expunged messages, lets a worker clean it up once
  * those of now are old enough. Failing does no harm: it is asked for again. */
 void life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait_s);
-
-/* ---- record.c: a job's own record in the queue ----------------------------------------------- */
-
-int64_t record_now (void); /* seconds since 1970 */
-
-/* `log` with a line more, and the time before it. When it is long its beginning goes. */
-char *record_log (const char *log, const char *format, ...) G_GNUC_PRINTF (2, 3);
-
-/* Locks the byte `runner` of jobs.lock, as long as the descriptor is open. -1 with EBUSY when somebody
- * else has it locked. Byte 0 is the worker's, every other one a job's. */
-int run_lock_take (Store *store, uint64_t runner, GError **error);
-bool run_lock_is_held (Store *store, uint64_t runner);
-
-/* Takes up a job that waits or whose process is dead. It is cancelled instead, and `*out_job` is NULL,
- * when there is nothing left to do, and failed when it was the death of several processes. EAGAIN:
- * it is not as it was any more. */
-bool record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **error);
-
-void finding_free (gpointer finding);
 
 /* ---- heal.c: damage that readers met --------------------------------------------------------- */
 
@@ -919,234 +746,13 @@ void heal_flush (Store *store, StoreSayFunc say, void *user_data);
 /* Whether the mailbox is served from its files, and not because somebody is just changing it. */
 bool heal_is_behind (Store *store, uint32_t number);
 
-/* ---- report.c ------------------------------------------------------------------------------ */
-
-/* The reverse of store_problem_name(). */
-bool problem_from_name (const char *name, StoreProblem *out);
-
-/* ---- reconstruct.c, recover.c -------------------------------------------------------------- */
-
-/* The one way in which an index is rebuilt: the rows of `mailboxes`, all of the owner's (`whole`)
- * or some, are made to agree with their files. When the index is broken it is set aside, all
- * mailboxes are rebuilt, and what it still told is put on files that have lost it. `thoroughly`
- * looks at every page of it first, not only at those that are needed to begin. */
-bool rebuild_mailboxes (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whole,
-                        bool thoroughly, GError **error);
-
-/* Brings the mailbox list in line with the directories; a broken one is made again. */
-bool rebuild_list (StoreJob *job, GError **error);
-
-/* Whether the index can be opened, and every page of it makes sense if it is looked at
- * `thoroughly`. Otherwise is_index_broken() tells whether a rebuild is what helps. */
-bool index_probe (StoreJob *job, uint32_t owner, bool thoroughly, GError **error);
-bool is_index_broken (const GError *failure);
-
-/* Rebuilds the whole index of an owner if it is missing or broken, or if an earlier rebuild of a
- * broken one was interrupted. */
-bool recover_owner (StoreJob *job, uint32_t owner, GError **error);
-
 /* ---- copy.c: files and directories with all that belongs to them ----------------------------- */
 
-/* Copies the regular file `from` to a new file `to`: bytes (shared where the filesystem can), user.*
- * attributes, mode and mtime; it belongs to the store's owner. It is not synced. Returns a descriptor,
- * or -1; ENOENT when there is none. */
+/* Copies the regular file `from` to a new file `to`: bytes (shared where the filesystem can),
+ * user.* attributes, mode and mtime; it belongs to the store's owner. It is not synced. Returns a
+ * descriptor, or -1; ENOENT when there is none. */
 int copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to,
                GError **error);
 
 /* Puts mode, owner and user.* attributes of the directory `from_fd` on `to_fd`. */
 bool copy_directory_facts (Store *store, int from_fd, int to_fd, GError **error);
-
-/* ---- backup.c: what a backup says of itself ------------------------------------------------- */
-
-/* backup.conf in a backup: which store it is of, and whether it is complete. In a store: where its last
- * backup is. */
-#define BACKUP_CONF "backup.conf"
-
-typedef struct {
-  char *uuid;
-  bool complete;
-} BackupInfo;
-bool backup_info_read (const char *directory, BackupInfo *out, GError **error);
-void backup_info_clear (BackupInfo *info);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (BackupInfo, backup_info_clear)
-
-/* Where the store's last backup is; NULL: there is none that it knows of. */
-char *backup_last (const Store *store);
-
-/* ---- salvage.c: what a broken index still tells --------------------------------------------- */
-
-/* The rows of all broken indexes of one owner, in a database of their own in tmp/. */
-typedef struct {
-  Index *index;     /* NULL: there are no broken ones */
-  char *index_path; /* where the owner's index belongs */
-  char *path;       /* of the database */
-  uint64_t rows;
-} Salvaged;
-Salvaged *salvaged_new (StoreJob *job, uint32_t owner, GError **error);
-void salvaged_free (Salvaged *self);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (Salvaged, salvaged_free)
-
-/* ---- scan.c: files against rows ------------------------------------------------------------ */
-
-typedef enum {
-  SCAN_NEW,     /* a file without a row */
-  SCAN_CHANGED, /* both, but they differ, or the file was to be read in any case */
-  SCAN_GONE,    /* a row without a file */
-} ScanVerdict;
-
-/* One difference. */
-typedef struct {
-  StoreMailbox *mailbox;
-  ScanVerdict verdict;
-  uint32_t uid;
-  bool expunged;      /* the file lies in .expunged */
-  bool doubled;       /* and so does another of that UID */
-  uint64_t removed;   /* modseq that it had when it was removed for good; 0: never */
-  bool mailbox_known; /* the index has rows of this mailbox */
-  Index *salvaged;    /* as given to scan_recall() */
-  bool recalled;      /* the row is from there: the index itself has none */
-  IndexMessage row;   /* as the scan saw it; nothing for SCAN_NEW */
-  struct stat st;     /* of the file */
-  bool has_state;
-  MessageState state;
-  bool has_summary;
-  StoreSummary summary;
-  uint32_t damage;   /* INDEX_DAMAGE_*: what reading the file showed */
-  uint64_t zeros;    /* bytes of a run of zeros, if there is a long one, and where it begins */
-  uint64_t zeros_at;
-  bool stale;        /* the index tells something else about the bytes than they do */
-  uint8_t known[32]; /* digest of what was delivered, by row or state; see digest_matches() */
-  GError *failure;   /* why the file or its state could not be read; NULL */
-} ScanItem;
-void scan_item_free (ScanItem *item);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (ScanItem, scan_item_free)
-
-/* What a scan of one mailbox starts from and learns. */
-typedef struct {
-  StoreMailbox *mailbox;
-  int64_t directory_ns;  /* the directory's mtime before it was read */
-  IndexMailbox row;      /* number 0: none */
-  IndexMailbox salvaged; /* likewise */
-  bool recalling;        /* the row that is being compared was salvaged */
-  bool has_state;
-  NodeState state;
-  uint32_t highest_uid;
-  uint32_t uidvalidity; /* what it gets where it has none */
-  bool has_index;       /* there are rows to compare with */
-  uint64_t differences;
-} ScanMailbox;
-void scan_mailbox_free (ScanMailbox *mailbox);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (ScanMailbox, scan_mailbox_free)
-
-typedef enum {
-  SCAN_READ_ALL = 1u << 0, /* read unchanged files, too */
-  SCAN_NAMES = 1u << 1,    /* trust every row whose file is there */
-  SCAN_SKIP_NEW = 1u << 2, /* do not read files that have no row */
-} ScanFlags;
-
-/* A scan compares; threads of its own read the files that need it. `consume` gets the differences,
- * in the calling thread, and owns them; returning false stops the scan. */
-typedef struct Scan Scan;
-typedef bool (*ScanFunc) (ScanItem *item, void *data, GError **error);
-Scan *scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data);
-void scan_free (Scan *self);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (Scan, scan_free)
-
-/* From now on rows that the index does not have are looked for in `salvaged`, which is the
- * caller's: what a broken index still told. NULL: nowhere. Such rows are always differences. */
-void scan_recall (Scan *self, Index *salvaged);
-
-/* Shows the files that are looked at to an inspection, too. */
-void scan_inspect (Scan *self, Inspection *inspection);
-
-/* Compares one mailbox. Items may still be under way when it returns. NULL with an error. */
-ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
-
-/* Waits until every item has been consumed. */
-bool scan_drain (Scan *self, GError **error);
-
-/* Whether the file's date is the internal date: of a new message, and of one whose row was made of
- * a damaged file and that is whole again. Otherwise the row knows better. */
-bool scan_takes_date (const ScanItem *item);
-
-/* Whether it is an older file of a message that was expunged, or removed for good, and not brought
- * back: it goes to .expunged. */
-bool scan_item_is_back (const ScanItem *item);
-
-/* Where the item's file lies, below its mailbox. */
-void scan_item_path (const ScanItem *item, char out[32]);
-
-/* So many zeros are no part of a message. */
-#define SCAN_ZEROS_MIN 4096u
-
-/* Reads the file of one item: state, summary, damage. Never fails: see `failure`. May be repeated.
- */
-void scan_read (ScanItem *item);
-
-/* Tells the job what an item is: one finding for each thing that is wrong. `fixed` is for what a
- * rebuild can put right. */
-void scan_report (const ScanItem *item, StoreJob *job, bool fixed);
-
-/* Whether there is nothing to tell. */
-bool scan_item_is_clean (const ScanItem *item);
-
-/* Likewise for what is wrong with the mailbox itself. */
-void scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed);
-
-/* ---- inspect.c: owner, mode, links and place of what lies in a store ------------------------- */
-
-typedef enum {
-  INSPECT_MEND = 1u << 0,  /* put owners and modes right, where that is allowed */
-  INSPECT_SWEEP = 1u << 1, /* remove what dead processes left in tmp/ */
-} InspectFlags;
-
-Inspection *inspection_new (StoreJob *job, uint32_t flags);
-void inspection_free (Inspection *self);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (Inspection, inspection_free)
-
-/* Looks at a message file by the stat of it that a scan has made. Those of one mailbox come one
- * after the other, and are all that are in it; the walk does not look at them again. */
-void inspection_message (Inspection *self, const StoreMailbox *mailbox, uint32_t uid, bool expunged,
-                         const struct stat *st);
-
-/* Looks at what lies beside mail/, and at the room that is left, unless the request is for some
- * mailboxes only; and walks the directories that it is for. */
-bool inspection_top (Inspection *self, GError **error);
-bool inspection_walk (Inspection *self, GError **error);
-
-/* ---- damage.c ------------------------------------------------------------------------------ */
-
-/* Fills in what the item's file, which has just been parsed, shows: known, damage, zeros, stale. */
-void damage_find (ScanItem *item, int fd);
-
-/* Holds the bytes in `fd`, the message's file or a copy of it, against what was delivered. EIO when
- * they differ or cannot be read; `*out_problem` then says how. `*out_known` is false when there is
- * nothing to compare with: no error. */
-bool damage_verify (StoreMailbox *mailbox, uint32_t uid, int fd, StoreProblem *out_problem,
-                    bool *out_known, GError **error);
-
-/* ---- rebuild.c: rows from what a scan found ------------------------------------------------ */
-
-/* The row that the item's file and old row amount to: the newer state wins, the internal date and
- * the digest of a known message stay. `*out_write_state` tells that the file does not carry the
- * state; a modseq of 0 that one must be given. */
-IndexMessage rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state);
-
-/* Brings row and files of a mailbox together where a crash left them apart, if that takes only a
- * few messages. The user lock is held; the changes become part of `write`. */
-bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
-
-/* Collects differences of one owner's mailboxes and applies them in short commits. It is made
- * before the scan, and makes the index when there is none. ESTALE: the index was deleted or
- * replaced meanwhile, and all is to be done again. */
-typedef struct Rebuild Rebuild;
-Rebuild *rebuild_new (StoreJob *job, uint32_t owner, bool defer, GError **error);
-bool rebuild_item (ScanItem *item, void *rebuild, GError **error); /* a ScanFunc */
-
-/* `scanned` is of ScanMailbox. With `defer`, messages without a state are left out, which
- * `*out_deferred` tells: then nothing is complete, and all is to be done once more without it. */
-bool rebuild_finish (Rebuild *self, GPtrArray *scanned, bool *out_deferred, GError **error);
-/* Mailboxes without a row begin with the one that was salvaged; see scan_recall(). */
-void rebuild_recall (Rebuild *self, Index *salvaged);
-void rebuild_free (Rebuild *self);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rebuild, rebuild_free)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One run of a command: what it is for, how far it is, what it found. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 /* ---- findings ------------------------------------------------------------------------------ */
 

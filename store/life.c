@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of messages: expunge, undelete, cleanup. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <time.h>
 #include <unistd.h>

@@ -15,7 +15,7 @@
  * place: that would hold all of it in memory and lock readers out while it is written. Readers go
  * on with the old one; the user's writers wait, half a second or so for each 100 MB.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <stdio.h>
 #include <string.h>

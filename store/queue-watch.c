@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goes on in the queue: how much waits, what runs, and what happens. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 /* ---- how it stands ------------------------------------------------------------------------- */
 

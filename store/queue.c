@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The queue as others see it: what waits, runs and has ended, and adding to it. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 

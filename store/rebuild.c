@@ -7,7 +7,7 @@
  * that is killed leaves a mailbox that is served from its files, and rows that the next rebuild
  * finds unchanged.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reconstruct: indexes, and with -m the mailbox list, from what lies in mail/. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -7,7 +7,7 @@
  * of open file descriptions (F_OFD_SETLK): they can be tested without being taken, and keep threads
  * apart, too.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 #include <time.h>

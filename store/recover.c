@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* recover: broken databases made again, with what they still tell. Sound ones are left alone. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 /* Whether there is something to do for an owner: its index is missing or broken, or a rebuild that
  * was to use what a broken one tells has never come to its end. */

@@ -6,7 +6,7 @@
  *
  * What is left is what check would find afterwards, each with what helps.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <unistd.h>
 

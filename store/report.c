@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a scan found, in words. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 /* ---- kinds --------------------------------------------------------------------------------- */
 

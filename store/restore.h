@@ -2,7 +2,7 @@
 /* restore.h - what the files of restore share. */
 #pragma once
 
-#include "store/internal.h"
+#include "store/jobs.h"
 
 typedef struct {
   StoreJob walk; /* over the backup's nodes; its data is this */

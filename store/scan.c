@@ -5,7 +5,7 @@
  * own, and come back through a queue of bounded length. Nothing is locked and nothing is written:
  * what a scan found may be out of date by the time it is consumed, and the consumer looks again.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 #include <unistd.h>

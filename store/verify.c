@@ -7,7 +7,7 @@
  * damaged message, and so the mailbox is queued for the repair that marks it. A dry run leaves
  * none.
  */
-#include "store/internal.h"
+#include "store/jobs.h"
 #include "store/pipeline.h"
 
 #define PAGE 128u

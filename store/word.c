@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The words of commands: how they are spelt, and what their values mean. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker: runs what waits in the queue, one job after the other. */
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <stdio.h>
 #include <string.h>

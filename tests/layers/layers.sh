@@ -77,6 +77,7 @@ if [ $# -eq 0 ]; then
   prove store/a.c '  "SELECT uid FROM message"'
   prove fs/a.c '#include "index/index.h"'
   prove fs/a.c '#include "store/internal.h"'
+  prove fs/a.c '#include "store/jobs.h"'
   prove fs/a.c '#include <gmime/gmime.h>'
   prove fs/a.c '#include "store/layout.h"'
   prove tools/a.c '#include "fs/inode.h"'

@@ -2,7 +2,7 @@
 /* A private store for a test, and the few things that tests of it do again and again. */
 #pragma once
 
-#include "store/internal.h"
+#include "store/jobs.h"
 
 #include <glib/gstdio.h>
 #include <stdio.h>

@@ -215,10 +215,10 @@ bool
 job_spill_queue (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 {
   StoreRecord page[PAGE];
-  size_t count = PAGE;
+  size_t count = 1;
 
   fprintf (out, "%-10s %-35s %-14s %s\n", "RecNo", "Mailbox", "Timestamp", "Action");
-  for (uint64_t after = 0; count == PAGE && !ferror (out);) {
+  for (uint64_t after = 0; count > 0 && !ferror (out);) {
     if (!store_queue_page (mount->store, after, true, page, PAGE, &count, error))
       return false;
     for (size_t i = 0; i < count; i++) {

@@ -204,4 +204,16 @@ done
 truncate -s 0 "$ctl/ctl"
 truncate -s +5 "$ctl/ctl"
 expect_error EPERM truncate -s 0 "$ctl/status"
+
+# A job whose process has died does not keep those behind it from being shown.
+for i in {1..100}; do
+  echo "cleanup age=${i}h"
+done >"$work/order"
+cat "$work/order" >"$ctl/ctl"
+python3 - "$store/queue.sqlite3" <<'PYTHON'
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=60) as queue:
+    queue.execute("UPDATE job SET state = 1, queued = 0, runner = 12345 WHERE action = 'cleanup age=1h'")
+PYTHON
+expect_equal "$(grep -c 'cleanup age=[0-9]*h$' "$ctl/queue")" 99
 stop

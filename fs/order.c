@@ -118,15 +118,15 @@ split_line (const char *text, GError **error)
 
 /* ---- lines -------------------------------------------------------------------------------- */
 
-/* A directory outside the store is looked into, or written to, with the rights of this process: who
- * has them may name one. */
+/* What lies outside the store is looked into, or written to, with the rights of this process: who
+ * has them may ask for that. */
 static bool
 check_rights (const Order *order, const StoreRequest *request, GError **error)
 {
   uid_t ours = geteuid ();
 
-  return request->directory == NULL || order->caller.uid == ours || ours != 0 ||
-         fail (error, EPERM, "only root can name a directory outside the store");
+  return !store_request_goes_out (request) || order->caller.uid == ours || ours != 0 ||
+         fail (error, EPERM, "only root can name a directory outside the store, or use a backup");
 }
 
 /* Makes a line of its words, of which there is one at least in ctl. */

@@ -279,6 +279,12 @@ store_request_reads (const StoreRequest *self)
          (self->words & STORE_WORD_DRY_RUN) != 0;
 }
 
+bool
+store_request_goes_out (const StoreRequest *self)
+{
+  return self->directory != NULL || (self->words & STORE_WORD_CATASTROPHIC) != 0;
+}
+
 /* ---- requests in the queue ----------------------------------------------------------------- */
 
 /* The word as it was given last; it was parsed already. Of names each counts. */

@@ -177,13 +177,12 @@ take_over (Store *store, const QueueJob *from, StoreJob *job, GError **error)
   return true;
 }
 
-/* A job that names a directory outside the store works there with the worker's rights. Who may
- * write the queue is the store's owner, and must not borrow those of root. */
+/* A job that goes out of the store works there with the worker's rights. Who may write the queue
+ * is the store's owner, and must not borrow those of root. */
 static bool
 exceeds_owner (const Store *store, const StoreRequest *request)
 {
-  return (request->command->traits & STORE_COMMAND_DIRECTORY) != 0 && geteuid () == 0 &&
-         store->owner_uid != 0;
+  return store_request_goes_out (request) && geteuid () == 0 && store->owner_uid != 0;
 }
 
 bool

@@ -694,6 +694,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreRequest, store_request_free)
 /* Whether the request, as it stands, changes nothing on disk: a look, or a dry run. */
 bool store_request_reads (const StoreRequest *self);
 
+/* Whether it reads or writes outside the store, which only those may ask for who have the rights
+ * that it is run with: a path that it names, or one that the store does. */
+bool store_request_goes_out (const StoreRequest *self);
+
 /* One thing that a command found or took. */
 typedef enum {
   STORE_PROBLEM_NO_ROW,        /* a message file that the index does not know */

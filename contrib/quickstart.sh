@@ -157,8 +157,9 @@ mount_store() {
     return
     ;;
   dead)
-    step "what was mounted on $mountpoint has died; taking it away"
-    umount -l "$mountpoint"
+    step "what was mounted on $mountpoint has died; mounting $store in its place"
+    mailfs -o replace "$store" "$mountpoint"
+    return
     ;;
   esac
   step "mounting $store on $mountpoint"

@@ -4,11 +4,11 @@
  *
  * No open file has a state here. A write(2) is one or more lines, and what it asks for is done, or
  * refused, by the time it returns. But cat(1), cp(1) and dd(1) write in chunks, and the kernel cuts
- * a large write(2) itself; both cut lines in two. So when a write looks like a chunk, one that has
- * or ends at a multiple of CHUNK_SIZE, the beginning of a line at its end is kept for the one that
- * comes next: of the same user and process, to the same file, at the place where it left off. That
- * is so after O_APPEND, too, unless somebody looked at the size of the file meanwhile; then it is
- * the end of what the file shows.
+ * a write(2) where a page of the file ends; both cut lines in two. So when what was written from
+ * one place on, so far, looks like chunks (its size is a multiple of CHUNK_SIZE, or it ends at
+ * one), the beginning of a line at its end is kept for what comes next: of the same user and
+ * process, to the same file, where it left off. After O_APPEND that is the end of what the file
+ * shows, if somebody has looked at that meanwhile.
  *
  * What is kept is bounded. What is dropped in the end is told in last_error.
  */
@@ -24,6 +24,7 @@ typedef struct {
   ControlNode node;
   const char *through;
   Caller caller;
+  off_t from; /* where the first of its chunks was written to */
   off_t next; /* where the rest of it is written to */
   GString *text;
   int64_t since_us;
@@ -65,9 +66,30 @@ pieces_free (Pieces *self)
 
 /* ---- beginnings of lines ------------------------------------------------------------------ */
 
-/* Takes what was kept of the line that goes on at `offset`; "" when nothing was. `end` is that of
- * what the file shows. */
-static GString *
+static bool
+belongs (const Piece *piece, const Order *order, off_t offset, off_t end)
+{
+  return piece->node.ino == order->node.ino && piece->caller.uid == order->caller.uid &&
+         piece->caller.pid == order->caller.pid && (offset == piece->next || offset == end);
+}
+
+static Piece *
+make_piece (const Order *order, off_t offset)
+{
+  Piece *piece = g_new0 (Piece, 1);
+
+  *piece = (Piece){
+      .node = order->node,
+      .through = order->through,
+      .caller = order->caller,
+      .from = offset,
+      .text = g_string_new (NULL),
+  };
+  return piece;
+}
+
+/* Takes what goes on at `offset`, or a new piece. `end` is that of what the file shows. */
+static Piece *
 take_piece (const Order *order, off_t offset, off_t end)
 {
   Pieces *self = order->mount->pieces;
@@ -75,15 +97,12 @@ take_piece (const Order *order, off_t offset, off_t end)
 
   for (GList *link = self->pieces.head; link != NULL; link = link->next) {
     Piece *piece = link->data;
-    if (piece->node.ino != order->node.ino || piece->caller.uid != order->caller.uid ||
-        piece->caller.pid != order->caller.pid || (offset != piece->next && offset != end))
-      continue;
-    GString *text = piece->text;
-    g_free (piece);
-    g_queue_delete_link (&self->pieces, link);
-    return text;
+    if (belongs (piece, order, offset, end)) {
+      g_queue_delete_link (&self->pieces, link);
+      return piece;
+    }
   }
-  return g_string_new (NULL);
+  return make_piece (order, offset);
 }
 
 /* Takes the oldest piece if it is too old, or if there are too many. */
@@ -106,26 +125,17 @@ pieces_expire (Mount *mount)
     g_autoptr (GError) failure = NULL;
     g_autofree char *path = inode_path (mount, inode_directory (piece->node.number));
     fail (&failure, EINVAL, "a line was begun and not ended: it is dropped");
-    trail_action (mount, &piece->caller, piece->through, path, piece->text->str, NULL, NULL,
-                  failure);
+    if (piece->text->len > 0)
+      trail_action (mount, &piece->caller, piece->through, path, piece->text->str, NULL, NULL,
+                    failure);
     free_piece (piece);
   }
 }
 
 static void
-keep_piece (const Order *order, const char *text, size_t size, off_t next)
+keep_piece (Mount *mount, Piece *piece)
 {
-  Mount *mount = order->mount;
-  Piece *piece = g_new0 (Piece, 1);
-
-  *piece = (Piece){
-      .node = order->node,
-      .through = order->through,
-      .caller = order->caller,
-      .next = next,
-      .text = g_string_new_len (text, (gssize)size),
-      .since_us = g_get_monotonic_time (),
-  };
+  piece->since_us = g_get_monotonic_time ();
   g_mutex_lock (&mount->pieces->mutex);
   g_queue_push_tail (&mount->pieces->pieces, piece);
   g_mutex_unlock (&mount->pieces->mutex);
@@ -134,15 +144,19 @@ keep_piece (const Order *order, const char *text, size_t size, off_t next)
 
 /* ---- lines -------------------------------------------------------------------------------- */
 
-/* How much of the text are whole lines: all of it, unless it may go on in the next write. */
-static size_t
-measure_lines (const GString *text, size_t size, off_t offset)
+/* Whether what was written up to `piece->next` may go on in the middle of a line. */
+static bool
+is_chunk (const Piece *piece, size_t size)
 {
-  bool is_chunk = size % CHUNK_SIZE == 0 || (offset + (off_t)size) % CHUNK_SIZE == 0;
-  const char *newline = is_chunk ? memrchr (text->str, '\n', text->len) : NULL;
+  return size % CHUNK_SIZE == 0 || piece->next % CHUNK_SIZE == 0 ||
+         (piece->next - piece->from) % CHUNK_SIZE == 0;
+}
 
-  if (!is_chunk)
-    return text->len;
+static size_t
+measure_lines (const GString *text)
+{
+  const char *newline = memrchr (text->str, '\n', text->len);
+
   return newline == NULL ? 0 : (size_t)(newline + 1 - text->str);
 }
 
@@ -182,15 +196,20 @@ write_control (fuse_req_t req, const ControlFile *file, const ControlNode *node,
   g_autoptr (GError) error = NULL;
   g_auto (Order) order = order_begin (req, node, file->name);
   g_autoptr (Rendering) shown = rendering_read (mount, file, node);
-  g_autoptr (GString) text = take_piece (&order, offset, (off_t)shown->size);
+  Piece *piece = take_piece (&order, offset, (off_t)shown->size);
+  GString *text = g_string_append_len (piece->text, bytes, (gssize)size);
 
-  g_string_append_len (text, bytes, (gssize)size);
-  size_t whole = measure_lines (text, size, offset);
+  piece->next = offset + (off_t)size;
+  bool goes_on = is_chunk (piece, size);
+  size_t whole = goes_on ? measure_lines (text) : text->len;
   g_autofree char *lines =
       check_lengths (text, &error) ? order_text (text->str, whole, &error) : NULL;
   bool good = lines != NULL && (whole == 0 || file->write (&order, lines, &error));
-  if (good && whole < text->len)
-    keep_piece (&order, text->str + whole, text->len - whole, offset + (off_t)size);
+  g_string_erase (text, 0, (gssize)whole);
+  if (good && goes_on)
+    keep_piece (mount, piece);
+  else
+    free_piece (piece);
   order_reply (req, &order, good, error, size);
 }
 

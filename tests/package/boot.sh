@@ -40,12 +40,12 @@ cat >"$fresh/etc/systemd/system/try.service" <<'UNIT'
 [Service]
 Type=oneshot
 ExecStart=bash /root/try
-TimeoutStartSec=60
+TimeoutStartSec=400
 UNIT
 mkdir -p "$fresh/etc/systemd/system/multi-user.target.wants"
 ln -s /etc/systemd/system/try.service "$fresh/etc/systemd/system/multi-user.target.wants/"
 inside mount -t tmpfs tmpfs /run
-inside timeout 80 systemd-nspawn --quiet --register=no --keep-unit --bind=/dev/fuse -D "$fresh" --boot \
+inside timeout 420 systemd-nspawn --quiet --register=no --keep-unit --bind=/dev/fuse -D "$fresh" --boot \
   >"$work/log" 2>&1 </dev/null || true
 [ -e "$fresh/root/log" ] || skip "no container can be booted here: $(head -n 3 "$work/log")"
 out=$(<"$fresh/root/log")

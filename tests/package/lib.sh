@@ -28,7 +28,7 @@ make_fresh() {
     sed -n 's/^Debian bookworm main //p' | sort -u | head -n 1)
   [ -n "$mirror" ] || skip 'no mirror of Debian 12 is configured here'
   fresh=$work/fresh
-  inside timeout 100 mmdebstrap --quiet --variant=apt --include="$1" --dpkgopt=force-unsafe-io \
+  inside timeout 300 mmdebstrap --quiet --variant=apt --include="$1" --dpkgopt=force-unsafe-io \
     --aptopt='Acquire::http::Timeout "10"' --aptopt='Acquire::Retries "0"' \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --customize-hook="copy-in $deb /" \
     --customize-hook="chroot \"\$1\" sh -c 'apt-get install -y -q --no-install-recommends /*.deb'" \

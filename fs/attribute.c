@@ -328,12 +328,10 @@ find_job (Subject *self, StoreRecord *out, bool *out_found, GError **error)
   for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
     g_auto (StoreRecord) job = {0};
     bool found;
-    if (!store_queue_last (self->mount->store, command, number, &job, &found, error))
+    if (!store_queue_pending (self->mount->store, command, number, &job, &found, error))
       return false;
     bool runs = found && job.state == STORE_JOB_RUNNING;
-    bool again = found && job.state == STORE_JOB_INTERRUPTED && job.queued;
-    bool waits = again || (found && job.state == STORE_JOB_WAITING);
-    if (!runs && (!waits || (*out_found && out->id < job.id)))
+    if (!found || (!runs && *out_found && out->id < job.id))
       continue;
     store_record_clear (out);
     *out = job;

@@ -202,14 +202,6 @@ typedef struct {
   uint32_t number;
 } Verb;
 
-/* Whether somebody still waits for it, or for its end. */
-static bool
-is_pending (const StoreRecord *record)
-{
-  return record->state <= STORE_JOB_RUNNING ||
-         (record->state == STORE_JOB_INTERRUPTED && record->queued);
-}
-
 static bool
 parse_cancel (Order *order, char **words, const Verb *verb, Line *line, GError **error)
 {
@@ -218,9 +210,10 @@ parse_cancel (Order *order, char **words, const Verb *verb, Line *line, GError *
 
   if (words[1] != NULL)
     return fail (error, EINVAL, "'cancel' stands alone");
-  if (!store_queue_last (order->mount->store, verb->command, verb->number, &record, &found, error))
+  if (!store_queue_pending (order->mount->store, verb->command, verb->number, &record, &found,
+                            error))
     return false;
-  if (!found || !is_pending (&record))
+  if (!found)
     return fail (error, ENOENT, "no '%s' waits or runs there", verb->command->name);
   line->cancel = true;
   line->id = record.id;

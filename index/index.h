@@ -407,9 +407,10 @@ bool queue_length (Queue *self, uint64_t *out, GError **error);
 bool queue_running (Queue *self, QueueJob *out, size_t capacity, size_t *out_count,
                     GError **error);
 
-/* The newest job of that command, with whatever words, for exactly those nodes. */
-bool queue_newest (Queue *self, const char *command, const char *nodes, QueueJob *out,
-                   bool *out_found, GError **error);
+/* The newest job of that command, with whatever words, for exactly those nodes; with `pending` only of
+ * those that wait, run, or will be taken up again. */
+bool queue_newest (Queue *self, const char *command, const char *nodes, bool pending,
+                   QueueJob *out, bool *out_found, GError **error);
 
 /* The newest job with that action and nodes that is done or failed. */
 bool queue_last (Queue *self, const char *action, const char *nodes, QueueJob *out, bool *out_found,

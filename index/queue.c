@@ -198,19 +198,21 @@ queue_length (Queue *self, uint64_t *out, GError **error)
 }
 
 bool
-queue_newest (Queue *self, const char *command, const char *nodes, QueueJob *out, bool *out_found,
-              GError **error)
+queue_newest (Queue *self, const char *command, const char *nodes, bool pending, QueueJob *out,
+              bool *out_found, GError **error)
 {
   auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select =
       connection_prepare (reading,
                           "SELECT " QUEUE_JOB_COLUMNS " FROM job WHERE nodes = ?1 AND command = ?2"
+                          "    AND (NOT ?3 OR state < 2 OR state = 5 AND queued = 1)"
                           "  ORDER BY id DESC LIMIT 1",
                           error);
   if (select == NULL)
     return false;
   sqlite3_bind_text (select, 1, nodes, -1, SQLITE_STATIC);
   sqlite3_bind_text (select, 2, command, -1, SQLITE_STATIC);
+  sqlite3_bind_int (select, 3, pending);
   return step_job (reading, select, out, out_found, error);
 }
 

@@ -267,6 +267,7 @@ queue_find (Store *store, uint64_t id, QueueJob *out, GError **error)
 
 typedef struct {
   const char *command, *nodes;
+  bool pending;
   QueueJob job;
   bool found;
 } Newest;
@@ -275,15 +276,17 @@ static bool
 read_newest (Queue *queue, void *data, GError **error)
 {
   Newest *newest = data;
-  return queue_newest (queue, newest->command, newest->nodes, &newest->job, &newest->found, error);
+  return queue_newest (queue, newest->command, newest->nodes, newest->pending, &newest->job,
+                       &newest->found, error);
 }
 
-bool
-store_queue_last (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
-                  bool *out_found, GError **error)
+static bool
+find_newest (Store *self, const StoreCommand *command, uint32_t number, bool pending,
+             StoreRecord *out, bool *out_found, GError **error)
 {
   g_autofree char *node = g_strdup_printf ("%u", number);
-  Newest newest = {.command = command->name, .nodes = number == STORE_ROOT ? "" : node};
+  Newest newest = {
+      .command = command->name, .nodes = number == STORE_ROOT ? "" : node, .pending = pending};
   if (!queue_look (self, read_newest, &newest, error))
     return false;
   if (newest.found)
@@ -291,6 +294,20 @@ store_queue_last (Store *self, const StoreCommand *command, uint32_t number, Sto
   *out_found = newest.found;
   queue_job_clear (&newest.job);
   return true;
+}
+
+bool
+store_queue_last (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
+                  bool *out_found, GError **error)
+{
+  return find_newest (self, command, number, false, out, out_found, error);
+}
+
+bool
+store_queue_pending (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
+                     bool *out_found, GError **error)
+{
+  return find_newest (self, command, number, true, out, out_found, error);
 }
 
 bool

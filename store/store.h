@@ -849,6 +849,10 @@ bool store_queue_add_all (Store *self, StoreRequest *const *requests, size_t cou
 bool store_queue_last (Store *self, const StoreCommand *command, uint32_t number, StoreRecord *out,
                        bool *out_found, GError **error);
 
+/* The same of those that wait, run, or will be taken up again. */
+bool store_queue_pending (Store *self, const StoreCommand *command, uint32_t number,
+                          StoreRecord *out, bool *out_found, GError **error);
+
 /* The newest of all jobs; 0: there is none. */
 bool store_queue_newest (Store *self, uint64_t *out_id, GError **error);
 

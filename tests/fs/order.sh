@@ -129,11 +129,11 @@ expect_equal "$(grep -c '"tag":"nightly:1"' "$ctl/audit")" 1
 # Cancelling, by the verb, the job and the number.
 echo cancel >"$repair"
 expect_equal "$(<"$repair")" 'cancelled 2'
-expect_error ENOENT words cancel
 expect_equal "$(<"$ctl/jobs/1/state")" queued
 expect_error EINVAL write_to "$ctl/jobs/1/cancel"
 echo 1 >"$ctl/jobs/1/cancel"
 expect_equal "$(<"$ctl/jobs/1/state") $(<"$ctl/jobs/1/cancel")" 'cancelled cancelled'
+expect_error ENOENT words cancel
 order 'cancel 3' 'queue-remove 4'
 expect_equal "$(<"$ctl/jobs/3/state") $(<"$ctl/reconstruct")" 'cancelled cancelled 4'
 expect_error EALREADY order 'cancel 3'

@@ -107,6 +107,16 @@ expect grep -q 'user.mailfs.cmd.cleanup' "$mnt/.ctl/audit"
 expect [ "$(wc -l <"$mnt/.ctl/last_error")" -eq 8 ]
 empty_queue
 
+# Of several that wait the newest is taken back first.
+command_ check 1 "$inbox"
+command_ check full "$inbox"
+take_back check "$inbox"
+expect_equal "$(queue)" 'check for joe@example.com/INBOX'
+expect_equal "$(get job "$inbox" | cut -d' ' -f2-)" 'queued check'
+take_back check "$inbox"
+expect_error ENODATA take_back check "$inbox"
+expect_equal "$(queue)" ''
+
 # What is no text, or too much of it, or not allowed.
 python3 - "$inbox" <<'PYTHON' || complain_here 'hostile values and names'
 import errno, os, sys

@@ -301,6 +301,17 @@ test_newest (Fixture *fixture, gconstpointer data)
   /* One that has ended is told of, too; and naming the root is naming everything. */
   assert_ok (store_queue_remove (fixture->store, second, &error), error);
   g_assert_cmpuint (newest (fixture->store, "reset", inbox->number), ==, second);
+  g_auto (StoreRecord) pending = {0};
+  bool found;
+  const StoreCommand *reset = store_command_find ("reset");
+  assert_ok (
+      store_queue_pending (fixture->store, reset, inbox->number, &pending, &found, &error), error);
+  g_assert_true (found);
+  g_assert_cmpuint (pending.id, ==, first);
+  assert_ok (store_queue_remove (fixture->store, first, &error), error);
+  assert_ok (
+      store_queue_pending (fixture->store, reset, inbox->number, &pending, &found, &error), error);
+  g_assert_false (found);
   StoreRequest *root[] = {parse (fixture->store, "purge")};
   uint32_t number = STORE_ROOT;
   g_array_append_val (root[0]->targets, number);

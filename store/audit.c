@@ -27,11 +27,11 @@
 #define TAIL_SIZE 4096
 #define TAIL_MAX  (2 * AUDIT_MAX)
 
-/* -1 and errno. A FIFO of that name must not hold anybody up. */
+/* -1 and errno. */
 static int
 open_regular (const Store *store, const char *name, int flags)
 {
-  auto_fd fd = layout_open (store->fd, name, flags | O_NOFOLLOW | O_NONBLOCK, 0640);
+  auto_fd fd = layout_open (store->fd, name, flags | O_NOFOLLOW, 0640);
   struct stat st;
   if (fd < 0 || fstat (fd, &st) < 0)
     return -1;

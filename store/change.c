@@ -32,11 +32,10 @@ struct StoreWatch {
   size_t count, next;
 };
 
-/* A FIFO of that name must not hold anybody up. */
 static int
 open_changes (const Store *store, int flags, struct stat *out)
 {
-  auto_fd fd = layout_open (store->fd, CHANGES, flags | O_NOFOLLOW | O_NONBLOCK, 0640);
+  auto_fd fd = layout_open (store->fd, CHANGES, flags | O_NOFOLLOW, 0640);
   if (fd < 0 || fstat (fd, out) < 0 || !S_ISREG (out->st_mode))
     return -1;
   return g_steal_fd (&fd);

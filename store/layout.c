@@ -13,7 +13,8 @@
 int
 layout_open (int fd, const char *path, int flags, mode_t mode)
 {
-  struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+  /* O_NONBLOCK: a FIFO in the place of a file must not hold the opener up. */
+  struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK),
                          .mode = flags & O_CREAT ? mode : 0,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
   bool reading = (flags & (O_ACCMODE | O_CREAT)) == O_RDONLY;
@@ -30,8 +31,7 @@ layout_open (int fd, const char *path, int flags, mode_t mode)
 int
 layout_open_message (int fd, const char *name)
 {
-  /* O_NONBLOCK: a FIFO in the place of a message must not hold the opener up. */
-  auto_fd message = layout_open (fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+  auto_fd message = layout_open (fd, name, O_RDONLY | O_NOFOLLOW, 0);
   struct stat st;
   if (message < 0 || fstat (message, &st) < 0)
     return -1;

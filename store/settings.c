@@ -65,7 +65,8 @@ keep_owner (int fd, int file)
 bool
 config_write (int fd, const char *text, GError **error)
 {
-  auto_fd file = layout_open (fd, CONFIG ".new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
+  unlinkat (fd, CONFIG ".new", 0); /* that a crash left */
+  auto_fd file = layout_open (fd, CONFIG ".new", O_WRONLY | O_CREAT | O_EXCL, 0640);
   if (file < 0 || write (file, text, strlen (text)) != (ssize_t)strlen (text) ||
       !keep_owner (fd, file) || fsync (file) < 0)
     return fail_errno (error, "write " CONFIG);

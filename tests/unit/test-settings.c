@@ -114,6 +114,22 @@ test_set_twice (Fixture *fixture, gconstpointer data)
   assert_setting (fixture, STORE_CLEANUP_SIZE, 9, "9");
 }
 
+/* What lies where the new file is written neither holds anybody up nor is written through. */
+static void
+test_set_hostile (Fixture *fixture, gconstpointer data)
+{
+  static const char *const things[] = {"mkfifo", "ln -s other", "ln other"};
+  set_config (fixture, "");
+  run_in (fixture, "echo theirs >other", "");
+  reopen (fixture, 0);
+  for (size_t i = 0; i < G_N_ELEMENTS (things); i++) {
+    g_autoptr (GError) error = NULL;
+    run_in (fixture, things[i], " mailfs.conf.new");
+    assert_ok (store_setting_set (fixture->store, STORE_CLEANUP_SIZE, "8", &error), error);
+    run_in (fixture, "grep -q theirs other && test ! -e mailfs.conf.new", "");
+  }
+}
+
 /* What is refused changes nothing. */
 static void
 test_set_refused (Fixture *fixture, gconstpointer data)
@@ -188,6 +204,7 @@ main (int argc, char **argv)
   add_test ("/settings/nonsense", test_nonsense);
   add_test ("/settings/set", test_set);
   add_test ("/settings/set-twice", test_set_twice);
+  add_test ("/settings/set-hostile", test_set_hostile);
   add_test ("/settings/set-refused", test_set_refused);
   add_test ("/settings/set-together", test_set_together);
   return g_test_run ();

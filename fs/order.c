@@ -171,7 +171,7 @@ parse_lines (Order *order, const char *text, ParseFunc parse, const void *data, 
 
 /* `cancel ID` and `queue-remove ID` */
 static bool
-parse_removal (char **words, Line *line, GError **error)
+parse_removal (Store *store, char **words, Line *line, GError **error)
 {
   guint64 id;
 
@@ -179,7 +179,7 @@ parse_removal (char **words, Line *line, GError **error)
       !g_ascii_string_to_unsigned (words[1], 10, 1, INT64_MAX, &id, NULL))
     return fail (error, EINVAL, "'%s' wants the number of a job", words[0]);
   line->id = id;
-  return true;
+  return store_queue_can_remove (store, id, line->cancel, error);
 }
 
 static bool
@@ -189,7 +189,7 @@ parse_ctl (Order *order, char **words, const void *data, Line *line, GError **er
     return fail (error, EINVAL, "no command");
   line->cancel = g_str_equal (words[0], "cancel");
   if (line->cancel || g_str_equal (words[0], "queue-remove"))
-    return parse_removal (words, line, error);
+    return parse_removal (order->mount->store, words, line, error);
   line->request = store_request_parse (order->mount->store, (const char *const *)words, error);
   return line->request != NULL;
 }

@@ -504,30 +504,44 @@ cancel_job (Queue *queue, void *data, GError **error)
   return queue_cancel (queue, cancel->id, &cancel->running, error);
 }
 
-/* Takes the job out of the queue; with `stop` also one that runs. */
+/* Finds a job that can be taken out of the queue, with `stop` also one that runs. */
 static bool
-take_out (Store *store, uint64_t id, bool stop, GError **error)
+find_removable (Store *store, uint64_t id, bool stop, QueueJob *out, bool *out_runs, GError **error)
 {
   g_auto (QueueJob) job = {0};
   if (store_is_read_only (store))
     return fail (error, EROFS, "the store %s is open read only", store->path);
   if (!queue_find (store, id, &job, error))
     return false;
+  if (job.state != QUEUE_WAITING && job.state != QUEUE_RUNNING && job.state != QUEUE_INTERRUPTED)
+    return fail (error, EALREADY, "job %" G_GUINT64_FORMAT " has ended", id);
+  /* Else its process died. */
+  *out_runs = job.state == QUEUE_RUNNING && run_lock_is_held (store, job.runner);
+  if (*out_runs && !stop)
+    return fail (error, EBUSY, "job %" G_GUINT64_FORMAT " is running", id);
+  *out = job;
+  job = (QueueJob){0};
+  return true;
+}
+
+static bool
+take_out (Store *store, uint64_t id, bool stop, GError **error)
+{
+  g_auto (QueueJob) job = {0};
   Cancel cancel = {.id = id};
-  switch (job.state) {
-  case QUEUE_RUNNING:
-    if (!run_lock_is_held (store, job.runner))
-      break; /* its process died */
-    if (!stop)
-      return fail (error, EBUSY, "job %" G_GUINT64_FORMAT " is running", id);
-    return queue_use (store, false, cancel_job, &cancel, error);
-  case QUEUE_WAITING:
-  case QUEUE_INTERRUPTED: break;
-  case QUEUE_DONE:
-  case QUEUE_FAILED:
-  case QUEUE_CANCELLED: return fail (error, EALREADY, "job %" G_GUINT64_FORMAT " has ended", id);
-  }
-  return queue_drop (store, &job, ECANCELED, "taken out of the queue", error);
+  bool runs;
+  if (!find_removable (store, id, stop, &job, &runs, error))
+    return false;
+  return runs ? queue_use (store, false, cancel_job, &cancel, error)
+              : queue_drop (store, &job, ECANCELED, "taken out of the queue", error);
+}
+
+bool
+store_queue_can_remove (Store *self, uint64_t id, bool stop, GError **error)
+{
+  g_auto (QueueJob) job = {0};
+  bool runs;
+  return find_removable (self, id, stop, &job, &runs, error);
 }
 
 bool

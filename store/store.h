@@ -890,6 +890,9 @@ bool store_queue_remove (Store *self, uint64_t id, GError **error);
 /* As store_queue_remove(), and asks whoever runs the job to end it, which takes a second or two. */
 bool store_queue_cancel (Store *self, uint64_t id, GError **error);
 
+/* Whether store_queue_remove(), or with `stop` store_queue_cancel(), would do that now. */
+bool store_queue_can_remove (Store *self, uint64_t id, bool stop, GError **error);
+
 /* Puts the job into the queue as the running one that it is from now on until it ends, in
  * store_job_watch(). */
 bool store_job_register (StoreJob *self, GError **error);

@@ -73,6 +73,8 @@ expect_error EINVAL order 'check joe@example.com/Lists' 'nonsense joe@example.co
 expect_equal "$(last_error)" "EINVAL line 2: no command 'nonsense'"
 expect_error EINVAL order 'check joe@example.com/Lists' 'purge age=soon'
 expect_error EINVAL order 'check joe@example.com/Lists' 'cancel x'
+expect_error ENOENT order 'check joe@example.com/Lists' 'cancel 4711'
+expect_error ENOENT order 'check joe@example.com/Lists' 'queue-remove 4711'
 expect_error EINVAL order 'check joe@example.com/Lists' 'check "joe@example.com'
 expect_error EINVAL order 'check joe@example.com/Lists' 'check full full age=1d'
 expect_error EINVAL order 'expunge'

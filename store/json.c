@@ -11,14 +11,13 @@ append_quoted (GString *json, const char *value)
 {
   g_autofree char *text = g_utf8_make_valid (value, -1);
   g_string_append_c (json, '"');
-  for (const char *at = text; *at != '\0'; at++) {
-    unsigned char byte = (unsigned char)*at;
-    if (byte == '"' || byte == '\\')
+  for (const char *at = text; *at != '\0'; at = g_utf8_next_char (at)) {
+    if (*at == '"' || *at == '\\')
       g_string_append_c (json, '\\');
-    if (byte < 0x20 || byte == 0x7f)
-      g_string_append_printf (json, "\\u%04x", byte);
+    if (g_unichar_iscntrl (g_utf8_get_char (at)))
+      g_string_append_printf (json, "\\u%04x", g_utf8_get_char (at));
     else
-      g_string_append_c (json, (char)byte);
+      g_string_append_len (json, at, g_utf8_next_char (at) - at);
   }
   g_string_append_c (json, '"');
 }

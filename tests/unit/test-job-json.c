@@ -52,10 +52,22 @@ test_report (void)
   g_assert_true (g_str_has_suffix (whole, tail));
 }
 
+/* Nothing in it moves a terminal's cursor, C1 controls (0x9b begins a sequence) neither. */
+static void
+test_controls (void)
+{
+  g_autoptr (GString) json = g_string_new ("{");
+  json_string (json, "a", "\033[2J\177\302\233x\302\240\303\251\377\"");
+  json_end (json);
+  g_assert_cmpstr (json->str, ==,
+                   "{\"a\":\"\\u001b[2J\\u007f\\u009bx\302\240\303\251\357\277\275\\\"\"}\n");
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/job-json/report", test_report);
+  g_test_add_func ("/job-json/controls", test_controls);
   return g_test_run ();
 }

@@ -212,50 +212,51 @@ insert_finding (Db *db, uint64_t id, size_t number, const QueueFinding *finding,
   return db_write (db, insert, error);
 }
 
-/* The newest job to go for those that have ended not to be too many; 0: none. */
+#define ENDED "state > 1 AND NOT (state = 5 AND queued = 1)"
+
+/* Those to go: what ended first goes first, however long it ran. The newest stays, so that its
+ * number is not used again. */
+#define OUTDATED "changed <= ?1 AND " ENDED " AND id < (SELECT max (id) FROM job)"
+
+/* The last change of a job that is to go for those that have ended not to be too many; 0: none. */
 static bool
-find_outdated (Db *db, int64_t *out_id, GError **error)
+find_outdated (Db *db, int64_t *out_changed, GError **error)
 {
-  auto_statement select =
-      connection_prepare (db->writing,
-                          "SELECT id FROM job WHERE state > 1 AND NOT (state = 5 AND queued = 1)"
-                          "  ORDER BY id DESC LIMIT 1 OFFSET ?1",
-                          error);
+  auto_statement select = connection_prepare (
+      db->writing,
+      "SELECT changed FROM job WHERE " ENDED " ORDER BY changed DESC LIMIT 1 OFFSET ?1", error);
   bool row;
   if (select == NULL)
     return false;
   sqlite3_bind_int (select, 1, QUEUE_ENDED_MAX);
   if (!connection_step (db->writing, select, &row, error))
     return false;
-  *out_id = row ? sqlite3_column_int64 (select, 0) : 0;
+  *out_changed = row ? sqlite3_column_int64 (select, 0) : 0;
   return true;
 }
 
 /* Runs one of the literals that delete old jobs or what belongs to them. */
 static bool
-delete_outdated (Db *db, const char *sql, int64_t newest, GError **error)
+delete_outdated (Db *db, const char *sql, int64_t changed, GError **error)
 {
   auto_statement delete = connection_prepare (db->writing, sql, error);
   if (delete == NULL)
     return false;
-  sqlite3_bind_int64 (delete, 1, newest);
+  sqlite3_bind_int64 (delete, 1, changed);
   return db_write (db, delete, error);
 }
 
 static bool
 prune (Db *db, GError **error)
 {
-  int64_t newest;
-  if (!find_outdated (db, &newest, error))
+  static const char findings_sql[] =
+      "DELETE FROM finding WHERE job IN (SELECT id FROM job WHERE " OUTDATED ")";
+  static const char jobs_sql[] = "DELETE FROM job WHERE " OUTDATED;
+  int64_t changed;
+  if (!find_outdated (db, &changed, error))
     return false;
-  return newest == 0 || (delete_outdated (db,
-                                          "DELETE FROM job WHERE id <= ?1 AND state > 1"
-                                          "  AND NOT (state = 5 AND queued = 1)",
-                                          newest, error) &&
-                         delete_outdated (db,
-                                          "DELETE FROM finding WHERE job <= ?1"
-                                          "  AND job NOT IN (SELECT id FROM job)",
-                                          newest, error));
+  return changed == 0 || (delete_outdated (db, findings_sql, changed, error) &&
+                          delete_outdated (db, jobs_sql, changed, error));
 }
 
 bool

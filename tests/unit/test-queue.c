@@ -304,13 +304,13 @@ test_newest (Fixture *fixture, gconstpointer data)
   g_auto (StoreRecord) pending = {0};
   bool found;
   const StoreCommand *reset = store_command_find ("reset");
-  assert_ok (
-      store_queue_pending (fixture->store, reset, inbox->number, &pending, &found, &error), error);
+  assert_ok (store_queue_pending (fixture->store, reset, inbox->number, &pending, &found, &error),
+             error);
   g_assert_true (found);
   g_assert_cmpuint (pending.id, ==, first);
   assert_ok (store_queue_remove (fixture->store, first, &error), error);
-  assert_ok (
-      store_queue_pending (fixture->store, reset, inbox->number, &pending, &found, &error), error);
+  assert_ok (store_queue_pending (fixture->store, reset, inbox->number, &pending, &found, &error),
+             error);
   g_assert_false (found);
   StoreRequest *root[] = {parse (fixture->store, "purge")};
   uint32_t number = STORE_ROOT;
@@ -700,6 +700,29 @@ test_bounded (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (add (fixture->store, "reset", &added), ==, last + 1);
 }
 
+/* However many end meanwhile, what a job came to is there when it ends. */
+static void
+test_long_run (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreJob) job = make_job (fixture->store, "check");
+  assert_ok (store_job_register (job, &error), error);
+  enum { OTHERS = QUEUE_ENDED_MAX + 5 };
+  QueueJob others[OTHERS];
+  uint64_t ids[OTHERS];
+  bool added[OTHERS];
+  for (int i = 0; i < OTHERS; i++)
+    others[i] = (QueueJob){.state = QUEUE_CANCELLED,
+                           .action = (char *)"reset",
+                           .nodes = (char *)"",
+                           .log = (char *)""};
+  assert_ok (queue_insert (fixture->store, others, OTHERS, ids, added, &error), error);
+  assert_ok (store_job_watch (job, go_on, NULL, &error), error);
+  assert_state (fixture->store, store_job_id (job), STORE_JOB_DONE);
+  g_assert_cmpuint (count_jobs (fixture->store, false), ==, QUEUE_ENDED_MAX);
+}
+
 static void
 test_log (void)
 {
@@ -781,6 +804,7 @@ main (int argc, char **argv)
   add_test ("/queue/gone", test_gone);
   add_test ("/queue/deaths", test_deaths);
   add_test ("/queue/bounded", test_bounded);
+  add_test ("/queue/long-run", test_long_run);
   g_test_add_func ("/queue/log", test_log);
   add_test ("/queue/damaged", test_damaged);
   return g_test_run ();

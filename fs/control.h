@@ -47,6 +47,7 @@ typedef struct {
   /* Instead of render, for what may be large: writes it to a file. Whoever looks waits, without
    * holding a thread, and may be interrupted. */
   bool (*spill) (Mount *mount, const ControlNode *node, FILE *out, GError **error);
+  bool walks; /* it looks at every message below, which may take hours */
 
   /* Instead of render: opens a file that is there and grows; -1 without an error: it is empty. */
   int (*open) (Mount *mount, const ControlNode *node, GError **error);

@@ -26,7 +26,7 @@
 #define COST_SHARE  20
 
 #define HELD_MAX   1024
-#define MAKERS_MAX 2
+#define MAKERS_MAX 2 /* of each kind */
 
 /* One file of which somebody was told. */
 typedef struct {
@@ -46,6 +46,7 @@ typedef struct {
 struct Renderings {
   Mount *mount;
   GThreadPool *makers;     /* of Task */
+  GThreadPool *walkers;    /* the same for what walks, so that nothing else waits for that */
   _Atomic bool stop;       /* they are to give up */
   _Atomic unsigned orders; /* that were given so far */
   GMutex mutex;
@@ -404,7 +405,8 @@ rendering_prepare (Mount *mount, const ControlFile *file, const ControlNode *nod
     return !is_making;
   }
   Task task = {file, *node, held};
-  g_thread_pool_push (self->makers, g_memdup2 (&task, sizeof task), NULL);
+  g_thread_pool_push (file->walks ? self->walkers : self->makers, g_memdup2 (&task, sizeof task),
+                      NULL);
   return false;
 }
 
@@ -431,6 +433,7 @@ renderings_new (Mount *mount)
 
   self->mount = mount;
   self->makers = g_thread_pool_new (make_task, self, MAKERS_MAX, FALSE, NULL);
+  self->walkers = g_thread_pool_new (make_task, self, MAKERS_MAX, FALSE, NULL);
   g_mutex_init (&self->mutex);
   self->held = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, free_held);
   return self;
@@ -440,8 +443,10 @@ void
 renderings_stop (Renderings *self)
 {
   self->stop = true;
-  if (self->makers != NULL)
-    g_thread_pool_free (g_steal_pointer (&self->makers), FALSE, TRUE);
+  if (self->makers == NULL)
+    return;
+  g_thread_pool_free (g_steal_pointer (&self->makers), FALSE, TRUE);
+  g_thread_pool_free (g_steal_pointer (&self->walkers), FALSE, TRUE);
 }
 
 void

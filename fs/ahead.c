@@ -57,12 +57,9 @@ typedef struct {
 
 struct Ahead {
   Mount *mount;
-  GThread *thread;
   Batch batch; /* the thread's */
 
-  GMutex mutex; /* for what follows */
-  GCond wake;   /* a reader's `left` grew or `stop` was set */
-  bool stop;
+  Loop loop; /* woken when a reader's `left` grew; its mutex is for what follows */
   uint64_t reads;
   unsigned served; /* the reader of the last batch */
   Reader readers[READERS_MAX];
@@ -97,7 +94,7 @@ ahead_note_read (Ahead *self, fuse_ino_t ino)
   /* What the kernel keeps would not be verified again. */
   if (self->mount->verify == VERIFY_ALWAYS)
     return;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
   Reader *reader = find_reader (self, number, uid, &known);
   self->reads++;
   if (!known)
@@ -110,7 +107,7 @@ ahead_note_read (Ahead *self, fuse_ino_t ino)
   reader->window = MIN (2 * reader->window + 2, WINDOW_MAX);
   reader->left = reader->window;
   reader->bytes = WINDOW_BYTES;
-  g_cond_signal (&self->wake);
+  g_cond_signal (&self->loop.wake);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
@@ -133,10 +130,10 @@ choose_reader (Ahead *self)
 static bool
 begin_batch (Ahead *self, Batch *batch)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
-  while (!self->stop && !choose_reader (self))
-    g_cond_wait (&self->wake, &self->mutex);
+  while (!self->loop.stop && !choose_reader (self))
+    g_cond_wait (&self->loop.wake, &self->loop.mutex);
   batch->reader = self->served;
   batch->begin = self->readers[self->served];
   batch->done = batch->begin.done;
@@ -144,13 +141,13 @@ begin_batch (Ahead *self, Batch *batch)
   batch->end = false;
   batch->count = 0;
   batch->used = 0;
-  return !self->stop;
+  return !self->loop.stop;
 }
 
 static void
 end_batch (Ahead *self, const Batch *batch, unsigned looked_at)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
   Reader *reader = &self->readers[batch->reader];
 
   if (reader->id != batch->begin.id)
@@ -166,10 +163,10 @@ end_batch (Ahead *self, const Batch *batch, unsigned looked_at)
 static bool
 is_ahead (Ahead *self, const Batch *batch, uint32_t uid)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
   const Reader *reader = &self->readers[batch->reader];
 
-  return !self->stop && reader->id == batch->begin.id && uid > reader->at + 1;
+  return !self->loop.stop && reader->id == batch->begin.id && uid > reader->at + 1;
 }
 
 static bool
@@ -276,22 +273,16 @@ ahead_start (Mount *mount)
 {
   Ahead *self = g_new0 (Ahead, 1);
   self->mount = mount;
-  g_mutex_init (&self->mutex);
-  g_cond_init (&self->wake);
-  self->thread = g_thread_new ("ahead", run, self);
+  loop_init (&self->loop);
+  loop_start (&self->loop, "ahead", run, self);
   return self;
 }
 
 void
 ahead_stop (Ahead *self)
 {
-  if (self == NULL || self->thread == NULL)
-    return;
-  g_mutex_lock (&self->mutex);
-  self->stop = true;
-  g_cond_signal (&self->wake);
-  g_mutex_unlock (&self->mutex);
-  g_clear_pointer (&self->thread, g_thread_join);
+  if (self != NULL)
+    loop_stop (&self->loop);
 }
 
 void
@@ -299,8 +290,6 @@ ahead_free (Ahead *self)
 {
   if (self == NULL)
     return;
-  ahead_stop (self);
-  g_cond_clear (&self->wake);
-  g_mutex_clear (&self->mutex);
+  loop_clear (&self->loop);
   g_free (self);
 }

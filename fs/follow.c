@@ -20,17 +20,13 @@
 
 struct Follow {
   Mount *mount;
-  GThread *thread;
+  Loop loop;
   uint64_t place;                /* in the queue */
   uint64_t newest;               /* number of the newest job that was seen before this look */
   GHashTable *known;             /* numbers of jobs that were seen to be newer, in this look */
   GHashTable *running;           /* numbers of jobs that were seen to run */
   uint64_t waiting, first, last; /* jobs that were seen to be queued in this look; these */
   char *status;                  /* that the service manager was told last */
-
-  GMutex mutex; /* for what follows */
-  GCond wake;   /* `stop` was set */
-  bool stop;
 };
 
 /* ---- events of jobs ----------------------------------------------------------------------- */
@@ -191,24 +187,12 @@ look (Follow *self)
   return changed;
 }
 
-/* Sleeps until it is time to look again; false: the end. */
-static bool
-wait_a_moment (Follow *self)
-{
-  int64_t until = g_get_monotonic_time () + LOOK_US;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-
-  while (!self->stop && g_cond_wait_until (&self->wake, &self->mutex, until))
-    ;
-  return !self->stop;
-}
-
 static gpointer
 run (gpointer data)
 {
   Follow *self = data;
 
-  for (unsigned looks = 0; wait_a_moment (self); looks++)
+  for (unsigned looks = 0; loop_sleep (&self->loop, LOOK_US); looks++)
     if (look (self) || looks % STATUS_LOOKS == 0)
       tell_status (self);
   look (self);
@@ -228,10 +212,9 @@ follow_start (Mount *mount)
   self->place = STORE_QUEUE_NOW;
   self->known = g_hash_table_new (NULL, NULL);
   self->running = g_hash_table_new (NULL, NULL);
-  g_mutex_init (&self->mutex);
-  g_cond_init (&self->wake);
+  loop_init (&self->loop);
   store_queue_changes (mount->store, &self->place, &none, 1, &count, NULL);
-  self->thread = g_thread_new ("follow", run, self);
+  loop_start (&self->loop, "follow", run, self);
   return self;
 }
 
@@ -240,15 +223,9 @@ follow_stop (Follow *self)
 {
   if (self == NULL)
     return;
-  g_mutex_lock (&self->mutex);
-  self->stop = true;
-  g_cond_signal (&self->wake);
-  g_mutex_unlock (&self->mutex);
-  g_thread_join (self->thread);
+  loop_clear (&self->loop);
   g_hash_table_unref (self->known);
   g_hash_table_unref (self->running);
-  g_cond_clear (&self->wake);
-  g_mutex_clear (&self->mutex);
   g_free (self->status);
   g_free (self);
 }

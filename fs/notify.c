@@ -18,13 +18,10 @@
 struct Notify {
   Mount *mount;
   StoreWatch *watch;
-  GThread *thread;
   GArray *fresh;   /* StoreChange: told once since the phase changed */
   GArray *waiting; /* StoreChange: told once before that, to be told again */
 
-  GMutex mutex; /* for what follows */
-  GCond wake;   /* `stop` was set or `drop` grew */
-  bool stop;
+  Loop loop;           /* woken when `drop` grew; its mutex is for what follows */
   GArray *drop;        /* fuse_ino_t */
   unsigned phase;      /* 0 or 1 */
   uint64_t told;       /* changes */
@@ -37,7 +34,7 @@ Telling
 notify_telling (Mount *mount)
 {
   Notify *self = mount->notify;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   self->telling[self->phase]++;
   return (Telling){.notify = self, .phase = self->phase, .told = self->told};
@@ -47,7 +44,7 @@ void
 telling_clear (Telling *telling)
 {
   Notify *self = telling->notify;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   self->telling[telling->phase]--;
 }
@@ -55,10 +52,10 @@ telling_clear (Telling *telling)
 void
 notify_drop_pages (Notify *self, fuse_ino_t ino)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   g_array_append_val (self->drop, ino);
-  g_cond_signal (&self->wake);
+  g_cond_signal (&self->loop.wake);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
@@ -95,7 +92,7 @@ invalidate_all (Notify *self)
 static void
 count_change (Notify *self)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   self->told++;
 }
@@ -137,7 +134,7 @@ tell_fresh_changes (Notify *self)
 static bool
 turn_phase (Notify *self)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   if (self->telling[!self->phase] > 0)
     return false;
@@ -172,14 +169,14 @@ static bool
 wait_for_work (Notify *self, GArray **out_drop)
 {
   int64_t until = g_get_monotonic_time () + POLL_US;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
-  while (!self->stop && self->drop->len == 0 &&
-         g_cond_wait_until (&self->wake, &self->mutex, until))
+  while (!self->loop.stop && self->drop->len == 0 &&
+         g_cond_wait_until (&self->loop.wake, &self->loop.mutex, until))
     ;
   *out_drop = self->drop;
   self->drop = g_array_new (FALSE, FALSE, sizeof (fuse_ino_t));
-  return !self->stop;
+  return !self->loop.stop;
 }
 
 static gpointer
@@ -206,8 +203,6 @@ free_notify (Notify *self)
   g_array_unref (self->fresh);
   g_array_unref (self->waiting);
   g_array_unref (self->drop);
-  g_cond_clear (&self->wake);
-  g_mutex_clear (&self->mutex);
   g_free (self);
 }
 
@@ -224,9 +219,8 @@ notify_start (Mount *mount, GError **error)
   self->fresh = g_array_new (FALSE, FALSE, sizeof (StoreChange));
   self->waiting = g_array_new (FALSE, FALSE, sizeof (StoreChange));
   self->drop = g_array_new (FALSE, FALSE, sizeof (fuse_ino_t));
-  g_mutex_init (&self->mutex);
-  g_cond_init (&self->wake);
-  self->thread = g_thread_new ("notify", run, self);
+  loop_init (&self->loop);
+  loop_start (&self->loop, "notify", run, self);
   return self;
 }
 
@@ -235,10 +229,6 @@ notify_stop (Notify *self)
 {
   if (self == NULL)
     return;
-  g_mutex_lock (&self->mutex);
-  self->stop = true;
-  g_cond_signal (&self->wake);
-  g_mutex_unlock (&self->mutex);
-  g_thread_join (self->thread);
+  loop_clear (&self->loop);
   free_notify (self);
 }

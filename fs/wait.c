@@ -29,25 +29,22 @@ typedef struct {
 
 struct Waits {
   Mount *mount;
-  GThread *thread;
-  GMutex mutex; /* for what follows */
-  GCond wake;   /* `look` or `stop` was set */
+  Loop loop; /* woken when `look` was set; its mutex is for what follows */
   GPtrArray *waiters;
   bool look; /* there is something new */
-  bool stop;
 };
 
 static void
 set_look (Waits *self)
 {
   self->look = true;
-  g_cond_signal (&self->wake);
+  g_cond_signal (&self->loop.wake);
 }
 
 void
 waits_wake (Waits *self)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   set_look (self);
 }
@@ -58,7 +55,7 @@ static void
 note_interrupt (fuse_req_t req, void *data)
 {
   Waits *self = data;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   for (guint i = 0; i < self->waiters->len; i++) {
     Waiter *waiter = self->waiters->pdata[i];
@@ -74,11 +71,11 @@ waits_add (Waits *self, fuse_req_t req, const WaitKind *kind, void *data)
   Waiter *waiter = g_new0 (Waiter, 1);
 
   *waiter = (Waiter){.req = req, .kind = kind, .data = data, .stamp = metrics_put_off ()};
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->loop.mutex);
   g_ptr_array_add (self->waiters, waiter);
-  g_mutex_unlock (&self->mutex);
+  g_mutex_unlock (&self->loop.mutex);
   fuse_req_interrupt_func (req, note_interrupt, self);
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
   waiter->ready = true;
   set_look (self);
 }
@@ -89,13 +86,14 @@ waits_add (Waits *self, fuse_req_t req, const WaitKind *kind, void *data)
 static GPtrArray *
 wait_for_work (Waits *self)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
   int64_t until = g_get_monotonic_time () + (self->waiters->len > 0 ? LOOK_US : TICK_US);
 
-  while (!self->look && !self->stop && g_cond_wait_until (&self->wake, &self->mutex, until))
+  while (!self->look && !self->loop.stop &&
+         g_cond_wait_until (&self->loop.wake, &self->loop.mutex, until))
     ;
   self->look = false;
-  if (self->stop)
+  if (self->loop.stop)
     return NULL;
   GPtrArray *ready = g_ptr_array_new ();
   for (guint i = 0; i < self->waiters->len; i++) {
@@ -110,7 +108,7 @@ wait_for_work (Waits *self)
 static bool
 take_out (Waits *self, Waiter *waiter, bool is_over)
 {
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
 
   return (is_over || waiter->interrupted) && g_ptr_array_remove_fast (self->waiters, waiter);
 }
@@ -158,9 +156,8 @@ waits_start (Mount *mount)
 
   self->mount = mount;
   self->waiters = g_ptr_array_new ();
-  g_mutex_init (&self->mutex);
-  g_cond_init (&self->wake);
-  self->thread = g_thread_new ("wait", run, self);
+  loop_init (&self->loop);
+  loop_start (&self->loop, "wait", run, self);
   return self;
 }
 
@@ -169,15 +166,10 @@ waits_free (Waits *self)
 {
   if (self == NULL)
     return;
-  g_mutex_lock (&self->mutex);
-  self->stop = true;
-  g_cond_signal (&self->wake);
-  g_mutex_unlock (&self->mutex);
-  g_thread_join (self->thread);
+  loop_stop (&self->loop);
   for (guint i = 0; i < self->waiters->len; i++)
     answer (self->waiters->pdata[i], EINTR);
   g_ptr_array_unref (self->waiters);
-  g_cond_clear (&self->wake);
-  g_mutex_clear (&self->mutex);
+  loop_clear (&self->loop);
   g_free (self);
 }

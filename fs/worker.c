@@ -14,41 +14,24 @@
 
 struct Worker {
   Mount *mount;
-  GMutex turning;  /* held while it is turned on or off, which may take a while; for `thread` */
-  GThread *thread; /* NULL: it is off */
+  Loop loop;      /* runs while it is on */
+  GMutex turning; /* held while it is turned on or off, which may take a while */
   _Atomic bool on;
   char *complaint; /* what went wrong last, so that it is told once; the thread's own */
-
-  GMutex mutex; /* for what follows */
-  GCond wake;   /* `stop` was set */
-  bool stop;
 };
 
 static bool
 go_on (StoreJob *job, void *data)
 {
   Worker *self = data;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
-  return !self->stop;
+  return loop_goes_on (&self->loop);
 }
 
 static void
 say (uint64_t job, const char *mailbox, const char *text, void *data)
 {
   log_about (LOG_NOTICE, mailbox, job, "%s", text);
-}
-
-/* Sleeps until it is time to look again; false: the end. */
-static bool
-wait_a_moment (Worker *self)
-{
-  int64_t until = g_get_monotonic_time () + LOOK_US;
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-
-  while (!self->stop && g_cond_wait_until (&self->wake, &self->mutex, until))
-    ;
-  return !self->stop;
 }
 
 static void
@@ -89,7 +72,7 @@ run (gpointer data)
   Worker *self = data;
   g_autoptr (StoreWorker) worker = NULL;
 
-  while (wait_a_moment (self))
+  while (loop_sleep (&self->loop, LOOK_US))
     while (go_on (NULL, self) && work (self, &worker))
       ;
   return NULL;
@@ -104,18 +87,8 @@ worker_new (Mount *mount)
 
   self->mount = mount;
   g_mutex_init (&self->turning);
-  g_mutex_init (&self->mutex);
-  g_cond_init (&self->wake);
+  loop_init (&self->loop);
   return self;
-}
-
-static void
-set_stop (Worker *self, bool stop)
-{
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-
-  self->stop = stop;
-  g_cond_signal (&self->wake);
 }
 
 void
@@ -123,11 +96,10 @@ worker_turn (Worker *self, bool on)
 {
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->turning);
 
-  set_stop (self, !on);
-  if (on && self->thread == NULL)
-    self->thread = g_thread_new ("worker", run, self);
-  else if (!on)
-    g_clear_pointer (&self->thread, g_thread_join);
+  if (!on)
+    loop_stop (&self->loop);
+  else if (self->loop.thread == NULL)
+    loop_start (&self->loop, "worker", run, self);
   self->on = on;
 }
 
@@ -143,8 +115,7 @@ worker_free (Worker *self)
   if (self == NULL)
     return;
   worker_turn (self, false);
-  g_cond_clear (&self->wake);
-  g_mutex_clear (&self->mutex);
+  loop_clear (&self->loop);
   g_mutex_clear (&self->turning);
   g_free (self->complaint);
   g_free (self);

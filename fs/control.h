@@ -103,7 +103,8 @@ bool rendering_is_made (Mount *mount, fuse_ino_t ino);
 /* What was told last, to somebody who now reads it. */
 Rendering *rendering_read (Mount *mount, const ControlFile *file, const ControlNode *node);
 
-/* What was told before that, a moment ago, if it was longer; else NULL. */
+/* What was told a moment ago and was longer than what was told next; else NULL. What is told by now
+ * may be longer still. */
 Rendering *rendering_longer (Mount *mount, const ControlNode *node);
 
 /* Somebody has written to the file: it shows something else now, or the same with another mtime,

@@ -307,7 +307,7 @@ control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
   }
   if ((uint64_t)offset + size > shown->size) {
     g_autoptr (Rendering) longer = rendering_longer (mount, &node);
-    if (longer != NULL)
+    if (longer != NULL && longer->size > shown->size)
       return reply_joined (req, shown, longer, size, offset);
   }
   reply_slice (req, g_bytes_get_data (shown->bytes, NULL), shown->size, size, offset);

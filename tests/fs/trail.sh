@@ -70,6 +70,11 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
 done
 look '[columns[3] for columns in errors] == [f"nonsense{i}" for i in range(3, 11)]'
 look 'len(audit) == 13 and len(actions) == 13'
+# It is whole, too, when it has just been shorter, and a moment before that longer than then.
+for length in 40 4 4 4 4 4 4 4 4 80; do
+  refused "$(printf %0*d "$length" 0)"
+  expect_equal "$(tail -n 1 "$ctl/last_error" | cut -f 6)" "no command '$(printf %0*d "$length" 0)'"
+done
 expect [ "$(stat -c %s "$ctl/last_error")" -eq "$(wc -c <"$ctl/last_error")" ]
 for name in audit events last_error; do
   expect_equal "$(stat -c %a "$ctl/$name")" 440

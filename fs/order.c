@@ -249,7 +249,9 @@ parse_verb (Order *order, char **words, const void *data, Line *line, GError **e
   g_clear_pointer (&line->request, store_request_free);
   if (failure == NULL)
     return fail (error, EINVAL, "only words can be here, no mailbox");
-  return fail (error, failure->code == ENOENT ? EINVAL : failure->code, "%s", failure->message);
+  if (failure->code == ENOENT)
+    return fail (error, EINVAL, "only words can be here: %s", failure->message);
+  return fail (error, failure->code, "%s", failure->message);
 }
 
 /* ---- acting ------------------------------------------------------------------------------- */

@@ -123,6 +123,11 @@ expect_equal "$(last_error 4,5)" 'tag=a/b EINVAL'
 expect_equal "$(wc -l <"$ctl/last_error")" 8
 expect_equal "$(cut -f 2,4,5 --output-delimiter=' ' "$ctl/last_error" | tail -n 3)" $'0 reconstruct EINVAL\n0 tag= EINVAL\n0 tag=a/b EINVAL'
 
+expect_error EINVAL words 'reconstruct wait'
+expect_equal "$(last_error)" "EINVAL only words can be here: no mailbox 'reconstruct'"
+expect_error EINVAL words '/example.com'
+expect_equal "$(last_error)" 'EINVAL only words can be here, no mailbox'
+
 # Of an action one can be told the job's number by a tag.
 order 'check joe@example.com tag=nightly:1'
 expect_equal "$(audit tag) $(audit jobs)" 'nightly:1 8'

@@ -65,6 +65,15 @@ find_damage_steps (Report *self)
   }
 }
 
+/* Whether who asked for it was told at once what came of it: nobody else needs to look into it. */
+static bool
+is_immediate (const StoreRecord *record)
+{
+  g_auto (GStrv) words = g_strsplit (record->action, " ", 2);
+  const StoreCommand *command = words[0] != NULL ? store_command_find (words[0]) : NULL;
+  return command != NULL && (command->traits & STORE_COMMAND_IMMEDIATE) != 0;
+}
+
 static void
 find_job_steps (Report *self)
 {
@@ -74,7 +83,7 @@ find_job_steps (Report *self)
     const StoreRecord *record = link->data;
     bool recent = record->ended_s > self->now_s - RECENT_S;
     backed_up |= record->state == STORE_JOB_DONE && g_str_has_prefix (record->action, "backup");
-    if (record->state == STORE_JOB_FAILED && recent) {
+    if (record->state == STORE_JOB_FAILED && recent && !is_immediate (record)) {
       failed++;
       last_failed = record->id;
     }

@@ -173,13 +173,14 @@ add_strips (GString *page, const Report *report)
   uint32_t kinds = 0;
   if (report->strips->len == 0)
     return;
-  page_add (page, "<p>Where in the range of its UIDs each damaged mailbox is damaged. Grey is mail "
-                  "that is whole.</p>\n");
+  page_add (page, "<p>Where in the range of its UIDs a mailbox has messages that are damaged or "
+                  "unusual. Grey is mail that is whole.</p>\n");
   for (guint i = 0; i < report->strips->len; i++) {
     const ReportStrip *strip = g_ptr_array_index (report->strips, i);
     g_autofree char *count = text_digits (strip->damaged);
-    page_add (page, "<figure><figcaption><bdi>%s</bdi> <span>%s damaged</span></figcaption>\n",
-              strip->title, count);
+    page_add (page, "<figure><figcaption><bdi>%s</bdi> <span>%s %s</span></figcaption>\n",
+              strip->title, count,
+              (strip->kinds & STORE_DAMAGE_GRAVE) != 0 ? "damaged" : "unusual");
     plot_strip (page, strip);
     page_add (page, "</figure>\n");
     kinds |= strip->kinds;
@@ -249,7 +250,8 @@ add_damage (GString *page, const Report *report)
   add_more (page, report->unreadable_count, report->unreadable->len);
   add_strips (page, report);
   if (report->damaged_sample->len > 0) {
-    page_add (page, "<details><summary>Damaged messages, one by one</summary>\n");
+    page_add (page, "<details><summary>%s messages, one by one</summary>\n",
+              report->damaged > 0 ? "Damaged" : "Unusual");
     begin_table (page, "damaged", "Mailbox|#UID|Kind|Date|#Size");
     for (guint i = 0; i < report->damaged_sample->len; i++)
       add_damaged (page, g_ptr_array_index (report->damaged_sample, i));

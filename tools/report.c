@@ -40,6 +40,9 @@ static void
 print_totals (const Report *report)
 {
   g_autofree char *size = text_size (report->bytes);
+  g_autofree char *messages = text_count (report->messages, "message", "messages");
+  g_autofree char *mailboxes = text_count (report->mailboxes, "mailbox", "mailboxes");
+  g_autofree char *users = text_count (report->users, "user", "users");
   g_autofree char *why = report_explain_health (report);
   print_key ("store");
   puts (report->store);
@@ -50,10 +53,8 @@ print_totals (const Report *report)
   print_key ("health");
   printf ("%s: %s\n", store_health_name (report->health), why);
   print_key ("mail");
-  printf ("%" PRIu64 " messages, %s, in %" PRIu64 " mailboxes of %" PRIu64 " users; %" PRIu64
-          " unseen, %" PRIu64 " expunged\n",
-          report->messages, size, report->mailboxes, report->users, report->unseen,
-          report->expunged);
+  printf ("%s, %s, in %s of %s; %" PRIu64 " unseen, %" PRIu64 " expunged\n", messages, size,
+          mailboxes, users, report->unseen, report->expunged);
   if (report->messages == 0)
     return;
   g_autofree char *oldest = text_local_time (report->oldest_s);
@@ -94,7 +95,8 @@ print_damage (const Report *report)
 {
   if (report->damaged_sample->len + report->unreadable->len == 0)
     return;
-  puts ("\nDamaged");
+  bool is_grave = report->damaged + report->unreadable->len > 0;
+  puts (is_grave ? "\nDamaged" : "\nUnusual, but what was delivered");
   for (guint i = 0; i < report->unreadable->len; i++)
     printf ("%10s  %s\n", "unreadable", (const char *)g_ptr_array_index (report->unreadable, i));
   for (guint i = 0; i < MIN (report->damaged_sample->len, 4 * SHOWN); i++) {

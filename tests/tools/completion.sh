@@ -70,6 +70,7 @@ expect_offer 'mailstore mailbox s' set subscribe
 expect_offer 'mailstore quarantine ' list remove restore
 expect_offer 'mailstore queue ' add remove
 expect_offer 'mailstore queue add rese' reset
+expect_offer 'mailstore queue add im' ''
 expect_among 'mailstore reconstruct ' dry-run force mailbox-list recursive
 expect_offer 'mailstore reconstruct dry' dry-run
 expect_offer 'mailstore cleanup ag' age=
@@ -109,6 +110,7 @@ expect_offer 'mailstore copy joe@example.com 1 jane@example.com/Work/R' example.
 expect_offer 'mailstore cat joe@example.com 1 ' ''
 
 # ---- what waits, and what lies in quarantine ----
+mailstore -q reconstruct # a job that has ended
 id=$(mailstore queue add check joe@example.com)
 expect_offer 'mailstore jobs cancel ' "$id"
 expect_offer 'mailstore queue remove ' "$id"

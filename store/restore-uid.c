@@ -370,7 +370,11 @@ tell_all (const RestorePair *pair)
 {
   for (guint i = 0; i < pair->missing->len; i++) {
     uint32_t uid = g_array_index (pair->missing, uint32_t, i);
-    restore_tell (pair, STORE_PROBLEM_NO_FILE, uid, size_there (pair, uid), "comes back");
+    if (has (pair->damaged, uid))
+      restore_tell (pair, STORE_PROBLEM_DIGEST, uid, size_there (pair, uid),
+                    "comes back whole; the damaged file goes to quarantine");
+    else
+      restore_tell (pair, STORE_PROBLEM_NO_FILE, uid, size_there (pair, uid), "comes back");
   }
   tell_moves (pair, STORE_PROBLEM_EXPUNGED, pair->expunged, "comes back");
   for (guint i = 0; i < pair->restated->len; i++)
@@ -378,9 +382,6 @@ tell_all (const RestorePair *pair)
                   "gets its flags back");
   tell_moves (pair, STORE_PROBLEM_DELETED, pair->newer,
               "is not in the backup and leaves the mailbox");
-  for (guint i = 0; i < pair->damaged->len; i++)
-    restore_tell (pair, STORE_PROBLEM_DIGEST, g_array_index (pair->damaged, uint32_t, i), 0,
-                  "the damaged file goes to quarantine");
 }
 
 bool

@@ -128,7 +128,7 @@ expect_equal "$(tree "$store")" "$before" 'a dry run'
 run restore "$backup"
 expect_status 0
 expect_out 'jane/INBOX/0000000001.eml  comes back'
-expect_out 'the damaged file goes to quarantine'
+expect_out 'joe/INBOX/0000000005.eml  comes back whole; the damaged file goes to quarantine'
 run check --full
 expect_status 0
 run list --json joe@example.com/INBOX

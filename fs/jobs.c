@@ -54,6 +54,13 @@ load_record (Mount *mount, const ControlNode *node, StoreRecord *out, GError **e
   return true;
 }
 
+/* The mailboxes that it is for; `whole` when it is for the whole store. */
+static char *
+make_title (const StoreRecord *record, const char *whole)
+{
+  return store_text_printable (record->title != NULL ? record->title : whole);
+}
+
 bool
 job_render_cmd (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
@@ -61,8 +68,8 @@ job_render_cmd (Mount *mount, const ControlNode *node, GString *out, GError **er
 
   if (!load_record (mount, node, &record, error))
     return false;
-  g_string_append_printf (out, "%s%s%s\n", record.action, record.title != NULL ? " " : "",
-                          record.title != NULL ? record.title : "");
+  g_autofree char *title = make_title (&record, "");
+  g_string_append_printf (out, "%s%s%s\n", record.action, *title != '\0' ? " " : "", title);
   return true;
 }
 
@@ -204,10 +211,10 @@ static void
 write_record (FILE *out, const StoreRecord *record)
 {
   g_autoptr (GDateTime) created = g_date_time_new_from_unix_local (record->created_s);
+  g_autofree char *title = make_title (record, "(the whole store)");
   g_autofree char *time = created == NULL ? NULL : g_date_time_format (created, "%Y%m%d%H%M%S");
 
-  fprintf (out, "%-10" PRIu64 " %-35s %-14s %s%s\n", record->id,
-           record->title != NULL ? record->title : "(the whole store)", time != NULL ? time : "-",
+  fprintf (out, "%-10" PRIu64 " %-35s %-14s %s%s\n", record->id, title, time != NULL ? time : "-",
            record->action, record->state == STORE_JOB_RUNNING ? " (running)" : "");
 }
 

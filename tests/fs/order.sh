@@ -212,6 +212,13 @@ truncate -s 0 "$ctl/ctl"
 truncate -s +5 "$ctl/ctl"
 expect_error EPERM truncate -s 0 "$ctl/status"
 
+# No name moves a terminal's cursor.
+order $'mailbox-create joe@example.com/a\u009b2Jb' $'mailbox-create joe@example.com/a\u202eb'
+order $'cleanup joe@example.com/a\u009b2Jb joe@example.com/a\u202eb'
+id=$(readlink "$ctl/jobs/last")
+expect_equal "$(cmd "$id")" 'cleanup joe@example.com/a\xc2\x9b2Jb, joe@example.com/a\xe2\x80\xaeb'
+expect grep -qF "$(cmd "$id" | cut -d ' ' -f 2-) " "$ctl/queue"
+
 # A job whose process has died does not keep those behind it from being shown.
 for i in {1..100}; do
   echo "cleanup age=${i}h"

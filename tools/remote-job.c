@@ -139,6 +139,9 @@ take_answer (JsonObject *answer, GArray *jobs, GError **error)
   }
   int code = answer_errno (answer, "result");
   const char *reason = answer_text (answer, "reason");
+  /* Which of the lines it was means nothing to who has not written them. */
+  if (reason != NULL && g_regex_match_simple ("^line [0-9]+: ", reason, 0, 0))
+    reason = strchr (reason, ':') + 2;
   return code == 0 || fail (error, code, "%s", reason != NULL ? reason : g_strerror (code));
 }
 

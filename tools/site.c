@@ -384,26 +384,31 @@ site_queue_add (Site *self, const GPtrArray *requests, uint64_t *out_ids, bool *
                               : store_add (self->store, requests, out_ids, out_added, error);
 }
 
-bool
-site_queue_remove (Site *self, const uint64_t *ids, size_t count, GError **error)
+/* All of them, or none. */
+static bool
+store_take_out (Store *store, const uint64_t *ids, size_t count, bool stop, GError **error)
 {
-  if (self->remote != NULL)
-    return remote_cancel (self->remote, "queue-remove", ids, count, error);
   for (size_t i = 0; i < count; i++) {
-    if (!store_queue_remove (self->store, ids[i], error))
+    if (!store_queue_can_remove (store, ids[i], stop, error))
+      return false;
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (!(stop ? store_queue_cancel : store_queue_remove) (store, ids[i], error))
       return false;
   }
   return true;
 }
 
 bool
+site_queue_remove (Site *self, const uint64_t *ids, size_t count, GError **error)
+{
+  return self->remote != NULL ? remote_cancel (self->remote, "queue-remove", ids, count, error)
+                              : store_take_out (self->store, ids, count, false, error);
+}
+
+bool
 site_queue_cancel (Site *self, const uint64_t *ids, size_t count, GError **error)
 {
-  if (self->remote != NULL)
-    return remote_cancel (self->remote, "cancel", ids, count, error);
-  for (size_t i = 0; i < count; i++) {
-    if (!store_queue_cancel (self->store, ids[i], error))
-      return false;
-  }
-  return true;
+  return self->remote != NULL ? remote_cancel (self->remote, "cancel", ids, count, error)
+                              : store_take_out (self->store, ids, count, true, error);
 }

@@ -226,6 +226,9 @@ Runs *runs_new (Mount *mount);
 void runs_free (Runs *self);
 void runs_stop (Runs *self); /* interrupts them; returns when all have ended */
 
+/* Whether so many more could run beside now. */
+bool runs_have_room (Runs *self, unsigned more, GError **error);
+
 /* Both take the request over. `*out_id` is set as soon as the job has a number, whether it fails or
  * not. run_here() returns when it has ended; run_beside() at once; EBUSY: too many do run. */
 bool run_here (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error);

@@ -300,12 +300,25 @@ carry_out (Order *order, Line *line, GError **error)
   return good;
 }
 
+/* Whether all that is to run at once can. */
+static bool
+check_room (const Order *order, const GArray *lines, GError **error)
+{
+  unsigned beside = 0;
+
+  for (guint i = 0; i < lines->len; i++) {
+    const Line *line = &g_array_index (lines, Line, i);
+    beside += line->now && (line->request->command->traits & STORE_COMMAND_IMMEDIATE) == 0;
+  }
+  return runs_have_room (order->mount->runs, beside, error);
+}
+
 static bool
 act (Order *order, const char *text, ParseFunc parse, const void *data, GError **error)
 {
   order->text = g_strchomp (g_strdup (text));
   g_autoptr (GArray) lines = parse_lines (order, text, parse, data, error);
-  if (lines == NULL || !queue_lines (order, lines, error))
+  if (lines == NULL || !check_room (order, lines, error) || !queue_lines (order, lines, error))
     return false;
   for (guint i = 0; i < lines->len; i++) {
     Line *line = &g_array_index (lines, Line, i);

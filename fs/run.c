@@ -95,6 +95,15 @@ begin_run (Runs *self, unsigned most, GError **error)
   return true;
 }
 
+bool
+runs_have_room (Runs *self, unsigned more, GError **error)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  return self->running + more <= RUNS_MAX ||
+         fail (error, EBUSY, "%u jobs run at once already, %u can", self->running, RUNS_MAX);
+}
+
 static void
 end_run (Runs *self)
 {

@@ -182,7 +182,10 @@ expect_error ENOENT stat "$ctl/jobs/01"
 expect_error ENOENT stat "$ctl/jobs/0"
 expect_error ENOENT stat "$ctl/jobs/99999999999999999999"
 
-# Nothing but four at once.
+# Nothing but four at once, also in one write: of five none is begun.
+before=$(jobs)
+expect_error EBUSY order 'check now' 'verify now' 'check now full' 'test now' 'checkpoint now'
+expect_equal "$(jobs)" "$before"
 joe=$mnt/example.com/user/joe/.ctl/reconstruct
 at_once() {
   echo 'now force' >"$joe"

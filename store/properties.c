@@ -104,7 +104,7 @@ const char *
 store_special_use (const char *text, GError **error)
 {
   for (size_t i = 0; special_uses[i] != NULL; i++) {
-    if (g_ascii_strcasecmp (text, special_uses[i]) == 0)
+    if (g_ascii_strcasecmp (text, special_uses[i] + (*text == '\\' ? 0 : 1)) == 0)
       return special_uses[i];
   }
   g_autofree char *printable = store_text_printable (text);

@@ -112,7 +112,8 @@ expect_json 'len(rows) == 2' 'all(row["subscribed"] for row in rows)' \
 run mailbox unsubscribe 'Public Folders/News@example.com'
 run mailbox set --special-use none joe@example.com/Sent
 expect_status 0
-run mailbox set --special-use '\Archive' joe@example.com/A
+run mailbox set --special-use archive joe@example.com/A
+expect_status 0
 run mailbox set joe@example.com/A
 expect_status 64
 run mailbox subscribe joe@example.com

@@ -512,6 +512,9 @@ void trail_free (Trail *self);
 void trail_action (Mount *mount, const Caller *caller, const char *through, const char *node_path,
                    const char *command, const GArray *jobs, const char *tag, const GError *failure);
 
+/* Tells in last_error why a job failed that the caller waited for; the action was told before. */
+void trail_failure (Mount *mount, const Caller *caller, const char *command, const GError *failure);
+
 /* Adds a line to the events: the type, then keys and their values, ended by NULL. */
 void trail_event (Mount *mount, const char *type, ...) G_GNUC_NULL_TERMINATED;
 

@@ -399,23 +399,34 @@ order_render_grammar (Mount *mount, const ControlNode *node, GString *out, GErro
 #define PATIENCE_US (10 * G_TIME_SPAN_SECOND)
 
 typedef struct {
+  Caller caller;
+  char *text;       /* what was asked for */
   GArray *jobs;     /* uint64_t */
   guint next;       /* the first whose end is not known */
-  int code;         /* errno of the first that failed */
+  GError *failure;  /* of the first that failed */
   size_t size;      /* of the write; 0: it is an attribute */
   int64_t until_us; /* of an attribute */
 } JobsWait;
 
-/* Whether the job has ended; `*out_code` is its errno then. */
 static bool
-has_ended (Mount *mount, uint64_t id, int *out_code)
+tell_end (const StoreRecord *record, int code, GError **out_failure)
+{
+  if (code != 0)
+    fail (out_failure, code, "job %" PRIu64 ": %s", record->id,
+          record->error != NULL ? record->error : store_job_state_name (record->state));
+  return true;
+}
+
+/* Whether the job has ended; `*out_failure` is why it failed then. */
+static bool
+has_ended (Mount *mount, uint64_t id, GError **out_failure)
 {
   g_auto (StoreRecord) record = {0};
   g_autoptr (GError) error = NULL;
 
-  *out_code = 0;
   if (!store_queue_get (mount->store, id, &record, &error)) {
-    *out_code = error_code (error) == ENOENT ? ESTALE : error_code (error);
+    fail (out_failure, error_code (error) == ENOENT ? ESTALE : error_code (error), "%s",
+          error->message);
     return true;
   }
   runs_complete (mount->runs, &record);
@@ -423,9 +434,10 @@ has_ended (Mount *mount, uint64_t id, int *out_code)
   case STORE_JOB_WAITING:
   case STORE_JOB_RUNNING: return false;
   case STORE_JOB_DONE: return true;
-  case STORE_JOB_FAILED: *out_code = record.code != 0 ? record.code : EIO; return true;
-  case STORE_JOB_CANCELLED: *out_code = record.code; return true; /* 0: it was not needed */
-  case STORE_JOB_INTERRUPTED: *out_code = EINTR; return !record.queued;
+  case STORE_JOB_FAILED:
+    return tell_end (&record, record.code != 0 ? record.code : EIO, out_failure);
+  case STORE_JOB_CANCELLED: return tell_end (&record, record.code, out_failure); /* 0: not needed */
+  case STORE_JOB_INTERRUPTED: return !record.queued && tell_end (&record, EINTR, out_failure);
   }
   g_assert_not_reached ();
 }
@@ -434,20 +446,22 @@ static bool
 jobs_are_over (Mount *mount, void *data, int *out_code)
 {
   JobsWait *wait = data;
-  int code;
+  GError *failure = NULL;
 
   while (wait->next < wait->jobs->len &&
-         has_ended (mount, g_array_index (wait->jobs, uint64_t, wait->next), &code)) {
-    if (wait->code == 0)
-      wait->code = code;
+         has_ended (mount, g_array_index (wait->jobs, uint64_t, wait->next), &failure)) {
+    if (wait->failure == NULL)
+      wait->failure = g_steal_pointer (&failure);
+    g_clear_error (&failure);
     wait->next++;
   }
   bool is_over = wait->next == wait->jobs->len;
   if (!is_over && (wait->size > 0 || g_get_monotonic_time () < wait->until_us))
     return false;
-  *out_code = !is_over                               ? EINPROGRESS
-              : wait->size == 0 && wait->code == EIO ? EUCLEAN /* No attribute gives EIO. */
-                                                     : wait->code;
+  int code = wait->failure != NULL ? error_code (wait->failure) : 0;
+  *out_code = !is_over                         ? EINPROGRESS
+              : wait->size == 0 && code == EIO ? EUCLEAN /* No attribute gives EIO. */
+                                               : code;
   return true;
 }
 
@@ -456,6 +470,8 @@ answer_jobs (fuse_req_t req, void *data, int code)
 {
   const JobsWait *wait = data;
 
+  if (wait->failure != NULL)
+    trail_failure (fuse_req_userdata (req), &wait->caller, wait->text, wait->failure);
   reply_order (req, code, wait->size);
 }
 
@@ -465,6 +481,8 @@ free_jobs (void *data)
   JobsWait *wait = data;
 
   g_array_unref (wait->jobs);
+  g_clear_error (&wait->failure);
+  g_free (wait->text);
   g_free (wait);
 }
 
@@ -486,6 +504,8 @@ order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_
   rendering_touch (mount, order->node.ino);
   if (good && order->wait && order->jobs->len > 0) {
     JobsWait wait = {
+        .caller = order->caller,
+        .text = g_strdup (order->text != NULL ? order->text : ""),
         .jobs = g_array_ref (order->jobs),
         .size = size,
         .until_us = g_get_monotonic_time () + PATIENCE_US,

@@ -220,6 +220,19 @@ keep_error (Trail *self, const Action *action)
     g_free (g_queue_pop_head (&self->errors));
 }
 
+void
+trail_failure (Mount *mount, const Caller *caller, const char *command, const GError *failure)
+{
+  Action action = {
+      .caller = *caller,
+      .command = command,
+      .result = name_error (failure),
+      .reason = failure->message,
+  };
+
+  keep_error (mount->trail, &action);
+}
+
 /* What the store calls the mailbox or user at that path; NULL: there is none. */
 static char *
 find_title (Mount *mount, const char *path)

@@ -71,6 +71,9 @@ answer=$(answer_of "$writer")
 expect [ "$answer" != ok ]
 expect_equal "$(state last)" failed
 expect_equal "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["errno"])' <"$ctl/jobs/last/report.json")" "$answer"
+expect_equal "$(tail -n 1 "$ctl/last_error" | cut -f 3-5)" "$writer	backup directory=$work/file/backup wait	$answer"
+reason=$(tail -n 1 "$ctl/last_error" | cut -f 6)
+expect [ "${reason#"job $(readlink "$ctl/jobs/last"): "}" == "$(sed -n 's/.* failed: //p' "$ctl/jobs/last/log")" ]
 echo off >"$ctl/config/worker"
 start_writer 'wait' "$ctl/reconstruct"
 id=$(readlink "$ctl/jobs/last")

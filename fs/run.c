@@ -187,15 +187,14 @@ runs_complete (Runs *self, StoreRecord *record)
 
 /* ---- running ------------------------------------------------------------------------------ */
 
+/* Takes the job over, unless it cannot be registered. */
 static Run *
-register_run (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
+register_run (Runs *self, StoreJob **job, uint64_t *out_id, GError **error)
 {
-  g_autoptr (StoreJob) job = store_job_new (self->mount->store, request);
-
-  if (!store_job_register (job, error))
+  if (!store_job_register (*job, error))
     return NULL;
   Run *run = g_atomic_rc_box_new0 (Run);
-  *run = (Run){.runs = self, .job = g_steal_pointer (&job)};
+  *run = (Run){.runs = self, .job = g_steal_pointer (job)};
   *out_id = store_job_id (run->job);
   keep_run (self, run);
   return run;
@@ -216,9 +215,17 @@ watch_run (Run *run, GError **error)
 bool
 run_here (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
 {
-  g_autoptr (Run) run = register_run (self, request, out_id, error);
+  g_autoptr (StoreJob) job = store_job_new (self->mount->store, request);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Run) run = register_run (self, &job, out_id, &failure);
 
-  return run != NULL && watch_run (run, error);
+  if (run != NULL)
+    return watch_run (run, error);
+  /* Where there is no room for its record, it may be what makes some. */
+  if (error_code (failure) == ENOSPC || error_code (failure) == EDQUOT)
+    return store_job_watch (job, go_on, self, error);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
 }
 
 static gpointer
@@ -234,11 +241,11 @@ run_thread (gpointer data)
 bool
 run_beside (Runs *self, StoreRequest *request, uint64_t *out_id, GError **error)
 {
-  if (!begin_run (self, RUNS_MAX, error)) {
-    store_request_free (request);
+  g_autoptr (StoreJob) job = store_job_new (self->mount->store, request);
+
+  if (!begin_run (self, RUNS_MAX, error))
     return false;
-  }
-  Run *run = register_run (self, request, out_id, error);
+  Run *run = register_run (self, &job, out_id, error);
   GThread *thread = run == NULL ? NULL : g_thread_try_new ("now", run_thread, run, error);
   if (thread != NULL) {
     g_thread_unref (thread);

@@ -338,6 +338,8 @@ remote_act (Remote *self, GPtrArray *words, GPtrArray **out_findings, GError **e
   bool done = remote_order (self, lines, "", jobs, error);
   if (jobs->len > 0)
     *out_findings = remote_findings (self, g_array_index (jobs, uint64_t, 0), done ? error : NULL);
+  else if (done)
+    *out_findings = g_ptr_array_new (); /* the disk is full, and nothing could be written down */
   return done && *out_findings != NULL;
 }
 

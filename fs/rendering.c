@@ -148,6 +148,7 @@ spill (Mount *mount, const ControlFile *file, const ControlNode *node, GError **
   struct stat st;
 
   bool good = (fd >= 0 && out != NULL) || fail_errno (error, "make a file in %s", directory);
+  good = good && (!mount->renderings->stop || fail (error, ECANCELED, "the mount ends"));
   good = good && file->spill (mount, node, out, error);
   bool written = out != NULL && !ferror (out) && fflush (out) == 0 && fstat (fd, &st) == 0;
   if (good && !written)

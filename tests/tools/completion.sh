@@ -156,6 +156,6 @@ send('mailstore check joe@example.com/Rec\t recur\t\001echo told: \005: end\n')
 print(wait_for(': end\r\n', wait_for('told: ')).decode())
 send('exit\n')
 PYTHON
-timeout 60 python3 -B "$work/type.py" "$library" "$MAILFS_SOURCE/contrib/completion/mailstore" >"$work/out" 2>&1 || true
+timeout 300 python3 -B "$work/type.py" "$library" "$MAILFS_SOURCE/contrib/completion/mailstore" >"$work/out" 2>&1 || true
 grep -q '^told: mailstore check joe@example.com/Receipts recursive : end' "$work/out" ||
   complain "typed: $(cat -v "$work/out")"

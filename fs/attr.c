@@ -61,7 +61,7 @@ attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error)
       .st_nlink = 1,
       .st_uid = mount->uid,
       .st_gid = mount->gid,
-      .st_blksize = BLOCK_SIZE,
+      .st_blksize = LISTING_SIZE,
       .st_atim = changed,
       .st_mtim = changed,
       .st_ctim = changed,

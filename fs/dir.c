@@ -15,7 +15,7 @@
  * doubled name does less harm than a skipped one.
  *
  * Every listing is a READDIRPLUS and hands out full attributes, which the kernel keeps; walking a
- * mailbox is one query of the index for some two hundred messages and nothing per message. The page
+ * mailbox is one query of the index for some hundred messages and nothing per message. The page
  * that a walk asks for next is made while the kernel takes in this one (page.c).
  */
 #include "fs/internal.h"

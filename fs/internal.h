@@ -271,6 +271,10 @@ void handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 void handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                          struct fuse_file_info *info);
 
+/* What readdir(3) asks for at a time: directories have it as their st_blksize, which the C library
+ * goes by, or it would ask four times as often. */
+#define LISTING_SIZE (128u << 10)
+
 /* ---- page.c: pages of listings that were made before they are asked for ------------------- */
 
 /* What one READDIRPLUS is answered with. */

@@ -13,7 +13,6 @@
 
 #define KEEP_US   G_TIME_SPAN_SECOND
 #define PAGES_MAX 8
-#define BYTES_MAX (64u << 10)
 
 struct Pages {
   GMutex mutex; /* for what follows */
@@ -69,7 +68,7 @@ pages_take (Pages *self, Page *page)
 void
 pages_put (Pages *self, Page *page)
 {
-  if (page->size > BYTES_MAX)
+  if (page->size > LISTING_SIZE)
     return;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   Page *kept = &self->pages[self->next];

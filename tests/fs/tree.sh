@@ -29,6 +29,8 @@ expect diff -r -x '.*' "$store/mail" "$mnt"
 expect_equal "$(look -printf '%y %m %n %U:%G\n' | sort -u)" $'d 750 1 1234:5678\nf 640 1 1234:5678'
 expect_equal "$(look -type f -printf '%A@ %T@\n' | awk '$1 != $2')" ''
 expect_equal "$(stat -c '%Y' "$mnt/example.org/user/jane/Sent/"*)" $'1000000000\n-5'
+# The C library lists a directory in pages of its block size.
+expect_equal "$(stat -c %o "$mnt" "$mnt/example.org/user/jane/Sent" | sort -u)" 131072
 expect_equal "$(look -type f -printf '%s %b\n' | awk '$2 != int(($1 + 511) / 512)')" ''
 
 # Inode numbers: 24 bits number of the directory, 32 bits UID.

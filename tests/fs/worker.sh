@@ -20,17 +20,6 @@ log_of() {
 has_log() {
   [[ $(log_of "$1") == *"$2"* ]]
 }
-# Nothing that changes joe's mail goes on until release.
-hold() {
-  flock "$store/mail/example.com/user/joe" -c "touch '$work/held'; until [ -e '$work/go' ]; do sleep 0.01; done" &
-  holder=$!
-  until [ -e "$work/held" ]; do sleep 0.01; done
-}
-release() {
-  touch "$work/go"
-  wait "$holder"
-  rm "$work/go" "$work/held"
-}
 status_says() {
   [[ $(status_of "$1") == "$2"* ]]
 }

@@ -75,20 +75,6 @@ index() {
   echo "$MAILSTORE/index/example.com/user/joe.sqlite3"
 }
 
-# Leaves a database in the middle of a write: with a journal beside it that somebody must take back.
-interrupt() {
-  python3 -B - "$1" <<'PYTHON'
-import os, sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.executescript('PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE')
-db.execute('CREATE TABLE torn (a)')
-for i in range(2000):
-    db.execute("INSERT INTO torn VALUES (hex (randomblob (500)))")
-os._exit(0)
-PYTHON
-  [ -s "$1-journal" ] || complain "no journal beside $1"
-}
-
 damage_nothing() { :; }
 damage_list_missing() { rm "$MAILSTORE/mailboxes.sqlite3"; }
 damage_list_damaged() { dd if=/dev/urandom of="$MAILSTORE/mailboxes.sqlite3" bs=1k seek=4 count=4 conv=notrunc status=none; }

@@ -149,6 +149,20 @@ release() {
   rm "$work/go" "$work/held"
 }
 
+# Leaves a database in the middle of a write: with a journal beside it that somebody must take back.
+interrupt() {
+  python3 -B - "$1" <<'PYTHON'
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.executescript('PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE')
+db.execute('CREATE TABLE torn (a)')
+for i in range(2000):
+    db.execute('INSERT INTO torn VALUES (hex (randomblob (500)))')
+os._exit(0)
+PYTHON
+  [ -s "$1-journal" ] || complain "no journal beside $1"
+}
+
 # As another user, with no other rights than theirs.
 as_nobody() {
   [ "$(id -u)" -eq 0 ] || skip 'needs root to become somebody else'

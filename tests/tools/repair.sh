@@ -88,19 +88,6 @@ finding() {
   esac
 }
 
-# Leaves a database in the middle of a write, with a journal that somebody must take back.
-interrupt() {
-  python3 -B - "$1" <<'PYTHON'
-import os, sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.executescript('PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE')
-db.execute('CREATE TABLE torn (a)')
-for i in range(2000):
-    db.execute('INSERT INTO torn VALUES (hex (randomblob (500)))')
-os._exit(0)
-PYTHON
-}
-
 # overwrite FILE AT BYTES [SOURCE]: other bytes, the same date. A single random byte may be the one that was there.
 overwrite() {
   local date

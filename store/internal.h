@@ -533,7 +533,7 @@ void cache_drop_queue (Store *store);
 /* Whether the directory is still what its path means. One system call. */
 bool mailbox_is_current (const StoreMailbox *self);
 
-/* ---- mailbox.c ----------------------------------------------------------------------------- */
+/* ---- view.c -------------------------------------------------------------------------------- */
 
 /* What reading a mailbox starts from: its index where that agrees with the directory, else the
  * files. */
@@ -548,6 +548,13 @@ bool view_begin (StoreMailbox *mailbox, View *out, GError **error);
 void view_clear (View *view);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (View, view_clear)
 
+/* A view for one answer of the index, which stays as it is until the view is cleared: commits wait
+ * for that. No file is looked at meanwhile. */
+bool view_begin_still (StoreMailbox *mailbox, View *out, GError **error);
+
+/* Gives the index up after it failed in the middle: from here on the files are looked at. */
+bool view_distrust (View *view, GError **error);
+
 /* Whether a view would show the files: the index is missing, damaged or behind. A look at one row
  * and the directory's mtime. */
 bool mailbox_is_behind (StoreMailbox *self);
@@ -555,6 +562,12 @@ bool mailbox_is_behind (StoreMailbox *self);
 /* Message `uid` as the index or the file shows it; `*out_found` is false when there is no such
  * file. */
 bool view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error);
+
+/* What the file alone tells. */
+bool message_from_file (StoreMailbox *mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
+                        GError **error);
+
+/* ---- mailbox.c ----------------------------------------------------------------------------- */
 
 /* What a writer needs to know of a mailbox, with the user lock held: UIDVALIDITY, next UID and
  * highest modseq, taken from the directory, the index and, where there is no row, the files.

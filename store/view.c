@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking at a mailbox. What is shown is what lies in the directory. The index is believed without
+ * a look at the files only while the directory's mtime is the one at which both agreed; otherwise
+ * the names in the directory decide which messages there are, and the index or the file tells about
+ * each.
+ */
+#include "store/internal.h"
+
+#include <time.h>
+
+static int64_t
+now_ns (void)
+{
+  struct timespec now;
+  clock_gettime (CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The UIDs in the directory. They are kept while its mtime stays, unless that is so fresh that
+ * another change could have left the same. */
+static GArray *
+directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  if (self->uids != NULL && self->uids_ns == mtime_ns)
+    return g_array_ref (self->uids);
+  g_clear_pointer (&locker, g_mutex_locker_free);
+  GArray *uids = layout_uids (self->fd, "", NULL, error);
+  if (uids == NULL)
+    return NULL;
+  if (now_ns () - mtime_ns > 100000000) {
+    g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+    g_clear_pointer (&self->uids, g_array_unref);
+    self->uids = g_array_ref (uids);
+    self->uids_ns = mtime_ns;
+  }
+  return uids;
+}
+
+static void
+drop_index (View *view)
+{
+  g_clear_pointer (&view->read, index_read_end);
+  g_clear_pointer (&view->handle, handle_unref);
+}
+
+/* What the index has of a mailbox. `*out_reasons` is 0 when that is what lies in the directory,
+ * else why it is of no use; if it is 0, and `still`, the index stays as it is. */
+static bool
+find_row (StoreMailbox *mailbox, bool still, View *view, int64_t *out_mtime_ns,
+          HealReasons *out_reasons, GError **error)
+{
+  struct stat st;
+  bool found = false, broken = false;
+  g_autoptr (GError) failure = NULL;
+  if (fstat (mailbox->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", mailbox->path);
+  *view = (View){.mailbox = mailbox};
+  if (mailbox->kind == STORE_NODE_MAILBOX) {
+    view->handle = cache_index (mailbox->store, mailbox->owner, false, &failure);
+    broken = view->handle == NULL && is_index_broken (failure);
+  }
+  if (view->handle != NULL && still)
+    view->read = index_read_begin (view->handle->index, NULL);
+  if (view->handle != NULL &&
+      !index_mailbox_get (view->handle->index, mailbox->number, &view->row, &found, NULL)) {
+    drop_index (view);
+    broken = true;
+  }
+  if (!found)
+    view->row = (IndexMailbox){0};
+  *out_mtime_ns = stat_mtime_ns (&st);
+  bool agrees = found && view->row.directory_ns == *out_mtime_ns;
+  *out_reasons = agrees ? 0 : broken ? HEAL_ROWS | HEAL_INDEX : HEAL_ROWS;
+  if (!agrees)
+    g_clear_pointer (&view->read, index_read_end);
+  return true;
+}
+
+static bool
+begin (StoreMailbox *mailbox, bool still, View *out, GError **error)
+{
+  View view;
+  int64_t mtime_ns;
+  HealReasons reasons;
+  if (!find_row (mailbox, still, &view, &mtime_ns, &reasons, error))
+    return false;
+  if (reasons != 0) {
+    if (mailbox->kind == STORE_NODE_MAILBOX)
+      heal_note (mailbox, reasons);
+    view.uids = directory_uids (mailbox, mtime_ns, error);
+    if (view.uids == NULL) {
+      view_clear (&view);
+      return false;
+    }
+  }
+  *out = view;
+  return true;
+}
+
+bool
+view_begin (StoreMailbox *mailbox, View *out, GError **error)
+{
+  return begin (mailbox, false, out, error);
+}
+
+bool
+view_begin_still (StoreMailbox *mailbox, View *out, GError **error)
+{
+  return begin (mailbox, true, out, error);
+}
+
+bool
+mailbox_is_behind (StoreMailbox *self)
+{
+  g_auto (View) view = {0};
+  int64_t mtime_ns;
+  HealReasons reasons;
+  return self->kind == STORE_NODE_MAILBOX &&
+         find_row (self, false, &view, &mtime_ns, &reasons, NULL) && reasons != 0;
+}
+
+void
+view_clear (View *view)
+{
+  drop_index (view);
+  g_clear_pointer (&view->uids, g_array_unref);
+}
+
+bool
+view_distrust (View *view, GError **error)
+{
+  drop_index (view);
+  heal_note (view->mailbox, HEAL_INDEX);
+  if (view->uids == NULL)
+    view->uids = layout_uids (view->mailbox->fd, "", NULL, error);
+  return view->uids != NULL;
+}
+
+bool
+message_from_file (StoreMailbox *mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
+                   GError **error)
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (uid, name);
+  struct stat st;
+  *out_found = false;
+  if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return errno == ENOENT || fail_errno (error, "stat '%s/%s'", mailbox->path, name);
+  if (!S_ISREG (st.st_mode))
+    return true;
+  *out_found = true;
+  g_auto (MessageState) state = {0};
+  bool has_state = false;
+  auto_fd fd = layout_open_message (mailbox->fd, name);
+  if (fd < 0 || !message_state_read (mailbox->fd, fd, uid, &state, &has_state, NULL))
+    message_state_clear (&state);
+  *out = (IndexMessage){.uid = uid,
+                        .flags = state.flags,
+                        .damage = fd < 0 ? INDEX_DAMAGE_UNREADABLE : 0,
+                        .birth = state.birth,
+                        .size = (uint64_t)st.st_size,
+                        .modseq = state.modseq,
+                        .internal_s = st.st_mtim.tv_sec,
+                        .changed_ns = stat_ctime_ns (&st),
+                        .keywords = g_steal_pointer (&state.keywords)};
+  return true;
+}
+
+bool
+view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error)
+{
+  IndexMessage row = {0};
+  bool found = false;
+  if (view->handle != NULL &&
+      !index_message_get (view->handle->index, view->mailbox->number, uid, &row, &found, NULL) &&
+      !view_distrust (view, error))
+    return false;
+  bool live = found && row.expunged == 0;
+  if (live && view->uids != NULL)
+    live = g_array_binary_search (view->uids, &uid, layout_compare_uids, NULL);
+  if (live) {
+    *out = row;
+    *out_found = true;
+    return true;
+  }
+  index_message_clear (&row);
+  *out_found = false;
+  return view->uids == NULL || message_from_file (view->mailbox, uid, out, out_found, error);
+}

@@ -182,7 +182,8 @@ copy_message (Backup *self, const Place *place, uint32_t uid, GError **error)
     return copy_state (self, place->mailbox->fd, source, place->directory, copy, uid, &row, error);
   g_autofree char *whole = g_strdup_printf ("mail/%s/%s", place->listed->path, to);
   g_autofree char *temporary = backup_name (self, whole);
-  copy = copy_file (self->job->store, place->mailbox->fd, path, self->tmp_fd, temporary, error);
+  copy = copy_file (self->job->store, place->mailbox->fd, path, self->tmp_fd, temporary,
+                    &self->pace, error);
   auto_fd kept = copy >= 0 ? check_copy (self, place, uid, name, copy) : -1;
   if (kept >= 0)
     unlinkat (self->tmp_fd, temporary, 0);
@@ -252,7 +253,7 @@ copy_log (Backup *self, const Place *place, GError **error)
     return true;
   g_autofree char *temporary = backup_name (self, whole);
   auto_fd copy = copy_file (self->job->store, place->mailbox->fd, LAYOUT_STATE, self->tmp_fd,
-                            temporary, error);
+                            temporary, NULL, error);
   return copy >= 0 && backup_place (self, error);
 }
 

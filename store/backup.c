@@ -457,7 +457,7 @@ copy_config (Backup *self, GError **error)
 {
   g_autofree char *temporary = backup_name (self, "mailfs.conf");
   auto_fd copy = copy_file (self->job->store, self->job->store->fd, "mailfs.conf", self->tmp_fd,
-                            temporary, error);
+                            temporary, NULL, error);
   return copy >= 0 && backup_place (self, error);
 }
 
@@ -503,7 +503,8 @@ command_backup (StoreJob *job, GError **error)
 {
   if (store_is_read_only (job->store))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
-  Backup self = {.job = job, .path = job->request->directory, .fd = -1, .tmp_fd = -1};
+  Backup self = {
+      .job = job, .pace = pace_of (job), .path = job->request->directory, .fd = -1, .tmp_fd = -1};
   self.pending = g_ptr_array_new_with_free_func (g_free);
   self.made = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self.seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);

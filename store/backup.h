@@ -6,6 +6,7 @@
 
 typedef struct {
   StoreJob *job;
+  Pace pace;
   const char *path; /* of the backup */
   int fd, tmp_fd;
   GPtrArray *pending;   /* of char *: names below the backup, for the files 0, 1, ... in tmp/ */

@@ -41,11 +41,12 @@ const StoreCommand store_commands[] = {
      .force = "make sound ones again, too"},
     {"checkpoint", 0, 0, MAILBOXES, "finish or take back interrupted writes; sync databases",
      command_checkpoint},
-    {"backup", STORE_WORD_DIRECTORY | STORE_WORD_RECURSIVE, STORE_COMMAND_DIRECTORY,
-     "DIR " MAILBOXES, "copy the store, or some of it, as it is at one moment", command_backup},
+    {"backup", STORE_WORD_DIRECTORY | STORE_WORD_RECURSIVE | STORE_WORD_RATE,
+     STORE_COMMAND_DIRECTORY, "DIR " MAILBOXES,
+     "copy the store, or some of it, as it is at one moment", command_backup},
     {"restore",
      STORE_WORD_DIRECTORY | STORE_WORD_OF | STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN |
-         STORE_WORD_FORCE,
+         STORE_WORD_FORCE | STORE_WORD_RATE,
      STORE_COMMAND_DIRECTORY | STORE_COMMAND_FOREIGN | STORE_COMMAND_BRINGS, "DIR " MAILBOXES,
      "bring back from a backup what is missing", command_restore,
      .force =

@@ -46,13 +46,13 @@ write_all (int fd, const uint8_t *bytes, size_t size)
 }
 
 static bool
-copy_bytes (int from, int to, GError **error)
+copy_bytes (int from, int to, Pace *pace, GError **error)
 {
   if (ioctl (to, FICLONE, from) == 0)
     return true;
   g_autofree uint8_t *buffer = g_malloc (CHUNK);
   for (off_t at = 0;;) {
-    ssize_t got = pread (from, buffer, CHUNK, at);
+    ssize_t got = pread (from, buffer, pace_chunk (pace, CHUNK), at);
     if (got == 0)
       return true;
     if (got < 0 && errno == EINTR)
@@ -61,6 +61,8 @@ copy_bytes (int from, int to, GError **error)
       return fail (error, EIO, "read: %s", g_strerror (errno));
     if (!write_all (to, buffer, (size_t)got))
       return fail_errno (error, "write");
+    if (!pace_pass (pace, (uint64_t)got, error))
+      return false;
     at += got;
   }
 }
@@ -76,7 +78,8 @@ copy_facts (Store *store, int from, int to, const struct stat *st, GError **erro
 }
 
 int
-copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to, GError **error)
+copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to, Pace *pace,
+           GError **error)
 {
   auto_fd source = layout_open_message (from_fd, from);
   struct stat st;
@@ -89,7 +92,8 @@ copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *t
     fail_errno (error, "make a copy of '%s'", from);
     return -1;
   }
-  bool done = copy_bytes (source, copy, error) && copy_facts (store, source, copy, &st, error);
+  bool done =
+      copy_bytes (source, copy, pace, error) && copy_facts (store, source, copy, &st, error);
   struct timespec times[2] = {st.st_mtim, st.st_mtim};
   if (done && futimens (copy, times) < 0)
     done = fail_errno (error, "set its date");

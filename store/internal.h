@@ -761,10 +761,16 @@ bool heal_is_behind (Store *store, uint32_t number);
 
 /* ---- copy.c: files and directories with all that belongs to them ----------------------------- */
 
+/* How fast bytes may go (pace.c); NULL: as fast as they can. Passing some waits until they may, and
+ * fails with ECANCELED. A chunk is what should be passed at once, at most `most`. */
+typedef struct Pace Pace;
+bool pace_pass (Pace *self, uint64_t bytes, GError **error);
+size_t pace_chunk (const Pace *self, size_t most);
+
 /* Copies the regular file `from` to a new file `to`: bytes (shared where the filesystem can),
  * user.* attributes, mode and mtime; it belongs to the store's owner. It is not synced. Returns a
  * descriptor, or -1; ENOENT when there is none. */
-int copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to,
+int copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to, Pace *pace,
                GError **error);
 
 /* Puts mode, owner and user.* attributes of the directory `from_fd` on `to_fd`. */

@@ -30,6 +30,7 @@ struct StoreJob {
 
 bool job_has (const StoreJob *self, StoreWords word);
 
+
 /* ECANCELED when the job was cancelled. */
 bool job_go_on (StoreJob *self, GError **error);
 void job_step (StoreJob *self, uint64_t done, uint64_t total);
@@ -94,6 +95,15 @@ bool command_mailbox_unsubscribe (StoreJob *job, GError **error);
 bool command_mailbox_set (StoreJob *job, GError **error);
 bool command_quarantine_restore (StoreJob *job, GError **error);
 bool command_quarantine_remove (StoreJob *job, GError **error);
+
+/* ---- pace.c: the word "rate"; pace_pass() is in internal.h ----------------------------------- */
+
+struct Pace {
+  StoreJob *job;
+  uint64_t rate;  /* bytes a second; 0: as fast as it goes */
+  int64_t due_us; /* when what was passed so far would have been at that rate */
+};
+Pace pace_of (StoreJob *job);
 
 /* ---- word.c: the words of commands ----------------------------------------------------------- */
 

@@ -168,7 +168,10 @@ compare (RestorePair *pair, GError **error)
     uint32_t uid = g_array_index (there, uint32_t, i);
     if (!job_go_on (pair->restore->job, error))
       return false;
-    job_looked_at (pair->restore->job, 0, 1, size_there (pair, uid));
+    uint64_t size = size_there (pair, uid);
+    job_looked_at (pair->restore->job, 0, 1, size);
+    if (!pace_pass (&pair->restore->pace, size, error))
+      return false;
     if (has (here, uid) && is_other (pair, uid)) {
       g_array_append_val (pair->others, uid);
     } else if (has (here, uid) && is_mendable (pair, uid)) {
@@ -281,7 +284,8 @@ bring_batch (const RestorePair *pair, const uint32_t *uids, guint count, GError 
     char name[STORE_NAME_SIZE];
     store_message_name (uids[copied], name);
     layout_tmp_name (live, names[copied]);
-    auto_fd copy = copy_file (live, pair->from->fd, name, tmp, names[copied], error);
+    auto_fd copy =
+        copy_file (live, pair->from->fd, name, tmp, names[copied], &pair->restore->pace, error);
     done = copy >= 0 && job_go_on (pair->restore->job, error);
   }
   done = done && place_batch (pair, uids, names, count, error);

@@ -8,6 +8,7 @@ typedef struct {
   StoreJob walk; /* over the backup's nodes; its data is this */
   StoreJob *job;
   Store *live, *backup;
+  Pace pace;
   bool same_store;
   bool exact; /* what the backup does not have goes, and what it has counts: force, and it is whole */
   GHashTable *touched; /* owners in the store whose rows are behind */

@@ -111,6 +111,22 @@ store_age_parse (const char *text, int64_t *out_s, GError **error)
   return fail (error, EINVAL, "'%s' is no span of time; write 30m, 24h, 7d or 2w", printable);
 }
 
+bool
+store_size_parse (const char *text, uint64_t *out, GError **error)
+{
+  static const char *const suffixes[] = {"", "K", "M", "G"};
+  char *end = NULL;
+  uint64_t count = g_ascii_isdigit (*text) ? g_ascii_strtoull (text, &end, 10) : 0;
+  for (size_t i = 0; count > 0 && i < G_N_ELEMENTS (suffixes); i++) {
+    if (g_ascii_strcasecmp (end, suffixes[i]) == 0 && count <= UINT32_MAX) {
+      *out = count << (10 * i);
+      return true;
+    }
+  }
+  g_autofree char *printable = store_text_printable (text);
+  return fail (error, EINVAL, "'%s' is no size; write 64K, 20M or 1G", printable);
+}
+
 /* In the largest unit that says it exactly, though not in weeks. */
 static char *
 age_to_string (int64_t age_s)

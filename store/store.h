@@ -129,6 +129,9 @@ bool store_setting_set (Store *self, StoreSetting setting, const char *text, GEr
 /* A span of time: "90", "90s", "30m", "24h", "7d", "2w". EINVAL when it is none. */
 bool store_age_parse (const char *text, int64_t *out_s, GError **error);
 
+/* A size: "500", "64K", "20M", "1G", in steps of 1024. EINVAL when it is none, or 0. */
+bool store_size_parse (const char *text, uint64_t *out, GError **error);
+
 /* ---- nodes: the directories ---------------------------------------------------------------- */
 
 /* Every directory below mail/ has a number that is given out once per store and never reused. */
@@ -612,6 +615,7 @@ typedef enum {
   STORE_WORD_TO = 1u << 17,       /* "to=MAILBOX": where to; percent-escaped, as all values */
   STORE_WORD_USE = 1u << 18,      /* "special-use=\Sent", or none */
   STORE_WORD_INDEX = 1u << 19,    /* "index=off" */
+  STORE_WORD_RATE = 1u << 20,     /* "rate=20M": bytes a second */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -681,6 +685,7 @@ typedef struct {
   char *to;           /* with STORE_WORD_TO */
   const char *special_use; /* with STORE_WORD_USE; NULL: none */
   bool index;         /* with STORE_WORD_INDEX */
+  uint64_t rate;      /* with STORE_WORD_RATE; 0: as fast as it goes */
   GPtrArray *spelled; /* the words as they were given, for the queue: "uid=1:5" */
 } StoreRequest;
 

@@ -25,6 +25,7 @@ const StoreWord store_words[] = {
     {"to", STORE_WORD_TO, 0, "MAILBOX", "where they go, or what it is called then"},
     {"special-use", STORE_WORD_USE, 0, "USE", "what it is for, like \\Sent, or none"},
     {"index", STORE_WORD_INDEX, 0, "on|off", "whether a user has an index"},
+    {"rate", STORE_WORD_RATE, 0, "RATE", "copy at most so many bytes a second: 500K, 20M, 1G"},
     {NULL},
 };
 
@@ -170,6 +171,7 @@ word_parse_value (StoreRequest *request, StoreWords bit, const char *value, GErr
     return *request->to != '\0' || fail (error, EINVAL, "'to' names no mailbox");
   case STORE_WORD_USE: return parse_use (request, value, error);
   case STORE_WORD_INDEX: return parse_index (request, value, error);
+  case STORE_WORD_RATE: return store_size_parse (value, &request->rate, error);
   default: return true;
   }
 }

@@ -185,7 +185,7 @@ read_bytes (int fd, uint8_t *buffer, size_t size)
 static void
 read_message (Ahead *self, Batch *batch, StoreMailbox *mailbox, const StoreMessage *message)
 {
-  fuse_ino_t ino = inode_message (batch->begin.number, message->uid);
+  fuse_ino_t ino = inode_message (VIEW_TOP, batch->begin.number, message->uid);
   uint8_t *buffer = batch->buffer + batch->used;
   size_t size;
   auto_fd fd = store_message_open (mailbox, message->uid, NULL);
@@ -222,7 +222,7 @@ fill_batch (Ahead *self, Batch *batch)
     return 0;
   while (looked_at < count && batch->used + PUSH_MAX <= BATCH_BYTES) {
     const StoreMessage *message = &page[looked_at];
-    fuse_ino_t ino = inode_message (batch->begin.number, message->uid);
+    fuse_ino_t ino = inode_message (VIEW_TOP, batch->begin.number, message->uid);
     /* The kernel does not take what it has not been told of. */
     if (!marks_has (self->mount->marks, ino, MARK_TOLD)) {
       batch->end = true;
@@ -242,7 +242,8 @@ push_batch (Ahead *self, Batch *batch)
 {
   while (batch->count > 0 && is_ahead (self, batch, batch->messages[batch->count - 1].uid)) {
     batch->count--;
-    fuse_ino_t ino = inode_message (batch->begin.number, batch->messages[batch->count].uid);
+    fuse_ino_t ino =
+        inode_message (VIEW_TOP, batch->begin.number, batch->messages[batch->count].uid);
     struct fuse_bufvec bytes = FUSE_BUFVEC_INIT (batch->messages[batch->count].size);
     bytes.buf[0].mem = batch->buffer + batch->messages[batch->count].start;
     /* It fails when the kernel has forgotten the inode. */

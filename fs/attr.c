@@ -32,7 +32,7 @@ attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct
   struct timespec internal = {.tv_sec = message->internal_s};
 
   *out = (struct stat){
-      .st_ino = inode_message (number, message->uid),
+      .st_ino = inode_message (VIEW_TOP, number, message->uid),
       .st_mode = mount->file_mode,
       .st_nlink = 1,
       .st_uid = mount->uid,
@@ -56,7 +56,7 @@ attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error)
     return false;
   struct timespec changed = timespec_of_ns (times.mtime_ns);
   *out = (struct stat){
-      .st_ino = inode_directory (number),
+      .st_ino = inode_directory (VIEW_TOP, number),
       .st_mode = mount->directory_mode,
       .st_nlink = 1,
       .st_uid = mount->uid,

@@ -70,13 +70,14 @@ add_dots (Listing *self, off_t offset, bool *out_full, GError **error)
 
   if (self->number != STORE_ROOT && !store_node_get (mount->store, self->number, &node, error))
     return false;
-  *out_full = (offset < COOKIE_DOT &&
-               !add_bare (self, ".", inode_directory (self->number), S_IFDIR, COOKIE_DOT)) ||
-              (offset < COOKIE_DOTDOT &&
-               !add_bare (self, "..", inode_directory (node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
-              (offset < COOKIE_CONTROL && mount->options->ctl == CTL_VISIBLE &&
-               !add_bare (self, mount->options->ctldir, inode_control (self->number, 0), S_IFDIR,
-                          COOKIE_CONTROL));
+  *out_full =
+      (offset < COOKIE_DOT &&
+       !add_bare (self, ".", inode_directory (VIEW_TOP, self->number), S_IFDIR, COOKIE_DOT)) ||
+      (offset < COOKIE_DOTDOT &&
+       !add_bare (self, "..", inode_directory (VIEW_TOP, node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
+      (offset < COOKIE_CONTROL && mount->options->ctl == CTL_VISIBLE &&
+       !add_bare (self, mount->options->ctldir, inode_control (self->number, 0), S_IFDIR,
+                  COOKIE_CONTROL));
   return true;
 }
 
@@ -88,7 +89,7 @@ add_child (Listing *self, const StoreNode *child)
   off_t cookie = COOKIE_CHILD | child->number;
 
   if (!attr_directory (self->mount, child->number, &attr, NULL))
-    return add_bare (self, child->name, inode_directory (child->number), S_IFDIR, cookie);
+    return add_bare (self, child->name, inode_directory (VIEW_TOP, child->number), S_IFDIR, cookie);
   attr_entry (self->mount, &attr, &entry);
   return add_entry (self, child->name, &entry, cookie);
 }
@@ -159,7 +160,7 @@ fill_listing (Listing *self, off_t offset, GError **error)
 {
   bool full = false;
 
-  marks_set (self->mount->marks, inode_directory (self->number), MARK_TOLD);
+  marks_set (self->mount->marks, inode_directory (VIEW_TOP, self->number), MARK_TOLD);
   if (offset < COOKIE_CONTROL && !add_dots (self, offset, &full, error))
     return false;
   if (!full && offset < COOKIE_MESSAGE && !add_children (self, offset, &full, error))

@@ -9,16 +9,17 @@
  *     63      56 55              32 31                               0
  *     [  view  ] [ node's number  ] [ UID                            ]
  *
- * The view is 0: the live tree; others stay below 128. The number is that of a directory of the
- * store, given out once, kept on the directory itself and never used again; the UID is a message's
- * in that directory, and is never used again either. So st_ino means one thing for ever: it is the
- * same after a remount, a rebuild of every index and a restore, and a backup that keys its cache on
- * it finds everything again.
+ * The view is 0: what is mounted; or that of a snapshot, 1 to 255 (view.c). The number is that of a
+ * directory of the store, given out once, kept on the directory itself and never used again; the
+ * UID is a message's in that directory, and is never used again either. So st_ino means one thing
+ * for ever: it is the same after a remount, a rebuild of every index and a restore, and a backup
+ * that keys its cache on it finds everything again. A snapshot that is mounted by itself is view 0,
+ * so that this is true from one night's snapshot to the next, too.
  *
  *     UID 0                         the directory itself
  *     UID 1 to STORE_UID_MAX        the message
  *     UID above STORE_UID_MAX       a node of that directory's control directory: the UID's last
- *                                   eight bits tell which
+ *                                   eight bits tell which. There are some in view 0 only
  *     1 (number 0, UID 1)           the root, as FUSE demands; number 0 is the root of the store,
  *                                   which holds no messages, so its UIDs are free
  *     number 0, UID from 1 << 31    a job: its number and, in the last three bits, which of its
@@ -28,10 +29,11 @@
  * under way the kernel keeps the inode locked, and the pages that are written with it. To a control
  * file that may be for hours, with the word "wait": whoever else writes to that file, reads it or
  * only looks at it would hang until then, and could not even be killed. So each lookup of a control
- * file that can be written tells of another inode, an "instance" of the node:
+ * file that can be written tells of another inode, an "instance" of the node. It has a serial
+ * number, of which no bit is needed for anything else in the number of a control node:
  *
- *     63  62                     32 31                8 7           0
- *     [1] [ serial number         ] [ node's number  ] [ slot       ]
+ *     63      56 55              32 31   28 27             8 7       0
+ *     [ 1..255 ] [ node's number  ] [ 1111 ] [ 0 .. 1048575 ] [ slot  ]
  *
  * st_ino never is one, and inode_plain() tells which node it is.
  *
@@ -57,43 +59,57 @@
 
 G_STATIC_ASSERT (sizeof (fuse_ino_t) == sizeof (uint64_t));
 
-#define INSTANCE_BIT   (UINT64_C (1) << 63)
-#define INSTANCE_SHIFT 32
+#define VIEW_SHIFT   56
+#define NUMBER_SHIFT 32
+
+#define SLOT_BITS   8
+#define SERIAL_BITS 20 /* of an instance's serial number; the others are where the view would be   \
+                        */
+#define SLOT_MASK   ((1u << SLOT_BITS) - 1)
+#define SERIAL_MASK ((1u << SERIAL_BITS) - 1)
 
 #define JOB_BIT       (1u << 31)
 #define JOB_SHIFT     3
 #define JOB_FILE_MASK ((1u << JOB_SHIFT) - 1)
 
+G_STATIC_ASSERT (UINT32_MAX - STORE_UID_MAX == 1u << (SLOT_BITS + SERIAL_BITS));
+G_STATIC_ASSERT (STORE_NUMBER_MAX >> (VIEW_SHIFT - NUMBER_SHIFT) == 0);
 G_STATIC_ASSERT ((JOB_BIT | INODE_JOB_MAX << JOB_SHIFT | JOB_FILE_MASK) <= STORE_UID_MAX);
 
 static fuse_ino_t
-make_inode (uint32_t number, uint32_t uid)
+make_inode (uint32_t view, uint32_t number, uint32_t uid)
 {
-  return (uint64_t)number << 32 | uid;
+  return (uint64_t)view << VIEW_SHIFT | (uint64_t)number << NUMBER_SHIFT | uid;
 }
 
 fuse_ino_t
-inode_directory (uint32_t number)
+inode_directory (uint32_t view, uint32_t number)
 {
-  return number == STORE_ROOT ? FUSE_ROOT_ID : make_inode (number, 0);
+  return number == STORE_ROOT && view == VIEW_TOP ? FUSE_ROOT_ID : make_inode (view, number, 0);
 }
 
 fuse_ino_t
-inode_message (uint32_t number, uint32_t uid)
+inode_message (uint32_t view, uint32_t number, uint32_t uid)
 {
-  return make_inode (number, uid);
+  return make_inode (view, number, uid);
 }
 
 fuse_ino_t
 inode_control (uint32_t number, uint32_t slot)
 {
-  return make_inode (number, STORE_UID_MAX + 1 + slot);
+  return make_inode (VIEW_TOP, number, STORE_UID_MAX + 1 + slot);
 }
 
 fuse_ino_t
 inode_job (uint64_t job, uint32_t file)
 {
-  return make_inode (STORE_ROOT, JOB_BIT | (uint32_t)job << JOB_SHIFT | file);
+  return make_inode (VIEW_TOP, STORE_ROOT, JOB_BIT | (uint32_t)job << JOB_SHIFT | file);
+}
+
+static bool
+is_control_slot (fuse_ino_t ino)
+{
+  return (uint32_t)ino > STORE_UID_MAX;
 }
 
 /* Of a job nobody waits by writing to it. */
@@ -102,46 +118,49 @@ inode_instance (fuse_ino_t ino)
 {
   static _Atomic uint32_t last;
 
-  if (inode_job_id (ino) != 0)
+  if (!is_control_slot (ino))
     return ino;
-  return INSTANCE_BIT | (uint64_t)(++last & INT32_MAX) << INSTANCE_SHIFT | inode_number (ino) << 8 |
-         inode_slot (ino);
+  uint32_t serial = ++last;
+  return inode_plain (ino) | (uint64_t)(1 + (serial >> SERIAL_BITS) % UINT8_MAX) << VIEW_SHIFT |
+         (serial & SERIAL_MASK) << SLOT_BITS;
 }
 
 fuse_ino_t
 inode_plain (fuse_ino_t ino)
 {
-  return (ino & INSTANCE_BIT) == 0 ? ino : inode_control ((uint32_t)ino >> 8, (uint32_t)ino & 0xff);
+  return is_control_slot (ino) ? inode_control (inode_number (ino), inode_slot (ino)) : ino;
+}
+
+uint32_t
+inode_view (fuse_ino_t ino)
+{
+  return is_control_slot (ino) ? VIEW_TOP : ino >> VIEW_SHIFT;
 }
 
 InodeKind
 inode_kind (fuse_ino_t ino)
 {
-  uint32_t uid = inode_uid (ino);
-
-  if (ino == FUSE_ROOT_ID || uid == 0)
+  if (ino == FUSE_ROOT_ID || (uint32_t)ino == 0)
     return INODE_DIRECTORY;
-  return uid > STORE_UID_MAX || inode_number (ino) == STORE_ROOT ? INODE_CONTROL : INODE_MESSAGE;
+  return is_control_slot (ino) || inode_number (ino) == STORE_ROOT ? INODE_CONTROL : INODE_MESSAGE;
 }
 
 uint32_t
 inode_number (fuse_ino_t ino)
 {
-  return inode_plain (ino) >> 32 & STORE_NUMBER_MAX;
+  return ino >> NUMBER_SHIFT & STORE_NUMBER_MAX;
 }
 
 uint32_t
 inode_uid (fuse_ino_t ino)
 {
-  return (uint32_t)inode_plain (ino);
+  return (uint32_t)ino;
 }
 
 uint32_t
 inode_slot (fuse_ino_t ino)
 {
-  uint32_t uid = inode_uid (ino);
-
-  return uid > STORE_UID_MAX ? uid - (STORE_UID_MAX + 1) : uid & JOB_FILE_MASK;
+  return (uint32_t)ino & (is_control_slot (ino) ? SLOT_MASK : JOB_FILE_MASK);
 }
 
 uint64_t
@@ -149,24 +168,8 @@ inode_job_id (fuse_ino_t ino)
 {
   uint32_t uid = inode_uid (ino);
 
-  return inode_number (ino) != STORE_ROOT || uid > STORE_UID_MAX || (uid & JOB_BIT) == 0
+  return inode_number (ino) != STORE_ROOT || inode_view (ino) != VIEW_TOP ||
+                 is_control_slot (ino) || (uid & JOB_BIT) == 0
              ? 0
              : (uid & ~JOB_BIT) >> JOB_SHIFT;
-}
-
-char *
-inode_path (Mount *mount, fuse_ino_t ino)
-{
-  if (inode_kind (ino) == INODE_CONTROL)
-    return control_path (mount, ino);
-
-  g_autofree char *directory = store_node_path (mount->store, inode_number (ino), NULL);
-  if (directory == NULL)
-    return g_strdup_printf ("inode %#" PRIx64, ino);
-  if (inode_kind (ino) == INODE_DIRECTORY)
-    return g_strdup_printf ("/%s", directory);
-
-  char name[STORE_NAME_SIZE];
-  store_message_name (inode_uid (ino), name);
-  return g_strdup_printf ("/%s/%s", directory, name);
 }

@@ -108,8 +108,9 @@ tell_change (Notify *self, const StoreChange *change)
     return invalidate_all (self);
   }
   bool moved = change->uid == STORE_CHANGE_MOVED;
-  fuse_ino_t ino = change->uid == 0 || moved ? inode_directory (change->number)
-                                             : inode_message (change->number, change->uid);
+  fuse_ino_t ino = change->uid == 0 || moved
+                       ? inode_directory (VIEW_TOP, change->number)
+                       : inode_message (VIEW_TOP, change->number, change->uid);
   marks_forget_bytes (marks, ino);
   if (!marks_has (marks, ino, MARK_TOLD))
     return;

@@ -72,7 +72,8 @@ control_parent (Mount *mount, fuse_ino_t ino)
   ControlNode node;
 
   if (find_directory (mount, ino, &node) == NULL || inode_slot (ino) == 0)
-    return node.job != 0 ? control_place (mount, PLACE_JOBS) : inode_directory (node.number);
+    return node.job != 0 ? control_place (mount, PLACE_JOBS)
+                         : inode_directory (VIEW_TOP, node.number);
   return inode_control (node.number, 0);
 }
 
@@ -82,7 +83,7 @@ control_path (Mount *mount, fuse_ino_t ino)
   ControlNode node;
   const ControlFile *file = control_find (mount, ino, &node);
   const char *name = file == NULL ? "?" : file->name != NULL ? file->name : "";
-  g_autofree char *above = inode_path (mount, inode_directory (node.number));
+  g_autofree char *above = inode_path (mount, inode_directory (VIEW_TOP, node.number));
   g_autofree char *job =
       node.job != 0 ? g_strdup_printf ("jobs/%" PRIu64, node.job) : g_strdup ("");
 

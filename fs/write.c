@@ -123,7 +123,7 @@ pieces_expire (Mount *mount)
 {
   for (Piece *piece; (piece = take_outdated (mount->pieces)) != NULL;) {
     g_autoptr (GError) failure = NULL;
-    g_autofree char *path = inode_path (mount, inode_directory (piece->node.number));
+    g_autofree char *path = inode_path (mount, inode_directory (VIEW_TOP, piece->node.number));
     fail (&failure, EINVAL, "a line was begun and not ended: it is dropped");
     if (piece->text->len > 0)
       trail_action (mount, &piece->caller, piece->through, path, piece->text->str, NULL, NULL,

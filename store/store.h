@@ -307,7 +307,7 @@ bool store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **err
 /* ---- messages ------------------------------------------------------------------------------ */
 
 /* UIDs are 1 to STORE_UID_MAX; those above are kept for the mount's own files. */
-#define STORE_UID_MAX 0xfffffeffu
+#define STORE_UID_MAX 0xefffffffu
 
 /* IMAP system flags (RFC 3501, 2.3.2). */
 typedef enum {

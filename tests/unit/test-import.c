@@ -267,7 +267,7 @@ static void
 test_last_uids (Fixture *fixture, gconstpointer data)
 {
   auto_tree root = make_maildir ();
-  tree_write (root, "dovecot-uidlist", "3 V4711 N4294967040\n3 :1.a\n4294967039 :gone\n", 1);
+  tree_write (root, "dovecot-uidlist", "3 V4711 N4026531840\n3 :1.a\n4026531839 :gone\n", 1);
   for (int i = 0; i < 2; i++) {
     StoreImport request = {.format = "maildir", .target = "joe@example.org"};
     g_autofree char *got = import_with (fixture->store, request, root, "", 0);

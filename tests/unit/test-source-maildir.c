@@ -169,15 +169,15 @@ test_last_uids (void)
   auto_tree root = tree_new ();
   tree_write (root, "cur/1.a", "x", 1);
   tree_write (root, "cur/2.b", "x", 2);
-  tree_write (root, "dovecot-uidlist", "3 V7 N9\n5 :1.a\n4294967039 :gone\n2147483648 :2.b\n", 1);
+  tree_write (root, "dovecot-uidlist", "3 V7 N9\n5 :1.a\n4026531839 :gone\n2147483648 :2.b\n", 1);
   tree_write (root, ".High/cur/1.a", "x", 1);
-  tree_write (root, ".High/dovecot-uidlist", "3 V7 N4294967040\n2147483647 :1.a\n", 1);
+  tree_write (root, ".High/dovecot-uidlist", "3 V7 N4026531840\n2147483647 :1.a\n", 1);
   g_autofree char *dump = dump_source (&source_maildir, root, "");
   g_assert_cmpstr (dump, ==,
                    "= INBOX 7 9\n- 1.a @1 #5\n- 2.b @2\n"
                    "= High 7 2147483648\n- 1.a @1 #2147483647\n"
                    "! : 2 lines of the UID list make no sense\n"
-                   "! /.High: the UID list's next UID, 4294967040, makes no sense\n");
+                   "! /.High: the UID list's next UID, 4026531840, makes no sense\n");
 }
 
 /* Keyword names that no IMAP client could use. */

@@ -4,7 +4,7 @@
  * recently used ones closed first. A file may be deleted or replaced under us at any time, so every
  * use begins with a look at whether what is open is still what the name means.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -513,6 +513,7 @@ store_mailbox_unref (StoreMailbox *self)
   store_close_fd (&self->fd);
   g_mutex_clear (&self->mutex);
   g_clear_pointer (&self->uids, g_array_unref);
+  history_free (self->history);
   g_free (self->path);
   g_free (self);
 }

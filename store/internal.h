@@ -17,15 +17,21 @@
  *
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *
- *   task lock        flock(2) on a directory of tmp/: imports, rebuilds and purges of a user
- *   run lock         a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody
- * waits for it user lock        flock(2) on the user's directory: all that changes the user's mail
- * or index. A stream of deliveries keeps it for some milliseconds (delivery.c) store lock flock(2)
- * on mail/: numbers, the mailbox list audit lock       flock(2) on audit.jsonl: who adds a line,
- * until it is on disk IndexWrite, ListWrite Store.delivery_mutex  who delivers to whom; nothing is
- * waited for, nor any lock taken, with it Store.mutex      the caches of open mailboxes and indexes
- *   StoreMailbox.mutex
- *   Store.heal_mutex
+ *  - task lock: flock(2) on a directory of tmp/: imports, rebuilds and purges of a user
+ *  - run lock: a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
+ *  - user lock: flock(2) on the user's directory: all that changes the user's mail or index. A
+ *    stream of deliveries keeps it for some milliseconds (delivery.c). Of two users the lower number
+ *    comes first
+ *  - epoch: flock(2) on the store's directory, shared by whoever changes anything. Who takes a
+ *    snapshot waits for all of them, and holds no user lock (epoch.c)
+ *  - store lock: flock(2) on mail/: numbers, the mailbox list, snapshots
+ *  - audit lock: flock(2) on audit.jsonl: who adds a line, until it is on disk
+ *  - IndexWrite, ListWrite
+ *  - Store.delivery_mutex: who delivers to whom; nothing is waited for, nor any lock taken, with it
+ *  - Store.mutex: the caches of open mailboxes and indexes
+ *  - StoreMailbox.mutex
+ *  - Store.snapshot_mutex, and the one of each History
+ *  - Store.heal_mutex
  */
 #pragma once
 
@@ -34,6 +40,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+
+typedef struct Epoch Epoch;             /* store/snapshot.h */
+typedef struct History History;         /* likewise */
+typedef struct SnapshotSet SnapshotSet; /* likewise */
 
 /* ---- the store object ---------------------------------------------------------------------- */
 
@@ -83,6 +93,11 @@ struct Store {
   GCond stream_opened;
   bool closing;
   int streams; /* how many are open; written with the mutex, read without */
+
+  GMutex snapshot_mutex;  /* guards what follows; see epoch.c */
+  SnapshotSet *snapshots; /* as they were last; NULL: nobody looked */
+  int gate_fd;            /* of snapshots/; -1: it was not there */
+  History *tree;          /* where directories were; NULL: nobody asked. It has a lock of its own */
 };
 
 struct StoreMailbox {
@@ -100,6 +115,7 @@ struct StoreMailbox {
   uint64_t modseq;     /* that the last append by this process gave; 0: none yet */
   uint32_t epoch;      /* likewise */
   int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
+  History *history;    /* what snapshots need of it; NULL: nobody asked. It has a lock of its own */
 };
 
 /* ---- settings.c: mailfs.conf --------------------------------------------------------------- */
@@ -255,6 +271,16 @@ bool message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
 bool node_state_read (int fd, StoreNodeKind kind, NodeState *out, bool *out_found, GError **error);
 bool node_state_write (Store *store, int fd, StoreNodeKind kind, const NodeState *state,
                        GError **error);
+/* The line of the attribute, and back; EBADMSG. A state made of one owns what it holds. */
+char *message_state_format (const MessageState *state);
+bool message_state_parse (const char *line, MessageState *out, GError **error);
+char *node_state_format (StoreNodeKind kind, const NodeState *state);
+bool node_state_parse (const char *line, StoreNodeKind kind, NodeState *out, GError **error);
+
+/* A field of such a line, "-" for NULL: what would end the field or the line is escaped, which
+ * store_name_unescape() undoes. */
+char *state_escape (const char *text);
+
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
 
@@ -309,7 +335,11 @@ int lock_task (Store *store, uint32_t owner, LockTask task, GError **error);
 bool store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_first,
                          uint32_t *out_uidvalidity, GError **error);
 
-/* The epoch that changes made now belong to. */
+/* The store's own state; without one that makes sense (a store restored without attributes) the
+ * defaults. */
+bool store_state_current (Store *store, StoreState *out, GError **error);
+
+/* The epoch that changes made now most likely belong to; epoch_enter() tells for sure. */
 uint32_t store_epoch (Store *store);
 
 /* ---- node.c -------------------------------------------------------------------------------- */

@@ -221,10 +221,8 @@ lock_task (Store *store, uint32_t owner, LockTask task, GError **error)
   }
 }
 
-/* The store's own state; without one that makes sense (a store restored without attributes) the
- * defaults. */
-static bool
-read_state (Store *store, StoreState *out, GError **error)
+bool
+store_state_current (Store *store, StoreState *out, GError **error)
 {
   bool found = false;
   g_autoptr (GError) failure = NULL;
@@ -243,7 +241,7 @@ store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_
                     uint32_t *out_uidvalidity, GError **error)
 {
   StoreState state;
-  if (!read_state (store, &state, error))
+  if (!store_state_current (store, &state, error))
     return false;
   uint32_t first = MAX (state.next_number, least);
   if (count > STORE_NUMBER_MAX || first > STORE_NUMBER_MAX - count)
@@ -265,5 +263,5 @@ uint32_t
 store_epoch (Store *store)
 {
   StoreState state;
-  return read_state (store, &state, NULL) ? state.epoch : 1;
+  return store_state_current (store, &state, NULL) ? state.epoch : 1;
 }

@@ -3,10 +3,11 @@
  * Facts kept on files, so that the index may be deleted at any time: one line of text in an
  * extended attribute, its fields separated by one space, the first of them the format version.
  *
- *   message      user.mailfs.state      1 MODSEQ BIRTH EXPUNGED DIGEST FLAG...
- *   mailbox      user.mailfs.mailbox    1 NUMBER UIDVALIDITY UIDNEXT MODSEQ SUBSCRIBED SPECIAL-USE
- * NAME user         user.mailfs.user       1 NUMBER INDEX other        user.mailfs.directory  1
- * NUMBER mail/        user.mailfs.store      1 NEXT-NUMBER EPOCH LAST-UIDVALIDITY
+ *  - message, user.mailfs.state: 1 MODSEQ BIRTH EXPUNGED DIGEST FLAG...
+ *  - mailbox, user.mailfs.mailbox: 1 NUMBER UIDVALIDITY UIDNEXT MODSEQ SUBSCRIBED SPECIAL-USE NAME
+ *  - user, user.mailfs.user: 1 NUMBER INDEX
+ *  - other, user.mailfs.directory: 1 NUMBER
+ *  - mail/, user.mailfs.store: 1 NEXT-NUMBER EPOCH LAST-UIDVALIDITY
  *
  * Absent fields are "-"; NAME is percent-escaped. On filesystems without user attributes the same
  * line is appended to .state in the directory, behind the UID it is for (0: the directory itself);
@@ -201,8 +202,8 @@ digest_matches (const uint8_t known[32], const uint8_t actual[32])
 /* ---- messages -----------------------------------------------------------------------------------
  */
 
-static bool
-parse_message_state (const char *line, MessageState *out, GError **error)
+bool
+message_state_parse (const char *line, MessageState *out, GError **error)
 {
   const char *name = message_attribute;
   g_auto (GStrv) fields = split (line, 5, 6, name, error);
@@ -237,22 +238,27 @@ message_state_read (int directory_fd, int fd, uint32_t uid, MessageState *out, b
     g_propagate_error (error, failure);
     return false;
   }
-  if (line != NULL && !parse_message_state (line, out, error))
+  if (line != NULL && !message_state_parse (line, out, error))
     return false;
   *out_found = line != NULL;
   return true;
+}
+
+char *
+message_state_format (const MessageState *state)
+{
+  g_autofree char *flags = store_flags_to_string (state->flags, state->keywords);
+  g_autofree char *digest =
+      state->digest != 0 ? g_strdup_printf ("%016" PRIx64, state->digest) : g_strdup ("-");
+  return g_strdup_printf ("1 %" PRIu64 " %u %u %s%s%s", state->modseq, state->birth,
+                          state->expunged, digest, *flags ? " " : "", flags);
 }
 
 bool
 message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
                      const MessageState *state, GError **error)
 {
-  g_autofree char *flags = store_flags_to_string (state->flags, state->keywords);
-  g_autofree char *digest =
-      state->digest != 0 ? g_strdup_printf ("%016" PRIx64, state->digest) : g_strdup ("-");
-  g_autofree char *line =
-      g_strdup_printf ("1 %" PRIu64 " %u %u %s%s%s", state->modseq, state->birth, state->expunged,
-                       digest, *flags ? " " : "", flags);
+  g_autofree char *line = message_state_format (state);
   return write_line (store, directory_fd, fd, message_attribute, uid, line, error);
 }
 
@@ -265,8 +271,8 @@ optional (const char *field)
   return strcmp (field, "-") == 0 ? NULL : g_strdup (field);
 }
 
-static bool
-parse_node_state (const char *line, StoreNodeKind kind, NodeState *out, GError **error)
+bool
+node_state_parse (const char *line, StoreNodeKind kind, NodeState *out, GError **error)
 {
   const char *name = attribute_names[kind];
   bool mailbox = kind == STORE_NODE_MAILBOX;
@@ -302,21 +308,20 @@ node_state_read (int fd, StoreNodeKind kind, NodeState *out, bool *out_found, GE
     g_propagate_error (error, failure);
     return false;
   }
-  if (line != NULL && !parse_node_state (line, kind, out, error))
+  if (line != NULL && !node_state_parse (line, kind, out, error))
     return false;
   *out_found = line != NULL;
   return true;
 }
 
-/* Escapes everything that would end the field or the line; store_name_unescape() undoes it. */
-static char *
-escape_full_name (const char *name)
+char *
+state_escape (const char *name)
 {
   if (name == NULL)
     return g_strdup ("-");
   GString *escaped = g_string_new (NULL);
   for (const char *c = name; *c != '\0'; c++) {
-    if (*c <= ' ' || *c == 0x7f || *c == '%' || (*c == '-' && c == name))
+    if (*c <= ' ' || *c == 0x7f || *c == '%' || *c == '"' || (*c == '-' && c == name))
       g_string_append_printf (escaped, "%%%02X", (unsigned char)*c);
     else
       g_string_append_c (escaped, *c);
@@ -324,15 +329,15 @@ escape_full_name (const char *name)
   return g_string_free (escaped, FALSE);
 }
 
-static char *
-format_node_state (StoreNodeKind kind, const NodeState *state)
+char *
+node_state_format (StoreNodeKind kind, const NodeState *state)
 {
   if (kind != STORE_NODE_MAILBOX)
     return g_strdup_printf ("1 %u%s", state->number,
                             kind != STORE_NODE_USER && kind != STORE_NODE_SHARED ? ""
                             : state->no_index                                    ? " off"
                                                                                  : " on");
-  g_autofree char *name = escape_full_name (state->full_name);
+  g_autofree char *name = state_escape (state->full_name);
   return g_strdup_printf ("1 %u %u %u %" G_GUINT64_FORMAT " %d %s %s", state->number,
                           state->uidvalidity, state->uidnext, state->modseq, state->subscribed,
                           state->special_use ? state->special_use : "-", name);
@@ -341,7 +346,7 @@ format_node_state (StoreNodeKind kind, const NodeState *state)
 bool
 node_state_write (Store *store, int fd, StoreNodeKind kind, const NodeState *state, GError **error)
 {
-  g_autofree char *line = format_node_state (kind, state);
+  g_autofree char *line = node_state_format (kind, state);
   return write_line (store, fd, fd, attribute_names[kind], 0, line, error);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store as a whole: making, opening, counting. */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +141,7 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
   self->flags = flags;
   self->fd = self->mail_fd = self->tmp_fd = -1;
   cache_init (self);
+  epoch_init (self);
   heal_init (self);
   delivery_init (self);
   parse_init ();
@@ -169,6 +170,7 @@ store_close (Store *self)
   heal_clear (self);
   delivery_clear (self);
   cache_clear (self);
+  epoch_clear (self);
   layout_tmp_close (self);
   store_close_fd (&self->mail_fd);
   store_close_fd (&self->fd);

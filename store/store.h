@@ -559,6 +559,41 @@ bool store_quarantine_restore (Store *self, const char *path, GError **error);
 /* Removes it for good. */
 bool store_quarantine_remove (Store *self, const char *path, GError **error);
 
+/* ---- snapshots ----------------------------------------------------------------------------- */
+
+/* The store as it was when somebody said so. A snapshot costs one small file, however much mail there
+ * is, and keeps what was in the store then from being cleaned up until it is dropped. */
+typedef struct {
+  char *name;     /* as on disk and in the mount: escaped as mailbox names are */
+  uint32_t epoch; /* the last one whose changes it has; 0: its file makes no sense. Then all that is known
+                     is the name, and nothing is cleaned up until it is dropped */
+  uint32_t slot;  /* 1 to 255, no other has it */
+  uint32_t next_number; /* directories from this number on came later */
+  int64_t taken_ns;
+} StoreSnapshot;
+#define STORE_SNAPSHOTS_MAX 255
+
+void store_snapshot_clear (StoreSnapshot *snapshot);
+void store_snapshot_free (StoreSnapshot *snapshot);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreSnapshot, store_snapshot_clear)
+
+/* Takes one, which waits for the changes that are under way. A NULL name is the time,
+ * "20261122T143000Z", with a suffix where that is taken. `out` may be NULL. EEXIST; ENOSPC: there are 255;
+ * EINVAL: no name for a snapshot, which "latest", "new" and what begins with '.' are not either; EROFS. */
+bool store_snapshot_take (Store *self, const char *name, StoreSnapshot *out, GError **error);
+
+/* ENOENT: there is none of that name. What only it had, cleanup and purge take later on. */
+bool store_snapshot_drop (Store *self, const char *name, GError **error);
+
+/* ENOENT; EEXIST; EINVAL: as when it is taken. */
+bool store_snapshot_rename (Store *self, const char *name, const char *new_name, GError **error);
+
+/* All of them, the oldest first: an array of StoreSnapshot pointers. */
+GPtrArray *store_snapshot_list (Store *self, GError **error);
+
+/* One by its name; "latest" is the newest. ENOENT; EBADMSG: its file makes no sense. */
+bool store_snapshot_find (Store *self, const char *name, StoreSnapshot *out, GError **error);
+
 /* ---- changes ------------------------------------------------------------------------------- */
 
 /*

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeping what a change overwrites and a snapshot needs: each message, directory and place once per
+ * snapshot, before it changes for the first time.
+ */
+#include "store/snapshot.h"
+
+#include <string.h>
+
+void
+keep_clear (Keep *self)
+{
+  if (self->lines != NULL)
+    g_string_free (self->lines, TRUE);
+  *self = (Keep){0};
+}
+
+/* The history that belongs to a place where it is remembered, which `mutex` guards. */
+static History *
+remember (History **place, GMutex *mutex, Store *store, const StoreMailbox *mailbox)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (mutex);
+  if (*place == NULL)
+    *place = mailbox != NULL ? history_new (store, mailbox->number) : history_new_tree (store);
+  return *place;
+}
+
+static bool
+begin (Keep *out, const Epoch *epoch, History *history, GError **error)
+{
+  if (!history_load (history, error))
+    return fail_prefix (error, "what snapshots need");
+  *out = (Keep){.epoch = epoch, .history = history, .lines = g_string_new (NULL)};
+  return true;
+}
+
+/* ---- messages and directories -------------------------------------------------------------- */
+
+static bool
+add_directory (Keep *self, StoreMailbox *mailbox, GError **error)
+{
+  struct stat st;
+  g_auto (NodeState) state = {0};
+  bool found = false;
+  g_autoptr (GError) failure = NULL;
+  if (history_has (self->history, 0, self->epoch->newest))
+    return true;
+  if (fstat (mailbox->fd, &st) < 0)
+    return fail_errno (error, "stat '%s'", mailbox->path);
+  if (mailbox->kind != STORE_NODE_ROOT &&
+      !node_state_read (mailbox->fd, mailbox->kind, &state, &found, &failure) &&
+      failure->code != EBADMSG) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  g_autofree char *line = found ? node_state_format (mailbox->kind, &state) : g_strdup ("-");
+  g_string_append_printf (self->lines, "%u 0 %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %s\n",
+                          self->epoch->newest, stat_mtime_ns (&st), stat_ctime_ns (&st), line);
+  return true;
+}
+
+bool
+keep_begin (Keep *out, const Epoch *epoch, StoreMailbox *mailbox, GError **error)
+{
+  *out = (Keep){.epoch = epoch};
+  if (epoch->newest == 0 || mailbox->number >= epoch->next_number)
+    return true;
+  History *history = remember (&mailbox->history, &mailbox->mutex, mailbox->store, mailbox);
+  return begin (out, epoch, history, error) && add_directory (out, mailbox, error);
+}
+
+bool
+keep_wants (const Keep *self, uint32_t uid)
+{
+  return self->history != NULL && !history_has (self->history, uid, self->epoch->newest);
+}
+
+void
+keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state)
+{
+  bool later = state != NULL && state->birth > self->epoch->newest;
+  if (later || !keep_wants (self, uid))
+    return;
+  g_autofree char *line = state != NULL ? message_state_format (state) : g_strdup ("-");
+  g_string_append_printf (self->lines, "%u %u %" G_GINT64_FORMAT " %s\n", self->epoch->newest, uid,
+                          changed_ns, line);
+}
+
+bool
+keep_end (Keep *self, GError **error)
+{
+  if (self->lines == NULL || self->lines->len == 0)
+    return true;
+  bool kept = history_append (self->history, self->lines->str, error);
+  g_string_truncate (self->lines, 0);
+  return kept || fail_prefix (error, "keep what snapshots need");
+}
+
+bool
+keep_directory (const Epoch *epoch, StoreMailbox *mailbox, GError **error)
+{
+  g_auto (Keep) keep = {0};
+  return keep_begin (&keep, epoch, mailbox, error) && keep_end (&keep, error);
+}
+
+/* ---- the tree ------------------------------------------------------------------------------ */
+
+bool
+keep_begin_tree (Keep *out, const Epoch *epoch, GError **error)
+{
+  Store *store = epoch->store;
+  *out = (Keep){.epoch = epoch};
+  return epoch->newest == 0 ||
+         begin (out, epoch, remember (&store->tree, &store->snapshot_mutex, store, NULL), error);
+}
+
+/* Whether the newest snapshot has, or might have had, a node of that number. */
+static bool
+concerns (const Keep *self, uint32_t number)
+{
+  return self->history != NULL && number < self->epoch->next_number;
+}
+
+void
+keep_node (Keep *self, const ListNode *node, const char *place)
+{
+  if (!concerns (self, node->number) ||
+      (place == NULL && history_has (self->history, node->number, self->epoch->newest)))
+    return;
+  g_autofree char *use = state_escape (node->special_use), *where = state_escape (place);
+  g_autofree char *name = state_escape (node->name), *full_name = state_escape (node->full_name);
+  g_string_append_printf (self->lines, "%u %u %d %u %u %d %d %s %s %s %s\n", self->epoch->newest,
+                          node->number, node->kind, node->parent, node->owner, node->subscribed,
+                          !node->no_index, use, where, name, full_name);
+}
+
+void
+keep_absent (Keep *self, uint32_t number)
+{
+  if (concerns (self, number))
+    g_string_append_printf (self->lines, "%u %u - - - - - - - - -\n", self->epoch->newest, number);
+}

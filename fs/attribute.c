@@ -262,6 +262,12 @@ value_uids (Subject *self, const char *name, GError **error)
 }
 
 static char *
+value_number (Subject *self, const char *name, GError **error)
+{
+  return self->node.number == STORE_ROOT ? NULL : format_number (self->node.number);
+}
+
+static char *
 value_subscribed (Subject *self, const char *name, GError **error)
 {
   return self->node.subscribed ? g_strdup ("1") : NULL;
@@ -398,6 +404,7 @@ static const Attribute attributes[] = {
     {"envelope", ON_MESSAGE, false, value_imap},
     {"bodystructure", ON_MESSAGE, false, value_imap},
     {"store_path", ON_MESSAGE, false, value_store_path},
+    {"number", ON_DIRECTORY, true, value_number},
     {"uidvalidity", ON_MAILBOX, true, value_uids},
     {"uidnext", ON_MAILBOX, true, value_uids},
     {"subscribed", ON_MAILBOX, true, value_subscribed},

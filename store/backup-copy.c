@@ -53,8 +53,10 @@ copy_state (Backup *self, int source_directory, int source, int directory, int c
 {
   g_auto (MessageState) state = {0}, there = {0};
   bool found = false, has = false;
-  /* A state that makes no sense is copied with the other attributes, as evidence. */
-  if (!message_state_read (source_directory, source, uid, &state, &found, NULL) || !found)
+  /* A state that makes no sense is copied with the other attributes, as evidence; and so is what
+   * was copied itself. */
+  if (!message_state_read (source_directory, source, uid, &state, &found, NULL) || !found ||
+      state.copied)
     return true;
   set_back (row, &state);
   if (message_state_read (directory, copy, uid, &there, &has, NULL) && has &&

@@ -2,13 +2,14 @@
 /*
  * A message and an expunged one with the same UID: an old file came back, or was copied. The modseq
  * tells which of the two is older, and that one goes to quarantine; of two that are equally old,
- * the one in the mailbox, because an expunged message does not come back by itself.
+ * the one in the mailbox, because an expunged message does not come back by itself. A file without
+ * a state is a copy that somebody put there, and the newer one.
  */
 #include "store/jobs.h"
 
 #include <unistd.h>
 
-/* The modseq of the file; 0 when it has no state that makes sense. */
+/* The modseq of the file; 0 when it has a state that makes no sense. */
 static bool
 read_modseq (const StoreMailbox *mailbox, uint32_t uid, bool expunged, uint64_t *out,
              GError **error)
@@ -27,7 +28,8 @@ read_modseq (const StoreMailbox *mailbox, uint32_t uid, bool expunged, uint64_t 
                                 path);
     return false;
   }
-  *out = found ? state.modseq : 0;
+  bool copied = failure == NULL && !expunged && (!found || state.copied);
+  *out = copied ? UINT64_MAX : found ? state.modseq : 0;
   return true;
 }
 

@@ -5,13 +5,17 @@
  *
  * The list keeps the mtime that every directory above the mailboxes had when both agreed. Opening a
  * store looks at those above the users, so its cost does not depend on how many users there are;
- * the others are looked at when a name in them is not found. Whoever makes or removes such a
- * directory through this library keeps the mtime on the list current.
+ * the others are looked at when they are listed, or a name in them is not found. Whoever makes or
+ * removes such a directory through this library keeps the mtime on the list current. Mailboxes
+ * change with each delivery; there the number of directories counts.
  */
 #include "store/internal.h"
 
 #include <string.h>
 #include <unistd.h>
+
+/* As in walk.c: what changed within this time could change again and have the same mtime. */
+#define FRESH_NS 100000000
 
 /* The mtime of a node's directory; LIST_CONTAINER_UNKNOWN when it cannot be told. */
 static bool
@@ -113,6 +117,35 @@ integrate_all (Store *store)
     each_top (&top, list->list, NULL);
 }
 
+/* A ListChildFunc. */
+static bool
+count_child (List *list, ListNode *child, void *data, GError **error)
+{
+  ++*(nlink_t *)data;
+  return true;
+}
+
+/* Whether there are as many directories in a mailbox as the list has, where the filesystem counts
+ * them as links (ext4, XFS, not btrfs). A mailbox changes all the time, but it is looked at anew
+ * only then, and once is enough. */
+static bool
+has_as_many (Store *store, List *list, uint32_t number)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, NULL);
+  nlink_t expected = 2;
+  struct stat st, expunged;
+  if (mailbox == NULL || fstat (mailbox->fd, &st) < 0 || st.st_nlink < expected)
+    return true;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&mailbox->mutex);
+  if (mailbox->listed_ns == stat_mtime_ns (&st) ||
+      !list_each_child (list, number, count_child, &expected, NULL))
+    return true;
+  if (g_get_real_time () * 1000 - stat_mtime_ns (&st) > FRESH_NS)
+    mailbox->listed_ns = stat_mtime_ns (&st);
+  expected += fstatat (mailbox->fd, LAYOUT_EXPUNGED, &expunged, AT_SYMLINK_NOFOLLOW) == 0;
+  return st.st_nlink == expected;
+}
+
 /* Where a change that hides a name in `node` would show: mailboxes have no mtime on the list, but
  * what was moved between them, and was not noted any more, has left a mark on their owner. */
 static bool
@@ -121,8 +154,8 @@ is_doubtful (Store *store, List *list, const ListNode *node, uint32_t *out_numbe
 {
   int64_t known_ns;
   bool agrees = true;
+  *out_number = node->number;
   if (node->kind != LIST_MAILBOX) {
-    *out_number = node->number;
     if (!container_agrees (store, list, node->number, &agrees, error))
       return false;
     *out_doubtful = !agrees;
@@ -130,8 +163,10 @@ is_doubtful (Store *store, List *list, const ListNode *node, uint32_t *out_numbe
   }
   if (!list_container (list, node->owner, &known_ns, error))
     return false;
-  *out_number = node->owner;
-  *out_doubtful = known_ns == LIST_CONTAINER_DIRTY;
+  bool dirty = known_ns == LIST_CONTAINER_DIRTY;
+  *out_doubtful = dirty || !has_as_many (store, list, node->number);
+  if (dirty)
+    *out_number = node->owner;
   return true;
 }
 

@@ -114,9 +114,13 @@ struct StoreMailbox {
   int64_t uids_ns;     /* the directory's mtime then */
   uint64_t modseq;     /* that the last append by this process gave; 0: none yet */
   uint32_t epoch;      /* likewise */
+  int64_t listed_ns;   /* the directory's mtime when it was known which mailboxes are in it */
   int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
   History *history;    /* what snapshots need of it; NULL: nobody asked. It has a lock of its own */
 };
+
+/* Tells whoever wants to know, by store_notice(), what was met and no call returns. */
+void store_tell (const Store *store, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
 /* ---- settings.c: mailfs.conf --------------------------------------------------------------- */
 
@@ -226,6 +230,7 @@ typedef struct {
   uint64_t digest;          /* digest_prefix() of what was delivered; 0: unknown */
   uint32_t flags;
   char *keywords;
+  bool copied; /* it has no state of its own, and these flags are what a mount told; see copied.c */
 } MessageState;
 void message_state_clear (MessageState *state);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (MessageState, message_state_clear)
@@ -239,6 +244,7 @@ typedef struct {
   bool no_index; /* of a user */
   char *special_use;
   char *full_name;
+  bool copied; /* it has no state of its own, and this is what a mount told; see copied.c */
 } NodeState;
 void node_state_clear (NodeState *state);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (NodeState, node_state_clear)
@@ -262,8 +268,9 @@ bool digest_is_whole (const uint8_t known[32]);
 
 /* Reading: absence is a result (`*out_found`), EBADMSG is an attribute that makes no sense. On
  * filesystems without user attributes the same lines stand in .state in the directory;
- * `directory_fd` says where. Writing: E2BIG when the filesystem cannot hold it. Durable after fsync
- * of `fd` (or at once in .state). */
+ * `directory_fd` says where. Where there is no line, what a mount told is taken (`copied`): the
+ * flags of a message, whose modseq is 0 then; of a directory, if that tells its number. Writing:
+ * E2BIG when the filesystem cannot hold it. Durable after fsync of `fd` (or at once in .state). */
 bool message_state_read (int directory_fd, int fd, uint32_t uid, MessageState *out, bool *out_found,
                          GError **error);
 bool message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
@@ -283,6 +290,18 @@ char *state_escape (const char *text);
 
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
+
+/* ---- copied.c: facts on what was copied out of a mount ---------------------------------------- */
+
+/* Reads what the attributes tell that a mount shows; false: nothing that makes sense. Of a directory
+ * the number may be 0. */
+bool copied_message_read (int fd, MessageState *out);
+bool copied_node_read (int fd, StoreNodeKind kind, NodeState *out);
+
+/* Removes them; and puts those of a message back. */
+void copied_message_forget (int fd);
+void copied_message_keep (int fd, const MessageState *state);
+void copied_node_forget (int fd);
 
 /* ---- flags.c ------------------------------------------------------------------------------- */
 
@@ -472,8 +491,8 @@ bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *dat
  * process may have been faster. */
 List *relist_replace (Store *store, const char *path, RelistFunc found, void *data, GError **error);
 
-/* Brings the list in line below the directory `number`, which is no mailbox: with all that is new
- * in it or gone from it, and with everything below when nobody knows what became of that. The store
+/* Brings the list in line below the directory `number`: with all that is new in it or gone from it,
+ * and with everything below when nobody knows what became of that. The store
  * lock is held. */
 bool relist_part (Store *store, List *list, uint32_t number, bool *out_changed, GError **error);
 

@@ -255,8 +255,8 @@ typedef struct {
   bool recalled;      /* the row is from there: the index itself has none */
   IndexMessage row;   /* as the scan saw it; nothing for SCAN_NEW */
   struct stat st;     /* of the file */
-  bool has_state;
-  MessageState state;
+  bool has_state;     /* of its own */
+  MessageState state; /* also one that was copied */
   bool has_summary;
   StoreSummary summary;
   uint32_t damage; /* INDEX_DAMAGE_*: what reading the file showed */
@@ -316,6 +316,10 @@ bool scan_drain (Scan *self, GError **error);
 /* Whether the file's date is the internal date: of a new message, and of one whose row was made of
  * a damaged file and that is whole again. Otherwise the row knows better. */
 bool scan_takes_date (const ScanItem *item);
+
+/* Whether it is a copy without a state of a message that was expunged, or removed for good: somebody
+ * put it there, and it is a message again. */
+bool scan_item_returns (const ScanItem *item);
 
 /* Whether it is an older file of a message that was expunged, or removed for good, and not brought
  * back: it goes to .expunged. */

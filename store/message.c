@@ -221,7 +221,7 @@ message_state_current (StoreMailbox *mailbox, int fd, uint32_t uid, const IndexM
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
-  if (has_state && state.modseq >= row->modseq) {
+  if (has_state && !state.copied && state.modseq >= row->modseq) {
     *out = state;
     state = (MessageState){0};
     return true;
@@ -235,7 +235,8 @@ message_state_current (StoreMailbox *mailbox, int fd, uint32_t uid, const IndexM
                         .expunged = row->expunged,
                         .digest = digest,
                         .flags = row->flags,
-                        .keywords = g_strdup (row->keywords)};
+                        .keywords = g_strdup (row->keywords),
+                        .copied = has_state && state.copied};
   return true;
 }
 

@@ -29,10 +29,8 @@ set_aside (Store *store, GError **error)
   g_autofree char *path = g_build_filename (store->path, "queue.sqlite3", NULL);
   if (!layout_keep_damaged (path, error))
     return false;
-  if (store->notice != NULL)
-    store->notice (
-        "the queue was damaged: it is kept as queue.sqlite3.damaged-*, a new one is begun",
-        store->notice_data);
+  store_tell (store, "the queue was damaged: it is kept as queue.sqlite3.damaged-*, a new one is "
+                     "begun");
   return true;
 }
 

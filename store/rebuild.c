@@ -42,7 +42,7 @@ typedef struct {
 IndexMessage
 rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
 {
-  bool known = item->verdict == SCAN_CHANGED;
+  bool known = item->verdict == SCAN_CHANGED, returns = scan_item_returns (item);
   bool keeps_size = known && (item->damage & STORE_DAMAGE_GRAVE) != 0;
   bool state_wins = item->has_state && (!known || item->state.modseq >= item->row.modseq);
   IndexMessage row = {.uid = item->uid,
@@ -57,7 +57,7 @@ rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
     row.flags = item->state.flags;
     row.keywords = g_strdup (item->state.keywords);
     row.expunged = item->state.expunged;
-  } else if (known) {
+  } else if (known && !returns) {
     row.modseq = item->row.modseq;
     row.birth = item->row.birth;
     row.flags = item->row.flags;
@@ -65,16 +65,19 @@ rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
     row.expunged = item->row.expunged;
   } else {
     row.birth = epoch;
+    row.flags = item->state.flags;
+    row.keywords = g_strdup (item->state.keywords);
   }
   /* Where the file lies decides whether it is expunged. */
   bool moved = (row.expunged != 0) != item->expunged;
   if (moved)
     row.expunged = item->expunged ? epoch : 0;
-  row.modseq = MAX (row.modseq, item->removed);
+  if (!returns)
+    row.modseq = MAX (row.modseq, item->removed);
   /* A file that cannot be read cannot be given a state either; and which of two is the newer must
    * not be blurred. */
-  *out_write_state =
-      (!state_wins || moved) && !item->doubled && !(item->damage & INDEX_DAMAGE_UNREADABLE);
+  *out_write_state = (!state_wins || moved) && (!item->doubled || returns) &&
+                     !(item->damage & INDEX_DAMAGE_UNREADABLE);
   return row;
 }
 
@@ -102,7 +105,8 @@ write_state (const ScanItem *item, IndexMessage *row, GError **error)
                         .expunged = row->expunged,
                         .digest = state_digest (item),
                         .flags = row->flags,
-                        .keywords = row->keywords};
+                        .keywords = row->keywords,
+                        .copied = item->state.copied};
   if (fd < 0)
     return fail_errno (error, "open '%s/%s'", mailbox->path, path);
   if (!message_state_write (mailbox->store, mailbox->fd, fd, item->uid, &state, error))
@@ -168,6 +172,12 @@ put_back (Apply *self, ScanItem *item, GError **error)
     return fail_errno (error, "put '%s/%s' back to the expunged", mailbox->path, name);
   item->expunged = true;
   self->moved = true;
+  /* Who put it there looks for it; a job tells of it by itself. */
+  if (self->job == NULL)
+    store_tell (mailbox->store,
+                "'%s/%s' is an older file of a message that was expunged, and is among the "
+                "expunged now: undelete brings it back",
+                mailbox->path, name);
   return true;
 }
 
@@ -381,7 +391,7 @@ report_deferred (Rebuild *self)
   g_hash_table_iter_init (&iter, self->deferred);
   while (g_hash_table_iter_next (&iter, &path, &count))
     job_found (self->job, STORE_PROBLEM_BAD_STATE, true, 0, 0, path,
-               "%u messages carried no state: what flags they had is not known",
+               "%u messages carried no state: they have the flags that a mount told, if it did",
                GPOINTER_TO_UINT (count));
   return g_hash_table_size (self->deferred) > 0;
 }
@@ -405,18 +415,18 @@ mend_state (ScanMailbox *scanned, IndexMailbox *row, GError **error)
   row->uidnext = MAX (MAX (row->uidnext, state.uidnext), scanned->highest_uid + 1);
   row->highestmodseq = MAX (row->highestmodseq, state.modseq);
   row->uidvalidity = has_state ? state.uidvalidity : scanned->uidvalidity;
-  if (has_state && state.uidnext >= row->uidnext)
+  if (has_state && !state.copied && state.uidnext >= row->uidnext)
     return true;
   if (!has_state) {
     node_state_clear (&state);
     g_auto (StoreNode) node = {0};
     store_node_get (mailbox->store, mailbox->number, &node, NULL);
-    state = (NodeState){.number = mailbox->number,
-                        .uidvalidity = row->uidvalidity,
+    state = (NodeState){.uidvalidity = row->uidvalidity,
                         .subscribed = node.subscribed,
                         .special_use = g_steal_pointer (&node.special_use),
                         .full_name = g_steal_pointer (&node.full_name)};
   }
+  state.number = mailbox->number;
   state.uidnext = row->uidnext;
   state.modseq = row->highestmodseq;
   if (!node_state_write (mailbox->store, mailbox->fd, mailbox->kind, &state, error))
@@ -442,7 +452,8 @@ static bool
 needs_finish (const ScanMailbox *scanned)
 {
   return scanned->differences > 0 || scanned->row.directory_ns != scanned->directory_ns ||
-         !scanned->has_state || scanned->state.uidnext <= scanned->highest_uid ||
+         !scanned->has_state || scanned->state.copied ||
+         scanned->state.uidnext <= scanned->highest_uid ||
          scanned->row.uidvalidity != scanned->state.uidvalidity ||
          scanned->row.uidnext < scanned->state.uidnext ||
          scanned->row.highestmodseq < scanned->state.modseq;
@@ -552,6 +563,17 @@ collect_differences (StoreMailbox *mailbox, GPtrArray *items, int64_t *out_direc
   return true;
 }
 
+/* Whether a copy was put over the mailbox, and took the states from its files: what only rows tell
+ * is to go back on them, so all have to be looked at. */
+static bool
+is_copied (const StoreMailbox *mailbox)
+{
+  g_auto (NodeState) state = {0};
+  bool found = false;
+  return node_state_read (mailbox->fd, mailbox->kind, &state, &found, NULL) && found &&
+         state.copied;
+}
+
 bool
 mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error)
 {
@@ -562,6 +584,10 @@ mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error)
     return false;
   if (fstat (self->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", self->path);
+  if (found && row.directory_ns != 0 && is_copied (self)) {
+    row.directory_ns = 0;
+    return index_write_mailbox (write, &row, error);
+  }
   if (!found || row.directory_ns == 0 || row.directory_ns == stat_mtime_ns (&st))
     return true;
   g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);

@@ -157,7 +157,9 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
                "the file's date is not the internal date");
   else if ((item->row.expunged != 0) != item->expunged)
     job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path, "%s",
-               item->expunged ? "was expunged" : "its expunge was undone");
+               item->expunged             ? "was expunged"
+               : scan_item_returns (item) ? "was expunged, and a copy of it was put back"
+                                          : "its expunge was undone");
   else if (!same_state (item))
     job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
                "flags of file and index differ");
@@ -202,6 +204,9 @@ scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed)
   if (!scanned->has_state)
     job_found (job, STORE_PROBLEM_BAD_STATE, fixed, mailbox->number, 0, mailbox->path,
                "the mailbox has no valid state");
+  else if (scanned->state.copied)
+    job_found (job, STORE_PROBLEM_BAD_STATE, fixed, mailbox->number, 0, mailbox->path,
+               "the mailbox has no state of its own, but what a mount told of it");
   else if (scanned->state.uidnext <= scanned->highest_uid)
     job_found (job, STORE_PROBLEM_UIDNEXT, fixed, mailbox->number, 0, mailbox->path,
                "the next UID is %u, but there is a message %u", scanned->state.uidnext,

@@ -139,6 +139,8 @@ scan_read (ScanItem *item)
   if (!message_state_read (item->mailbox->fd, fd, item->uid, &item->state, &item->has_state,
                            &item->failure))
     item->has_state = false;
+  /* Flags that a mount told count where nothing else is known. */
+  item->has_state = item->has_state && !item->state.copied;
   g_autoptr (GError) failure = NULL;
   if (!parse_item (item, fd, &failure)) {
     item->damage = INDEX_DAMAGE_UNREADABLE;
@@ -248,10 +250,18 @@ find_record (const ScanMailbox *in, ScanItem *item, GError **error)
 }
 
 bool
+scan_item_returns (const ScanItem *item)
+{
+  bool was_expunged = item->removed > 0 || item->row.expunged != 0;
+  return was_expunged && !item->expunged && item->verdict != SCAN_GONE && !item->has_state &&
+         item->failure == NULL;
+}
+
+bool
 scan_item_is_back (const ScanItem *item)
 {
   uint64_t modseq = item->has_state ? item->state.modseq : 0;
-  if (item->expunged || item->doubled || item->verdict == SCAN_GONE)
+  if (item->expunged || item->doubled || item->verdict == SCAN_GONE || scan_item_returns (item))
     return false;
   if (item->removed > 0)
     return modseq <= item->removed;

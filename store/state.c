@@ -240,7 +240,7 @@ message_state_read (int directory_fd, int fd, uint32_t uid, MessageState *out, b
   }
   if (line != NULL && !message_state_parse (line, out, error))
     return false;
-  *out_found = line != NULL;
+  *out_found = line != NULL || copied_message_read (fd, out);
   return true;
 }
 
@@ -254,11 +254,29 @@ message_state_format (const MessageState *state)
                           state->expunged, digest, *flags ? " " : "", flags);
 }
 
+/* Puts the line in the place of what a mount told. Both may not fit side by side. */
+static bool
+replace_copied (Store *store, int directory_fd, int fd, uint32_t uid, const char *line,
+                const MessageState *state, GError **error)
+{
+  if (write_line (store, directory_fd, fd, message_attribute, uid, line, NULL)) {
+    copied_message_forget (fd);
+    return true;
+  }
+  copied_message_forget (fd);
+  if (write_line (store, directory_fd, fd, message_attribute, uid, line, error))
+    return true;
+  copied_message_keep (fd, state);
+  return false;
+}
+
 bool
 message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
                      const MessageState *state, GError **error)
 {
   g_autofree char *line = message_state_format (state);
+  if (state->copied)
+    return replace_copied (store, directory_fd, fd, uid, line, state, error);
   return write_line (store, directory_fd, fd, message_attribute, uid, line, error);
 }
 
@@ -310,7 +328,14 @@ node_state_read (int fd, StoreNodeKind kind, NodeState *out, bool *out_found, GE
   }
   if (line != NULL && !node_state_parse (line, kind, out, error))
     return false;
+  g_auto (NodeState) copied = {0};
   *out_found = line != NULL;
+  if (line == NULL && copied_node_read (fd, kind, &copied) && copied.number != 0 &&
+      (kind != STORE_NODE_MAILBOX || copied.uidvalidity != 0)) {
+    *out = copied;
+    copied = (NodeState){0};
+    *out_found = true;
+  }
   return true;
 }
 
@@ -347,7 +372,11 @@ bool
 node_state_write (Store *store, int fd, StoreNodeKind kind, const NodeState *state, GError **error)
 {
   g_autofree char *line = node_state_format (kind, state);
-  return write_line (store, fd, fd, attribute_names[kind], 0, line, error);
+  if (!write_line (store, fd, fd, attribute_names[kind], 0, line, error))
+    return false;
+  if (state->copied)
+    copied_node_forget (fd);
+  return true;
 }
 
 bool

@@ -194,6 +194,18 @@ store_uuid (const Store *self)
   return self->uuid;
 }
 
+void
+store_tell (const Store *self, const char *format, ...)
+{
+  va_list arguments;
+  if (self->notice == NULL)
+    return;
+  va_start (arguments, format);
+  g_autofree char *text = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  self->notice (text, self->notice_data);
+}
+
 bool
 store_is_read_only (const Store *self)
 {

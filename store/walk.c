@@ -186,18 +186,21 @@ read_found (Walk *walk, Found *found, GError **error)
     g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s: ", found->path);
     return false;
   }
+  /* Here something is better than nothing, also without a number. */
+  if (!has_state)
+    has_state = copied_node_read (fd, found->kind, &found->state);
   /* A crash in the middle of a rename may leave the name of another time. */
   g_autofree char *fits =
       found->state.full_name != NULL ? store_name_escape (found->state.full_name, NULL) : NULL;
   if (fits != NULL && strcmp (fits, found->name) != 0)
     g_clear_pointer (&found->state.full_name, g_free);
-  if (has_state) {
-    walk->highest = MAX (walk->highest, found->state.number);
-    return settle_number (walk, found, error);
-  }
-  walk_tell (walk, STORE_PROBLEM_BAD_STATE, 0, found->path,
-             failure != NULL ? failure->message : "the directory has no state");
-  return true;
+  if (!has_state || found->state.copied)
+    walk_tell (walk, STORE_PROBLEM_BAD_STATE, 0, found->path,
+               failure != NULL       ? failure->message
+               : found->state.copied ? "the directory has no state but what a mount told of it"
+                                     : "the directory has no state");
+  walk->highest = MAX (walk->highest, found->state.number);
+  return found->state.number == 0 || settle_number (walk, found, error);
 }
 
 /* Whether the list has what was found just so, and nobody may have moved anything below it. */
@@ -211,7 +214,8 @@ is_known (const Walk *walk, const Found *found, bool *out_known, GError **error)
   if (!list_get (walk->list, found->state.number, &row, &listed, error) ||
       !list_container (walk->list, found->state.number, &directory_ns, error))
     return false;
-  *out_known = found->state.number != 0 && listed && row.kind == (ListKind)found->kind &&
+  *out_known = found->state.number != 0 && !found->state.copied && listed &&
+               row.kind == (ListKind)found->kind &&
                row.parent == (parent != NULL ? parent->state.number : STORE_ROOT) &&
                strcmp (row.name, found->name) == 0 && directory_ns != LIST_CONTAINER_DIRTY;
   return true;
@@ -266,14 +270,13 @@ walk_owner (const Walk *walk, const Found *found)
   return found->kind == STORE_NODE_USER || found->kind == STORE_NODE_SHARED ? found : NULL;
 }
 
-/* The mailbox's row in its user's index, or what broken ones still tell. The index is opened apart
- * from the cache, which would ask for the list. */
+/* The row of mailbox `number` in the user's index, or what broken ones still tell. The index is
+ * opened apart from the cache, which would ask for the list. */
 static bool
-indexed (const Walk *walk, const Found *found, IndexMailbox *out)
+indexed (const Walk *walk, const Found *found, uint32_t number, IndexMailbox *out)
 {
   g_autofree char *path = layout_index_path (walk->store, walk_owner (walk, found)->path);
-  g_autoptr (Index) index = index_open (path, 0, NULL);
-  uint32_t number = found->state.number;
+  g_autoptr (Index) index = index_open (path, walk->dry_run ? INDEX_READ_ONLY : 0, NULL);
   bool has_row = false;
   if (index != NULL && index_mailbox_get (index, number, out, &has_row, NULL) && has_row)
     return true;
@@ -288,6 +291,36 @@ indexed (const Walk *walk, const Found *found, IndexMailbox *out)
   return has_row;
 }
 
+/* Whether what was copied is not the mailbox that the index knows under that number: there UIDs
+ * mean other messages. */
+static bool
+is_other (const Walk *walk, const Found *found, uint32_t number)
+{
+  IndexMailbox row = {0};
+  return found->kind == STORE_NODE_MAILBOX && found->state.copied &&
+         found->state.uidvalidity != 0 && indexed (walk, found, number, &row) &&
+         row.uidvalidity > 1 && row.uidvalidity != found->state.uidvalidity;
+}
+
+/* What was lost with the directory's state the files have lost, too, whatever their dates are: the
+ * index is not to be believed until it was compared with each of them. Failing does no harm. */
+static void
+doubt_rows (const Walk *walk, const Found *found)
+{
+  g_autofree char *path = layout_index_path (walk->store, walk_owner (walk, found)->path);
+  g_autoptr (Index) index = index_open (path, 0, NULL);
+  g_autoptr (IndexWrite) write = index != NULL ? index_write_begin (index, NULL) : NULL;
+  IndexMailbox row = {0};
+  bool has_row = false;
+  if (write == NULL ||
+      !index_write_get_mailbox (write, found->state.number, &row, &has_row, NULL) || !has_row ||
+      row.directory_ns == 0)
+    return;
+  row.directory_ns = 0;
+  if (index_write_mailbox (write, &row, NULL))
+    index_write_commit (write, NULL);
+}
+
 /* Raises `*uidnext` above every message in the directory `path` below `fd`. */
 static bool
 cover_uids (int fd, const char *path, uint32_t *uidnext, GError **error)
@@ -298,18 +331,24 @@ cover_uids (int fd, const char *path, uint32_t *uidnext, GError **error)
   return uids != NULL;
 }
 
-/* What a mailbox that lost its state goes on with: what its user's index remembers, else
- * `uidvalidity`, which is new. */
+/* What a mailbox that lost its state goes on with: what its user's index remembers, what a mount
+ * told, else `uidvalidity`, which is new. */
 static bool
 make_state (Walk *walk, int fd, Found *found, uint32_t uidvalidity, GError **error)
 {
-  IndexMailbox row = {.uidvalidity = uidvalidity, .uidnext = 1};
-  if (!indexed (walk, found, &row))
-    walk_tell (walk, STORE_PROBLEM_BAD_STATE, found->state.number, found->path,
+  NodeState *state = &found->state;
+  IndexMailbox row = {.uidvalidity = state->uidvalidity};
+  bool known = indexed (walk, found, state->number, &row);
+  if (known && state->copied)
+    doubt_rows (walk, found);
+  if (!known && row.uidvalidity == 0) {
+    row.uidvalidity = uidvalidity;
+    walk_tell (walk, STORE_PROBLEM_BAD_STATE, state->number, found->path,
                "it gets a new UIDVALIDITY");
-  found->state.uidvalidity = row.uidvalidity;
-  found->state.uidnext = row.uidnext;
-  found->state.modseq = row.highestmodseq;
+  }
+  state->uidvalidity = row.uidvalidity;
+  state->uidnext = MAX (MAX (state->uidnext, row.uidnext), 1);
+  state->modseq = MAX (state->modseq, row.highestmodseq);
   bool has_expunged = false;
   return cover_uids (fd, "", &found->state.uidnext, error) &&
          walk_is_directory (fd, LAYOUT_EXPUNGED, &has_expunged, error) &&
@@ -322,7 +361,8 @@ write_state (Walk *walk, Found *found, uint32_t uidvalidity, GError **error)
   auto_fd fd = layout_open (walk->store->mail_fd, found->path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0)
     return fail_errno (error, "open directory '%s'", found->path);
-  if (found->kind == STORE_NODE_MAILBOX && found->state.uidvalidity == 0 &&
+  bool lost = found->state.copied || found->state.uidvalidity == 0;
+  if (found->kind == STORE_NODE_MAILBOX && lost &&
       !make_state (walk, fd, found, uidvalidity, error))
     return fail_prefix (error, "%s", found->path);
   if (!node_state_write (walk->store, fd, found->kind, &found->state, error))
@@ -331,7 +371,8 @@ write_state (Walk *walk, Found *found, uint32_t uidvalidity, GError **error)
 }
 
 /* A directory without a number that the list knows by its name keeps the one it has there, unless
- * another directory says that the number is its own. */
+ * another directory says that the number is its own. What the list knows of one without a state is
+ * newer than any copy. */
 static bool
 recall (Walk *walk, Found *found, GError **error)
 {
@@ -344,16 +385,33 @@ recall (Walk *walk, Found *found, GError **error)
                   &known, error))
     return false;
   gpointer key = GUINT_TO_POINTER (row.number);
-  if (!known || row.kind != (ListKind)found->kind || g_hash_table_contains (walk->numbers, key))
+  bool same = found->state.number == row.number;
+  if (!known || row.kind != (ListKind)found->kind ||
+      (!same && (found->state.number != 0 || g_hash_table_contains (walk->numbers, key) ||
+                 is_other (walk, found, row.number))))
     return true;
   g_hash_table_insert (walk->numbers, key, found);
   found->state.number = row.number;
-  if (found->kind == STORE_NODE_MAILBOX && found->state.uidvalidity == 0) {
+  found->state.no_index |= row.no_index;
+  if (found->kind == STORE_NODE_MAILBOX && (found->state.copied || found->state.uidvalidity == 0)) {
+    g_free (found->state.special_use);
+    g_free (found->state.full_name);
     found->state.subscribed = row.subscribed;
     found->state.special_use = g_steal_pointer (&row.special_use);
     found->state.full_name = g_steal_pointer (&row.full_name);
   }
   return true;
+}
+
+/* What a copy tells of its number is not to be believed if that is another mailbox's. */
+static void
+forget_number (Walk *walk, Found *found)
+{
+  uint32_t number = found->state.number;
+  if (number == 0 || !is_other (walk, found, number))
+    return;
+  g_hash_table_remove (walk->numbers, GUINT_TO_POINTER (number));
+  found->state.number = 0;
 }
 
 /* Whether the store's counter would give out a number that is in use. */
@@ -391,7 +449,8 @@ give_numbers (Walk *walk, GError **error)
     return false;
   for (guint i = 0; i < walk->found->len; i++) {
     Found *found = walk->found->pdata[i];
-    found->unwritten = found->state.number == 0;
+    forget_number (walk, found);
+    found->unwritten = found->state.number == 0 || found->state.copied;
     if (found->unwritten && !recall (walk, found, error))
       return false;
     missing += found->state.number == 0;

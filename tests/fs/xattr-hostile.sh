@@ -20,7 +20,7 @@ cat >"$work/ask" <<'PYTHON'
 import collections, errno, os, sys
 top, asked = sys.argv[1], sys.argv[2:]
 names = '''flags uid internaldate modseq state damage sha256 subject from to date message-id envelope bodystructure store_path
-uidvalidity uidnext subscribed special_use name messages unseen bytes rmessages rbytes expunged highestmodseq last_repair health
+number uidvalidity uidnext subscribed special_use name messages unseen bytes rmessages rbytes expunged highestmodseq last_repair health
 job all cmd.check cmd.repair cmd.nonsense nonsense'''.split()
 some = 'flags', 'uid', 'uidnext', 'rbytes', 'cmd.check', 'nonsense'
 objects, found = [], collections.Counter()

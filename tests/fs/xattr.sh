@@ -34,10 +34,13 @@ list() {
 expect_equal "$(list "$one")" ''
 expect_equal "$(list "$two")" 'user.mailfs.flags '
 expect_equal "$(get flags "$two")" '\Answered \Seen $Label1 Work'
-expect_equal "$(list "$box")" 'user.mailfs.name user.mailfs.uidnext user.mailfs.uidvalidity '
-expect_equal "$(list "$inbox")" 'user.mailfs.uidnext user.mailfs.uidvalidity '
-expect_equal "$(list "$mnt/example.com/user/jane")" ''
-expect_equal "$(list "$mnt")$(list "$mnt/example.com")$(list "$mnt/.ctl")" ''
+expect_equal "$(list "$box")" 'user.mailfs.name user.mailfs.number user.mailfs.uidnext user.mailfs.uidvalidity '
+expect_equal "$(list "$inbox")" 'user.mailfs.number user.mailfs.uidnext user.mailfs.uidvalidity '
+for directory in "$inbox" "$mnt/example.com/user/jane" "$mnt/example.com/user" "$mnt/example.com"; do
+  expect_equal "$(get number "$directory")" $(($(stat -c %i "$directory") >> 32))
+done
+expect_equal "$(list "$mnt/example.com/user/jane")$(list "$mnt/example.com")" 'user.mailfs.number user.mailfs.number '
+expect_equal "$(list "$mnt")$(list "$mnt/.ctl")" ''
 expect_equal "$(get name "$box")" 'Grüße %'
 expect_equal "$(get uidnext "$box")" 3
 expect [ "$(get uidvalidity "$box")" -gt 0 ]
@@ -143,7 +146,7 @@ set_to user.mailfs.name 'Grüße %' "$box"
 
 # rsync, tar and cp carry what is listed, and nothing else.
 rsync -aX "$mnt/example.com/user/jane/" "$work/copy/"
-expect_equal "$(cd "$work/copy" && getfattr -R -d -m - . | grep -c '^user\.mailfs')" 4
+expect_equal "$(cd "$work/copy" && getfattr -R -d -m - . | grep -c '^user\.mailfs')" 6
 expect_equal "$(getfattr --only-values -n user.mailfs.flags "$work"/copy/Gr*/0000000002.eml)" '\Answered \Seen $Label1 Work'
 stop
 

@@ -117,6 +117,14 @@ test_cut_short (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (row_of (inbox).removed, ==, 2);
 }
 
+static void
+keep_notice (const char *text, void *user_data)
+{
+  char **kept = user_data;
+  g_free (*kept);
+  *kept = g_strdup (text);
+}
+
 /* A removed message whose file comes back stays expunged, until somebody brings it back. */
 static void
 test_comes_back (Fixture *fixture, gconstpointer data)
@@ -137,10 +145,13 @@ test_comes_back (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (row_of (inbox).expunged, ==, 1);
   assert_clean (fixture->store);
 
-  /* The next delivery notices, too, and so does a copy that lost its state. */
-  run_in (fixture, "cp $PWD.backup/0000000002.eml " DIRECTORY " && chmod 640 " DIRECTORY "/*.eml",
-          "");
+  /* The next delivery notices, too, and says so. */
+  g_autofree char *said = NULL;
+  store_notice (fixture->store, keep_notice, &said);
+  run_in (fixture, "cp -a $PWD.backup/0000000002.eml " DIRECTORY, "");
   g_assert_cmpuint (deliver (inbox, "new", 0, NULL), ==, 5);
+  g_assert_nonnull (strstr (said, "INBOX/0000000002.eml"));
+  store_notice (fixture->store, NULL, NULL);
   assert_place (fixture, 2, false, true);
   g_assert_false (is_live (inbox, 2));
   g_assert_true (is_live (inbox, 5));
@@ -162,6 +173,42 @@ test_comes_back (Fixture *fixture, gconstpointer data)
   g_assert_true (is_live (inbox, 3));
   g_assert_cmpuint (row_of (inbox).removed, ==, 0);
   run_in (fixture, "rm -r $PWD.backup", "");
+}
+
+/* A copy without a state tells nothing of its age: who put it there wants it. It has what flags a
+ * mount told, and a new modseq. */
+static void
+test_copied_back (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = fill (fixture->store, 4);
+  run_in (fixture,
+          "cp -r " DIRECTORY " $PWD.backup && chmod 640 $PWD.backup/* && cd $PWD.backup && "
+          "setfattr -n user.mailfs.flags -v '\\Seen Work' *",
+          "");
+  expunge (inbox, 1);
+  expunge (inbox, 2);
+  g_assert_cmpuint (run_result (fixture->store, "cleanup age=0").taken, ==, 2);
+  expunge (inbox, 3);
+  uint64_t before = row_of (inbox).highestmodseq;
+  run_in (fixture, "cp -a $PWD.backup/000000000[13].eml " DIRECTORY, "");
+  g_assert_true (is_live (inbox, 1));
+  g_assert_cmpuint (deliver (inbox, "new", 0, NULL), ==, 5);
+  for (uint32_t uid = 1; uid <= 3; uid += 2) {
+    g_auto (StoreMessage) message = {0};
+    bool found;
+    assert_ok (store_message_find (inbox, uid, &message, &found, &error), error);
+    g_assert_true (found);
+    g_assert_cmpuint (message.flags, ==, STORE_FLAG_SEEN);
+    g_assert_cmpstr (message.keywords, ==, "Work");
+    g_assert_cmpuint (message.modseq, >, before);
+  }
+  assert_place (fixture, 3, true, true);
+  g_assert_true (finds (fixture->store, "repair", STORE_PROBLEM_DUPLICATE, STORE_FIXED, 3));
+  assert_place (fixture, 3, true, false);
+  assert_clean (fixture->store);
+  /* What the mount told is gone, for the message has a state of its own. */
+  run_in (fixture, "! getfattr -d " DIRECTORY "/*.eml | grep -F flags && rm -r $PWD.backup", "");
 }
 
 /* An old file of a message that is still among the expunged: both stay, the one in the mailbox is
@@ -241,6 +288,7 @@ main (int argc, char **argv)
   add_test ("/cleanup/cleanup", test_cleanup);
   add_test ("/cleanup/cut-short", test_cut_short);
   add_test ("/cleanup/comes-back", test_comes_back);
+  add_test ("/cleanup/copied-back", test_copied_back);
   add_test ("/cleanup/doubled", test_doubled);
   add_test ("/cleanup/queued", test_queued);
   return g_test_run ();

@@ -582,6 +582,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreSnapshot, store_snapshot_clear)
  * EINVAL: no name for a snapshot, which "latest", "new" and what begins with '.' are not either; EROFS. */
 bool store_snapshot_take (Store *self, const char *name, StoreSnapshot *out, GError **error);
 
+/* Takes one for as long as this process needs it, called PURPOSE-ID. Whoever takes it drops it; those of
+ * the same purpose whose process died before it could are dropped now. One of a purpose for each Store. */
+bool store_snapshot_take_own (Store *self, const char *purpose, StoreSnapshot *out, GError **error);
+
 /* ENOENT: there is none of that name. What only it had, cleanup and purge take later on. */
 bool store_snapshot_drop (Store *self, const char *name, GError **error);
 

@@ -150,6 +150,10 @@ typedef enum {
 bool index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich which,
                          IndexMessage *out, size_t capacity, size_t *out_count, GError **error);
 
+/* The same for those that, as far as the rows tell, were there when `epoch` ended; or may have been. */
+bool index_message_page_at (Index *self, uint32_t mailbox, uint32_t after, uint32_t epoch,
+                            IndexMessage *out, size_t capacity, size_t *out_count, GError **error);
+
 bool index_summary_get (Index *self, uint32_t mailbox, uint32_t uid, IndexSummary *out,
                         bool *out_found, GError **error);
 

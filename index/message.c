@@ -116,6 +116,20 @@ take_message_to (Connection *connection, sqlite3_stmt *select, void *rows, size_
   return true;
 }
 
+/* A page of messages. Nothing is left in `out` when it fails. */
+static bool
+take_messages (Connection *reading, sqlite3_stmt *select, uint32_t mailbox, uint32_t after,
+               IndexMessage *out, size_t capacity, size_t *out_count, GError **error)
+{
+  size_t count;
+  if (!take_page (reading, select, mailbox, after, take_message_to, out, capacity, &count, error)) {
+    index_messages_clear (out, count);
+    return false;
+  }
+  *out_count = count;
+  return true;
+}
+
 bool
 index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich which,
                     IndexMessage *out, size_t capacity, size_t *out_count, GError **error)
@@ -131,13 +145,24 @@ index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich wh
     return false;
   sqlite3_bind_int (select, 4, (which & INDEX_LIVE) != 0);
   sqlite3_bind_int (select, 5, (which & INDEX_EXPUNGED) != 0);
-  size_t count;
-  if (!take_page (reading, select, mailbox, after, take_message_to, out, capacity, &count, error)) {
-    index_messages_clear (out, count);
+  return take_messages (reading, select, mailbox, after, out, capacity, out_count, error);
+}
+
+bool
+index_message_page_at (Index *self, uint32_t mailbox, uint32_t after, uint32_t epoch,
+                       IndexMessage *out, size_t capacity, size_t *out_count, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (reading,
+                                              "SELECT " MESSAGE_COLUMNS "  FROM message"
+                                              " WHERE id > ?1 AND id <= ?2 AND birth <= ?4"
+                                              "   AND (expunged = 0 OR expunged > ?4)"
+                                              " ORDER BY id LIMIT ?3",
+                                              error);
+  if (select == NULL)
     return false;
-  }
-  *out_count = count;
-  return true;
+  sqlite3_bind_int64 (select, 4, epoch);
+  return take_messages (reading, select, mailbox, after, out, capacity, out_count, error);
 }
 
 /* ---- summaries and digests ----------------------------------------------------------------- */

@@ -260,6 +260,8 @@ store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t coun
       .mailbox = self, .drafts = drafts, .count = count, .bulk = (flags & STORE_APPEND_BULK) != 0};
   if (count == 0)
     return true;
+  if (store_is_read_only (self->store))
+    return fail (error, EROFS, "the store %s is open read only", self->store->path);
   if (!sync_drafts (&append, error))
     return fail_prefix (error, "append to '%s'", self->path);
   delivery_append (&append);

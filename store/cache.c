@@ -4,7 +4,7 @@
  * recently used ones closed first. A file may be deleted or replaced under us at any time, so every
  * use begins with a look at whether what is open is still what the name means.
  */
-#include "store/snapshot.h"
+#include "store/past.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -399,6 +399,7 @@ reopen_index (Store *store, uint32_t owner, bool create, GError **error)
 Handle *
 cache_index (Store *store, uint32_t owner, bool create, GError **error)
 {
+  store = past_live (store);
   create = create && !store_is_read_only (store);
   delivery_settle (store, owner, false);
   g_autoptr (Handle) handle = cached_index (store, owner);
@@ -429,6 +430,8 @@ bool
 mailbox_is_current (const StoreMailbox *self)
 {
   struct stat st;
+  if (self->store->past != NULL) /* It may lie elsewhere by now. */
+    return fstat (self->fd, &st) == 0 && st.st_nlink > 0;
   const char *path = *self->path != '\0' ? self->path : ".";
   return fstatat (self->store->mail_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
          st.st_dev == self->device && st.st_ino == self->inode;
@@ -447,6 +450,19 @@ cached_mailbox (Store *store, uint32_t number)
   return mailbox;
 }
 
+static int
+open_directory (Store *store, const StoreNode *node, const char *path, GError **error)
+{
+  if (store->past != NULL)
+    return past_node_open (store, node, error);
+  int fd = layout_open (store->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) {
+    int code = errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
+    fail (error, code, "open mailbox '%s': %s", path, g_strerror (errno));
+  }
+  return fd;
+}
+
 static StoreMailbox *
 open_mailbox (Store *store, uint32_t number, GError **error)
 {
@@ -455,13 +471,10 @@ open_mailbox (Store *store, uint32_t number, GError **error)
   if (!store_node_get (store, number, &node, error) ||
       (path = store_node_path (store, number, error)) == NULL)
     return NULL;
-  auto_fd fd = layout_open (store->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
-  if (fd < 0) {
-    int code = errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
-    fail (error, code, "open mailbox '%s': %s", path, g_strerror (errno));
-    return NULL;
-  }
+  auto_fd fd = open_directory (store, &node, path, error);
   struct stat st;
+  if (fd < 0)
+    return NULL;
   if (fstat (fd, &st) < 0) {
     fail_errno (error, "stat '%s'", path);
     return NULL;

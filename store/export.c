@@ -7,7 +7,7 @@
  * not grow with the store. No lock is held while anything is written: what comes or goes meanwhile
  * may be in it or not, but each line is true.
  */
-#include "store/internal.h"
+#include "store/past.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -177,6 +177,22 @@ export_child (const StoreNode *node, void *data, GError **error)
   return export_node (above->export, node, path, error);
 }
 
+/* All of it; a snapshot that was dropped meanwhile looks as if all were gone. */
+static bool
+export_tree (Export *self, const StoreNode *node, GError **error)
+{
+  return export_node (self, node, "", error) &&
+         (self->store->past == NULL || past_is_there (self->store, error));
+}
+
+/* When what is exported was so. */
+static int64_t
+export_time (const Export *self)
+{
+  const StoreSnapshot *snapshot = store_snapshot_of (self->store);
+  return snapshot != NULL ? snapshot->taken_ns / G_GINT64_CONSTANT (1000000000) : record_now ();
+}
+
 /* `out_path`: of the node, for the first line. */
 static bool
 begin (Export *self, uint32_t number, StoreNode *out_node, char **out_path, GError **error)
@@ -254,9 +270,9 @@ store_manifest_write (Store *self, uint32_t number, FILE *out, GError **error)
     return false;
   bool escaped;
   g_autofree char *name = escape_name (path, &escaped);
-  g_autofree char *time = format_time (record_now ());
+  g_autofree char *time = format_time (export_time (&export));
   fprintf (out, "# store %s\n# directory /%s\n# time %s\n", self->uuid, name, time);
-  if (!export_node (&export, &node, "", error))
+  if (!export_tree (&export, &node, error))
     return false;
   if (export.known == export.messages)
     fprintf (out, "# complete: %" G_GUINT64_FORMAT " messages\n", export.messages);
@@ -345,14 +361,14 @@ store_export_write (Store *self, uint32_t number, FILE *out, GError **error)
   g_autofree char *path = NULL;
   if (!begin (&export, number, &node, &path, error))
     return false;
-  g_autofree char *time = format_time (record_now ());
+  g_autofree char *time = format_time (export_time (&export));
   g_autoptr (GString) first = json_begin ("store");
   json_string (first, "uuid", self->uuid);
   json_uint (first, "format", STORE_FORMAT_VERSION);
   json_string (first, "directory", path);
   json_string (first, "time", time);
   write_line (&export, first);
-  if (!export_node (&export, &node, "", error))
+  if (!export_tree (&export, &node, error))
     return false;
   g_autoptr (GString) last = json_begin ("end");
   json_uint (last, "messages", export.messages);

@@ -9,6 +9,7 @@
  * again for each reader that comes along: see is_futile().
  */
 #include "store/jobs.h"
+#include "store/past.h"
 
 /* How long a mailbox is left alone that a repair did not help. */
 #define REST_S 3600
@@ -39,7 +40,7 @@ heal_clear (Store *store)
 void
 heal_note (const StoreMailbox *mailbox, HealReasons reasons)
 {
-  Store *store = mailbox->store;
+  Store *store = past_live (mailbox->store);
   gpointer key = GUINT_TO_POINTER ((reasons & HEAL_INDEX) != 0 ? mailbox->owner : mailbox->number);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->heal_mutex);
   guint known = GPOINTER_TO_UINT (g_hash_table_lookup (store->heal, key));
@@ -93,6 +94,10 @@ is_index_damaged (Store *store, uint32_t owner)
 static HealReasons
 look_again (Store *store, uint32_t number, HealReasons reasons)
 {
+  g_auto (StoreNode) node = {0};
+  /* Readers of a snapshot meet damage in what was removed, too. */
+  if (!store_node_get (store, number, &node, NULL))
+    return 0;
   if ((reasons & HEAL_INDEX) != 0)
     return is_index_damaged (store, number) ? reasons : 0;
   bool behind = (reasons & HEAL_ROWS) != 0 && heal_is_behind (store, number);

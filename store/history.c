@@ -39,9 +39,10 @@ struct History {
   int fd;     /* it is held open, so that nothing else can have its inode; -1: there is none */
   dev_t device;
   ino_t inode;
-  uint64_t size;    /* up to where it has been read */
-  GArray *lines;    /* in their order */
-  GHashTable *last; /* subject -> the last line about it, plus 1 */
+  uint64_t size;       /* up to where it has been read */
+  uint64_t generation; /* goes up with every line that is added, or all that are forgotten */
+  GArray *lines;       /* in their order */
+  GHashTable *last;    /* subject -> the last line about it, plus 1 */
   guint damaged;
 };
 
@@ -133,6 +134,7 @@ add_line (History *self, const char *text, size_t size, uint64_t at)
   gpointer key = GUINT_TO_POINTER (line.subject);
   line.before = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, key));
   line.at = at;
+  self->generation++;
   g_array_append_val (self->lines, line);
   g_hash_table_replace (self->last, key, GUINT_TO_POINTER (self->lines->len));
 }
@@ -140,6 +142,7 @@ add_line (History *self, const char *text, size_t size, uint64_t at)
 static void
 forget (History *self)
 {
+  self->generation++;
   store_close_fd (&self->fd);
   self->fd = -1;
   self->size = 0;
@@ -207,6 +210,13 @@ history_load (History *self, GError **error)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   return load (self, error);
+}
+
+uint64_t
+history_generation (History *self)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  return self->generation;
 }
 
 guint

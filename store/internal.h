@@ -62,7 +62,10 @@ typedef struct {
 void handle_unref (Handle *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Handle, handle_unref)
 
+typedef struct Past Past; /* see past.h */
+
 struct Store {
+  Past *past; /* NULL: the store as it is; else this is how it was at a snapshot */
   char *path; /* absolute, without symbolic links */
   char *uuid;
   StoreOpenFlags flags;
@@ -100,6 +103,17 @@ struct Store {
   History *tree;          /* where directories were; NULL: nobody asked. It has a lock of its own */
 };
 
+/* What the messages of a mailbox amount to in a snapshot; see past-mailbox.c. */
+typedef struct {
+  bool known;
+  uint32_t messages, unseen, damaged, uidnext;
+  uint64_t bytes, highestmodseq;
+  uint32_t damaged_now; /* messages of the mailbox, when they were counted */
+} PastCounts;
+
+/* One that is not open yet; store_close() takes it. */
+Store *store_new (void);
+
 struct StoreMailbox {
   gatomicrefcount references;
   Store *store;
@@ -115,6 +129,7 @@ struct StoreMailbox {
   uint64_t modseq;     /* that the last append by this process gave; 0: none yet */
   uint32_t epoch;      /* likewise */
   int64_t listed_ns;   /* the directory's mtime when it was known which mailboxes are in it */
+  PastCounts counts;   /* of a snapshot's mailbox that has changed since */
   int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
   History *history;    /* what snapshots need of it; NULL: nobody asked. It has a lock of its own */
 };
@@ -308,6 +323,13 @@ void copied_node_forget (int fd);
 /* The keywords that come of changing `old` by `given`: sorted, owned; NULL when there are none. */
 char *keywords_change (const char *old, const char *given, StoreFlagsChange change);
 
+/* ---- uids.c -------------------------------------------------------------------------------- */
+
+/* Sorts UIDs (uint32_t), and leaves each once; the place of the first above `after` among sorted
+ * ones. */
+void uids_sort (GArray *uids);
+guint uids_first_above (const GArray *uids, uint32_t after);
+
 /* ---- lock.c -------------------------------------------------------------------------------- */
 
 /* Waits for the user lock of the node `owner`, or the store lock; closing the descriptor gives it
@@ -331,7 +353,10 @@ bool lock_fits (StoreMailbox *mailbox, GError **error);
  * changes nothing on disk, and so it can be had of a store that is open read only, too. */
 int lock_user_look (Store *store, uint32_t owner, GError **error);
 
-/* The same without waiting for a writer: EAGAIN. */
+/* Likewise the store lock. */
+int lock_store_look (Store *store, GError **error);
+
+/* As lock_user_look() without waiting for a writer: EAGAIN. */
 int lock_user_try_look (Store *store, uint32_t owner, GError **error);
 
 /* The store lock together with the list, which nobody replaces while the lock is held. Whoever
@@ -383,6 +408,13 @@ bool node_is_inbox (Store *store, const StoreNode *node);
 
 /* Whether a user or shared node has an index, or may have one: it is the user's choice. */
 bool node_has_index (Store *store, uint32_t owner);
+
+/* As store_node_find() and store_node_children(), of what the list has: nobody looks whether others
+ * put something there. Not of a snapshot. */
+bool node_listed_find (Store *self, uint32_t parent, const char *name, StoreNode *out,
+                       bool *out_found, GError **error);
+bool node_listed_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
+                           size_t capacity, size_t *out_count, GError **error);
 
 /* Calls `each` for every child, in the order of their names. Stops at the first failure. */
 typedef bool (*NodeFunc) (const StoreNode *child, void *data, GError **error);
@@ -534,6 +566,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Doubt, doubt_clear)
 char *quarantine_stamp (void);
 bool quarantine_take (Store *store, const char *stamp, const char *path, GError **error);
 
+/* Opens quarantine/; -1 and an error. */
+int quarantine_open (Store *store, GError **error);
+
 /* Calls `each` for everything in quarantine. */
 typedef bool (*QuarantineFunc) (Store *store, const StoreQuarantined *object, void *data,
                                 GError **error);
@@ -612,11 +647,17 @@ bool mailbox_is_behind (StoreMailbox *self);
  * file. */
 bool view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error);
 
-/* What the file alone tells. */
-bool message_from_file (StoreMailbox *mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
-                        GError **error);
+/* What the file alone tells, in the mailbox or among the expunged. */
+bool message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, IndexMessage *out,
+                        bool *out_found, GError **error);
 
 /* ---- mailbox.c ----------------------------------------------------------------------------- */
+
+/* Counts a digest in the table of store_mailbox_digests(): an IndexDigestFunc. */
+void mailbox_collect_digest (uint32_t uid, const uint8_t sha256[32], void *digests);
+
+/* Moves a row into a message. */
+StoreMessage message_from_row (IndexMessage *row);
 
 /* What a writer needs to know of a mailbox, with the user lock held: UIDVALIDITY, next UID and
  * highest modseq, taken from the directory, the index and, where there is no row, the files.

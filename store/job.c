@@ -104,7 +104,11 @@ store_job_request (const StoreJob *self)
 bool
 store_job_run (StoreJob *self, GError **error)
 {
-  return self->request->command->run (self, error);
+  const StoreCommand *command = self->request->command;
+  if (self->store->past != NULL && command->run != command_verify)
+    return fail (error, store_request_reads (self->request) ? EINVAL : EROFS,
+                 "%s is for the store as it is, not for a snapshot", command->name);
+  return command->run (self, error);
 }
 
 void

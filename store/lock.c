@@ -123,6 +123,12 @@ lock_user (Store *store, uint32_t owner, GError **error)
 }
 
 int
+lock_store_look (Store *store, GError **error)
+{
+  return lock_directory (store->mail_fd, "mail", LOCK_SH, error);
+}
+
+int
 lock_store (Store *store, GError **error)
 {
   if (store_is_read_only (store)) {

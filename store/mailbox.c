@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A mailbox: its messages page by page, its figures, and what those share who write to it. */
-#include "store/internal.h"
+#include "store/past.h"
 
 #include <time.h>
 #include <unistd.h>
 
 /* ---- pages --------------------------------------------------------------------------------- */
 
-static StoreMessage
-from_row (IndexMessage *row)
+StoreMessage
+message_from_row (IndexMessage *row)
 {
   return (StoreMessage){.uid = row->uid,
                         .flags = row->flags,
@@ -33,27 +33,13 @@ store_messages_clear (StoreMessage *messages, size_t count)
     store_message_clear (&messages[i]);
 }
 
-/* The place of the first UID above `after`. */
-static guint
-first_above (const GArray *uids, uint32_t after)
-{
-  guint low = 0, high = uids->len;
-  while (low < high) {
-    guint middle = low + (high - low) / 2;
-    if (g_array_index (uids, uint32_t, middle) <= after)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
 static bool
 page_from_files (View *view, uint32_t after, StoreMessage *out, size_t capacity, size_t *out_count,
                  GError **error)
 {
   size_t count = 0;
-  for (guint i = first_above (view->uids, after); i < view->uids->len && count < capacity; i++) {
+  for (guint i = uids_first_above (view->uids, after); i < view->uids->len && count < capacity;
+       i++) {
     g_auto (IndexMessage) message = {0};
     bool found;
     uint32_t uid = g_array_index (view->uids, uint32_t, i);
@@ -62,7 +48,7 @@ page_from_files (View *view, uint32_t after, StoreMessage *out, size_t capacity,
       return false;
     }
     if (found)
-      out[count++] = from_row (&message);
+      out[count++] = message_from_row (&message);
   }
   *out_count = count;
   return true;
@@ -73,6 +59,8 @@ store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, size_
                     size_t *out_count, GError **error)
 {
   g_auto (View) view = {0};
+  if (self->store->past != NULL)
+    return past_mailbox_page (self, after, out, capacity, out_count, error);
   if (!view_begin_still (self, &view, error))
     return false;
   if (view.uids != NULL)
@@ -84,7 +72,7 @@ store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, size_
     return view_distrust (&view, error) &&
            page_from_files (&view, after, out, capacity, out_count, error);
   for (size_t i = 0; i < count; i++)
-    out[i] = from_row (&rows[i]);
+    out[i] = message_from_row (&rows[i]);
   *out_count = count;
   return true;
 }
@@ -95,10 +83,12 @@ store_message_find (StoreMailbox *self, uint32_t uid, StoreMessage *out, bool *o
 {
   g_auto (View) view = {0};
   g_auto (IndexMessage) row = {0};
+  if (self->store->past != NULL)
+    return past_message_find (self, uid, out, out_found, error);
   if (!view_begin_still (self, &view, error) || !view_message (&view, uid, &row, out_found, error))
     return false;
   if (*out_found)
-    *out = from_row (&row);
+    *out = message_from_row (&row);
   return true;
 }
 
@@ -137,6 +127,8 @@ store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **error)
   g_auto (View) view = {0};
   g_auto (NodeState) state = {0};
   bool has_state = false;
+  if (self->store->past != NULL)
+    return past_mailbox_info (self, out, error);
   if (!view_begin (self, &view, error))
     return false;
   if (!node_state_read (self->fd, self->kind, &state, &has_state, NULL))
@@ -163,8 +155,8 @@ store_mailbox_info (StoreMailbox *self, StoreMailboxInfo *out, GError **error)
   return true;
 }
 
-static void
-collect_digest (uint32_t uid, const uint8_t sha256[32], void *user_data)
+void
+mailbox_collect_digest (uint32_t uid, const uint8_t sha256[32], void *user_data)
 {
   GHashTable *digests = user_data;
   GBytes *key = g_bytes_new (sha256, 32);
@@ -189,7 +181,7 @@ digest_files (View *view, GHashTable *digests, GError **error)
       continue;
     g_autoptr (GError) failure = NULL;
     if (store_message_summary (view->mailbox, uid, &summary, &failure))
-      collect_digest (uid, summary.sha256, digests);
+      mailbox_collect_digest (uid, summary.sha256, digests);
     else if (failure->code != ESTALE && failure->code != EIO) {
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;
@@ -204,10 +196,12 @@ store_mailbox_digests (StoreMailbox *self, GError **error)
   g_autoptr (GHashTable) digests =
       g_hash_table_new_full (g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, NULL);
   g_auto (View) view = {0};
+  if (self->store->past != NULL)
+    return past_mailbox_digests (self, digests, error) ? g_steal_pointer (&digests) : NULL;
   if (!view_begin (self, &view, error))
     return NULL;
   if (view.handle != NULL &&
-      !index_digests (view.handle->index, self->number, collect_digest, digests, NULL)) {
+      !index_digests (view.handle->index, self->number, mailbox_collect_digest, digests, NULL)) {
     g_hash_table_remove_all (digests);
     if (!view_distrust (&view, error))
       return NULL;
@@ -252,7 +246,7 @@ facts_from_files (StoreMailbox *self, IndexMailbox *facts, guint *out_count, GEr
     g_auto (IndexMessage) message = {0};
     bool found;
     uint32_t uid = g_array_index (uids, uint32_t, i);
-    if (!message_from_file (self, uid, &message, &found, error))
+    if (!message_from_file (self, uid, false, &message, &found, error))
       return false;
     facts->uidnext = MAX (facts->uidnext, uid + 1);
     facts->highestmodseq = MAX (facts->highestmodseq, message.modseq);

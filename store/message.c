@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One message: its bytes, what they say, its flags. */
-#include "store/internal.h"
+#include "store/past.h"
 
 #include <openssl/evp.h>
 #include <string.h>
@@ -13,6 +13,8 @@
 int
 store_message_open (StoreMailbox *self, uint32_t uid, GError **error)
 {
+  if (self->store->past != NULL)
+    return past_message_open (self, uid, error);
   char name[STORE_NAME_SIZE];
   store_message_name (uid, name);
   int fd = layout_open_message (self->fd, name);

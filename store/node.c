@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directories below mail/: finding them by number and by name. */
-#include "store/internal.h"
+#include "store/past.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -125,6 +125,8 @@ store_node_get (Store *self, uint32_t number, StoreNode *out, GError **error)
     *out = root_node ();
     return true;
   }
+  if (self->past != NULL)
+    return past_node_get (self, number, out, error);
   ListNode row;
   Query query = {.number = number, .rows = &row};
   if (!ask (self, read_node, &query, error))
@@ -136,15 +138,12 @@ store_node_get (Store *self, uint32_t number, StoreNode *out, GError **error)
 }
 
 bool
-store_node_find (Store *self, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
-                 GError **error)
+node_listed_find (Store *self, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
+                  GError **error)
 {
   ListNode row;
   Query query = {.number = parent, .name = name, .rows = &row};
   if (!ask (self, read_child, &query, error))
-    return false;
-  /* Somebody may have put it there without us, as from a backup. */
-  if (!query.found && integrate_at (self, parent) && !ask (self, read_child, &query, error))
     return false;
   if (query.found)
     *out = node_from_list (&row);
@@ -153,12 +152,26 @@ store_node_find (Store *self, uint32_t parent, const char *name, StoreNode *out,
 }
 
 bool
-store_node_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
-                     size_t capacity, size_t *out_count, GError **error)
+store_node_find (Store *self, uint32_t parent, const char *name, StoreNode *out, bool *out_found,
+                 GError **error)
+{
+  bool found = false;
+  if (self->past != NULL)
+    return past_node_find (self, parent, name, out, out_found, error);
+  /* Somebody may have put it there without us, as from a backup. */
+  if (!node_listed_find (self, parent, name, out, &found, error) ||
+      (!found && integrate_at (self, parent) &&
+       !node_listed_find (self, parent, name, out, &found, error)))
+    return false;
+  *out_found = found;
+  return true;
+}
+
+bool
+node_listed_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
+                      size_t capacity, size_t *out_count, GError **error)
 {
   g_autofree ListNode *rows = g_new (ListNode, capacity);
-  if (after == NULL)
-    integrate_at (self, parent);
   Query query = {.number = parent, .name = after, .rows = rows, .capacity = capacity};
   if (!ask (self, read_children, &query, error))
     return false;
@@ -166,6 +179,17 @@ store_node_children (Store *self, uint32_t parent, const char *after, StoreNode 
     out[i] = node_from_list (&rows[i]);
   *out_count = query.count;
   return true;
+}
+
+bool
+store_node_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
+                     size_t capacity, size_t *out_count, GError **error)
+{
+  if (self->past != NULL)
+    return past_node_children (self, parent, after, out, capacity, out_count, error);
+  if (after == NULL)
+    integrate_at (self, parent);
+  return node_listed_children (self, parent, after, out, capacity, out_count, error);
 }
 
 bool
@@ -195,7 +219,10 @@ store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **er
     return false;
   if (fstat (directory->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", directory->path);
-  *out = (StoreNodeTimes){stat_mtime_ns (&st), stat_ctime_ns (&st), st.st_uid, st.st_gid};
+  StoreNodeTimes times = {stat_mtime_ns (&st), stat_ctime_ns (&st), st.st_uid, st.st_gid};
+  if (self->past != NULL && !past_node_times (directory, &times, error))
+    return false;
+  *out = times;
   return true;
 }
 
@@ -260,6 +287,8 @@ list_node_path (List *list, uint32_t number, char **out_path, GError **error)
 char *
 store_node_path (Store *self, uint32_t number, GError **error)
 {
+  if (self->past != NULL)
+    return past_node_path (self, number, error);
   Query query = {.number = number};
   return ask (self, read_path, &query, error) ? query.path : NULL;
 }

@@ -181,8 +181,8 @@ each_below (Store *store, int quarantine, const char *path, int64_t since_s, Qua
   return names != NULL;
 }
 
-static int
-open_quarantine (Store *store, GError **error)
+int
+quarantine_open (Store *store, GError **error)
 {
   int fd = layout_open (store->fd, QUARANTINE, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0)
@@ -193,7 +193,7 @@ open_quarantine (Store *store, GError **error)
 bool
 quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error)
 {
-  auto_fd quarantine = open_quarantine (store, error);
+  auto_fd quarantine = quarantine_open (store, error);
   g_autoptr (GPtrArray) stamps = quarantine >= 0 ? read_names (quarantine, "", error) : NULL;
   for (guint i = 0; stamps != NULL && i < stamps->len; i++) {
     int64_t since_s = stamp_time (stamps->pdata[i]);
@@ -258,7 +258,7 @@ prune (int quarantine, const char *path)
 bool
 quarantine_remove (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
-  auto_fd quarantine = open_quarantine (store, error);
+  auto_fd quarantine = quarantine_open (store, error);
   if (quarantine < 0)
     return false;
   g_autofree char *parent = g_path_get_dirname (object->path);
@@ -329,7 +329,7 @@ put_back (Store *store, int quarantine, const StoreQuarantined *object, GError *
 static bool
 restore (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
-  auto_fd quarantine = open_quarantine (store, error);
+  auto_fd quarantine = quarantine_open (store, error);
   const char *place = strchr (object->path, '/') + 1;
   if (quarantine < 0 || !put_back (store, quarantine, object, error))
     return false;

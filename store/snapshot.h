@@ -116,6 +116,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (History, history_free)
  * no file is no error: then nothing is kept. */
 bool history_load (History *self, GError **error);
 
+/* Another number whenever there is something else in it than before. */
+uint64_t history_generation (History *self);
+
 /* Lines that make no sense, which check tells of. */
 guint history_damaged (History *self);
 

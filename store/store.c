@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store as a whole: making, opening, counting. */
-#include "store/snapshot.h"
+#include "store/past.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +128,19 @@ open_directories (Store *self, GError **error)
 }
 
 Store *
+store_new (void)
+{
+  Store *self = g_new0 (Store, 1);
+  self->fd = self->mail_fd = self->tmp_fd = -1;
+  cache_init (self);
+  heal_init (self);
+  delivery_init (self);
+  epoch_init (self);
+  parse_init ();
+  return self;
+}
+
+Store *
 store_open (const char *path, StoreOpenFlags flags, GError **error)
 {
   char *real = realpath (path, NULL);
@@ -135,16 +148,10 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
     fail_errno (error, "open store %s", path);
     return NULL;
   }
-  g_autoptr (Store) self = g_new0 (Store, 1);
+  g_autoptr (Store) self = store_new ();
   self->path = g_strdup (real);
   free (real);
   self->flags = flags;
-  self->fd = self->mail_fd = self->tmp_fd = -1;
-  cache_init (self);
-  epoch_init (self);
-  heal_init (self);
-  delivery_init (self);
-  parse_init ();
   if (!open_directories (self, error))
     return NULL;
   g_autoptr (Handle) list = cache_list (self, error);
@@ -172,6 +179,7 @@ store_close (Store *self)
   cache_clear (self);
   epoch_clear (self);
   layout_tmp_close (self);
+  past_free (self->past);
   store_close_fd (&self->mail_fd);
   store_close_fd (&self->fd);
   g_mutex_clear (&self->mutex);
@@ -215,7 +223,7 @@ store_is_read_only (const Store *self)
 bool
 store_list_in_memory (const Store *self)
 {
-  return self->list_in_memory;
+  return self->past != NULL ? self->past->live->list_in_memory : self->list_in_memory;
 }
 
 bool
@@ -263,6 +271,19 @@ count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status,
   return true;
 }
 
+static bool
+count_past (Store *self, uint32_t number, StoreStatus *status, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, &failure);
+  if (mailbox != NULL && past_mailbox_count (mailbox, status, &failure))
+    return true;
+  if (error_code (failure) == ESTALE || error_code (failure) == ENOENT)
+    return true; /* Somebody took it away; or the snapshot was dropped, which shows soon. */
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
 static bool count_children (Store *self, uint32_t parent, Handle *index, StoreStatus *status,
                             GError **error);
 
@@ -272,11 +293,13 @@ count_node (Store *self, const StoreNode *node, Handle *index, StoreStatus *stat
   g_autoptr (Handle) own = NULL;
   status->domains += node->kind == STORE_NODE_DOMAIN;
   status->users += node->kind == STORE_NODE_USER;
-  if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED) {
+  if (self->past == NULL && (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED)) {
     index = own = cache_index (self, node->number, false, NULL);
     status->users_without_index += own == NULL && !node->no_index;
   }
-  if (node->kind == STORE_NODE_MAILBOX && !count_mailbox (self, node->number, index, status, error))
+  if (node->kind == STORE_NODE_MAILBOX &&
+      !(self->past != NULL ? count_past (self, node->number, status, error)
+                           : count_mailbox (self, node->number, index, status, error)))
     return false;
   return count_children (self, node->number, index, status, error);
 }
@@ -322,7 +345,7 @@ store_node_status (Store *self, uint32_t number, StoreStatus *out, GError **erro
   StoreStatus status = {0};
   if (!count_tree (self, number, &status, error))
     return false;
-  status.list_in_memory = self->list_in_memory;
+  status.list_in_memory = store_list_in_memory (self);
   *out = status;
   return true;
 }

@@ -598,6 +598,15 @@ GPtrArray *store_snapshot_list (Store *self, GError **error);
 /* One by its name; "latest" is the newest. ENOENT; EBADMSG: its file makes no sense. */
 bool store_snapshot_find (Store *self, const char *name, StoreSnapshot *out, GError **error);
 
+/* The store as it was: all that reads here works on it, and tells names, tree, messages, flags, times
+ * and figures as they were, whatever became of them since; what is expunged is no part of it. All that
+ * writes fails with EROFS, and of the commands only verify is for it. `live` must stay open longer.
+ * ESTALE, of every call, once the snapshot was dropped. Otherwise as store_snapshot_find(). */
+Store *store_snapshot_open (Store *live, const char *name, GError **error);
+
+/* Which snapshot the store is as of, by the name that it was opened by; NULL: it is as it is now. */
+const StoreSnapshot *store_snapshot_of (const Store *self);
+
 /* ---- changes ------------------------------------------------------------------------------- */
 
 /*

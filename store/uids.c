@@ -4,7 +4,7 @@
  *
  * Ranges stay ranges until they meet the UIDs that there are, so "1:4294967295" costs nothing.
  */
-#include "store/internal.h"
+#include "store/past.h"
 
 #include <string.h>
 
@@ -66,14 +66,13 @@ store_uids_parse (const char *text, GArray **out, GError **error)
   return true;
 }
 
-/* Where in the ascending `uids` the first one that is not below `uid` stands. */
-static guint
-lower_bound (const GArray *uids, uint32_t uid)
+guint
+uids_first_above (const GArray *uids, uint32_t after)
 {
   guint low = 0, high = uids->len;
   while (low < high) {
     guint middle = low + (high - low) / 2;
-    if (g_array_index (uids, uint32_t, middle) < uid)
+    if (g_array_index (uids, uint32_t, middle) <= after)
       low = middle + 1;
     else
       high = middle;
@@ -81,9 +80,8 @@ lower_bound (const GArray *uids, uint32_t uid)
   return low;
 }
 
-/* Sorts, and leaves each UID once. */
-static void
-sort_uids (GArray *uids)
+void
+uids_sort (GArray *uids)
 {
   g_array_sort (uids, layout_compare_uids);
   guint kept = 0;
@@ -104,7 +102,7 @@ mark_range (const StoreUidRange *range, const GArray *uids, uint8_t *wanted, GEr
   bool open = range->last == STORE_UID_HIGHEST;
   uint32_t first = open ? MIN (range->first, highest) : range->first;
   uint32_t last = open ? MAX (range->first, highest) : range->last;
-  guint from = lower_bound (uids, first), i = from;
+  guint from = uids_first_above (uids, first - 1), i = from;
   for (; i < uids->len && g_array_index (uids, uint32_t, i) <= last; i++)
     wanted[i] = true;
   if (!range->named || i > from)
@@ -140,7 +138,7 @@ named_uids (const GArray *set)
       return NULL;
     g_array_append_val (uids, range->first);
   }
-  sort_uids (uids);
+  uids_sort (uids);
   return g_steal_pointer (&uids);
 }
 
@@ -150,7 +148,8 @@ store_mailbox_uids (StoreMailbox *self, const GArray *set, GError **error)
   GArray *named = named_uids (set);
   if (named != NULL)
     return named;
-  g_autoptr (GArray) uids = layout_uids (self->fd, "", NULL, error);
+  g_autoptr (GArray) uids = self->store->past != NULL ? past_mailbox_uids (self, error)
+                                                      : layout_uids (self->fd, "", NULL, error);
   GArray *matched = uids != NULL ? store_uids_match (set, uids, error) : NULL;
   if (matched == NULL)
     fail_prefix (error, "'%s'", self->path);

@@ -8,6 +8,7 @@
  * none.
  */
 #include "store/jobs.h"
+#include "store/past.h"
 #include "store/pipeline.h"
 
 #define PAGE 128u
@@ -41,21 +42,33 @@ free_item (void *data)
   g_free (item);
 }
 
+/* -1 when it is gone, or with the failure. A message of a snapshot is not supposed to go. */
+static int
+open_item (Item *item)
+{
+  char path[32];
+  if (item->mailbox->store->past != NULL)
+    return store_message_open (item->mailbox, item->uid, &item->failure);
+  layout_message_path (item->uid, item->expunged, path);
+  int fd = layout_open_message (item->mailbox->fd, path);
+  item->gone = fd < 0 && errno == ENOENT;
+  if (fd < 0 && !item->gone)
+    fail_errno (&item->failure, "open");
+  return fd;
+}
+
 static void
 look_at (void *data, void *user_data)
 {
   Item *item = data;
-  char path[32];
   struct stat st;
   if (item->uid == 0)
     return;
-  layout_message_path (item->uid, item->expunged, path);
-  auto_fd fd = layout_open_message (item->mailbox->fd, path);
-  item->gone = fd < 0 && errno == ENOENT;
   item->problem = STORE_PROBLEM_UNREADABLE;
-  if (item->gone)
+  auto_fd fd = open_item (item);
+  if (fd < 0)
     return;
-  if (fd < 0 || fstat (fd, &st) < 0) {
+  if (fstat (fd, &st) < 0) {
     fail_errno (&item->failure, "open");
     return;
   }
@@ -134,6 +147,8 @@ push_live (Verify *self, StoreMailbox *mailbox, GError **error)
 static bool
 push_expunged (Verify *self, StoreMailbox *mailbox, GError **error)
 {
+  if (mailbox->store->past != NULL)
+    return true; /* They are no part of a snapshot. */
   g_autoptr (GArray) uids = expunge_uids (mailbox, error);
   if (uids == NULL)
     return false;
@@ -153,10 +168,11 @@ verify_mailbox (Verify *self, uint32_t number, GError **error)
     push (self, mailbox, 0, false);
     return true;
   }
-  if (failure->code == ESTALE || failure->code == ENOENT)
-    return true; /* It is gone. */
+  bool gone = failure->code == ESTALE || failure->code == ENOENT;
+  if (gone && self->job->store->past == NULL)
+    return true;
   g_autofree char *path = store_node_path (self->job->store, number, NULL);
-  if (failure->code != EACCES && failure->code != EIO) {
+  if (!gone && failure->code != EACCES && failure->code != EIO) {
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
@@ -188,9 +204,11 @@ verify_all (StoreJob *job, GError **error)
   job->data = NULL;
   if (!pipeline_end (self.pipeline, !pushed, error))
     return false;
-  if (!pushed)
+  if (!pushed) {
     g_propagate_error (error, g_steal_pointer (&failure));
-  return pushed;
+    return false;
+  }
+  return job->store->past == NULL || past_is_there (job->store, error);
 }
 
 bool
@@ -201,9 +219,11 @@ command_verify (StoreJob *job, GError **error)
   /* A note of who meets damage lies in the Store, so it is left in one that queues nothing. */
   Store *given = job->store;
   g_autoptr (Store) own = store_open (given->path, STORE_READ_ONLY, error);
-  if (own == NULL)
+  g_autoptr (Store) past = NULL;
+  if (own == NULL || (given->past != NULL && (past = store_snapshot_open (
+                                                  own, given->past->snapshot.name, error)) == NULL))
     return false;
-  job->store = own;
+  job->store = past != NULL ? past : own;
   bool done = verify_all (job, error);
   job->store = given;
   return done;

@@ -5,7 +5,7 @@
  * the names in the directory decide which messages there are, and the index or the file tells about
  * each.
  */
-#include "store/internal.h"
+#include "store/past.h"
 
 #include <time.h>
 
@@ -17,6 +17,14 @@ now_ns (void)
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* The UIDs of the files that there are to show. */
+static GArray *
+list_files (StoreMailbox *self, GError **error)
+{
+  return self->store->past != NULL ? past_mailbox_files (self, error)
+                                   : layout_uids (self->fd, "", NULL, error);
+}
+
 /* The UIDs in the directory. They are kept while its mtime stays, unless that is so fresh that
  * another change could have left the same. */
 static GArray *
@@ -26,7 +34,7 @@ directory_uids (StoreMailbox *self, int64_t mtime_ns, GError **error)
   if (self->uids != NULL && self->uids_ns == mtime_ns)
     return g_array_ref (self->uids);
   g_clear_pointer (&locker, g_mutex_locker_free);
-  GArray *uids = layout_uids (self->fd, "", NULL, error);
+  GArray *uids = list_files (self, error);
   if (uids == NULL)
     return NULL;
   if (now_ns () - mtime_ns > 100000000) {
@@ -134,32 +142,36 @@ view_distrust (View *view, GError **error)
   drop_index (view);
   heal_note (view->mailbox, HEAL_INDEX);
   if (view->uids == NULL)
-    view->uids = layout_uids (view->mailbox->fd, "", NULL, error);
+    view->uids = list_files (view->mailbox, error);
   return view->uids != NULL;
 }
 
 bool
-message_from_file (StoreMailbox *mailbox, uint32_t uid, IndexMessage *out, bool *out_found,
-                   GError **error)
+message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, IndexMessage *out,
+                   bool *out_found, GError **error)
 {
-  char name[STORE_NAME_SIZE];
-  store_message_name (uid, name);
+  char name[32];
+  layout_message_path (uid, expunged, name);
   struct stat st;
   *out_found = false;
   if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     return errno == ENOENT || fail_errno (error, "stat '%s/%s'", mailbox->path, name);
   if (!S_ISREG (st.st_mode))
     return true;
-  *out_found = true;
   g_auto (MessageState) state = {0};
   bool has_state = false;
   auto_fd fd = layout_open_message (mailbox->fd, name);
+  if (fd < 0 && errno == ENOENT)
+    return true;
+  *out_found = true;
   if (fd < 0 || !message_state_read (mailbox->fd, fd, uid, &state, &has_state, NULL))
     message_state_clear (&state);
   *out = (IndexMessage){.uid = uid,
                         .flags = state.flags,
                         .damage = fd < 0 ? INDEX_DAMAGE_UNREADABLE : 0,
                         .birth = state.birth,
+                        /* Where state and place contradict each other the place counts. */
+                        .expunged = expunged ? MAX (state.expunged, 1) : 0,
                         .size = (uint64_t)st.st_size,
                         .modseq = state.modseq,
                         .internal_s = st.st_mtim.tv_sec,
@@ -187,5 +199,5 @@ view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GErr
   }
   index_message_clear (&row);
   *out_found = false;
-  return view->uids == NULL || message_from_file (view->mailbox, uid, out, out_found, error);
+  return view->uids == NULL || message_from_file (view->mailbox, uid, false, out, out_found, error);
 }

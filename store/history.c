@@ -243,11 +243,18 @@ find (const History *self, uint32_t subject, uint32_t epoch)
   return best;
 }
 
+uint32_t
+history_until (History *self, uint32_t subject, uint32_t epoch)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  const Line *line = find (self, subject, epoch);
+  return line != NULL ? line->until : 0;
+}
+
 bool
 history_has (History *self, uint32_t subject, uint32_t epoch)
 {
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  return find (self, subject, epoch) != NULL;
+  return history_until (self, subject, epoch) != 0;
 }
 
 /* Subjects whose line passes; `parent` counts in the tree only. */

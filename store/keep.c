@@ -121,6 +121,16 @@ concerns (const Keep *self, uint32_t number)
   return self->history != NULL && number < self->epoch->next_number;
 }
 
+/* Until when a line holds that tells where the node is now. It must not hide the one that tells
+ * what the node was, which a snapshot that was dropped may have had kept for longer; the first of
+ * two with one end counts. */
+static uint32_t
+until_for (const Keep *self, uint32_t number)
+{
+  uint32_t until = history_until (self->history, number, self->epoch->newest);
+  return until != 0 ? until : self->epoch->newest;
+}
+
 void
 keep_node (Keep *self, const ListNode *node, const char *place)
 {
@@ -129,14 +139,16 @@ keep_node (Keep *self, const ListNode *node, const char *place)
     return;
   g_autofree char *use = state_escape (node->special_use), *where = state_escape (place);
   g_autofree char *name = state_escape (node->name), *full_name = state_escape (node->full_name);
-  g_string_append_printf (self->lines, "%u %u %d %u %u %d %d %s %s %s %s\n", self->epoch->newest,
-                          node->number, node->kind, node->parent, node->owner, node->subscribed,
-                          !node->no_index, use, where, name, full_name);
+  g_string_append_printf (self->lines, "%u %u %d %u %u %d %d %s %s %s %s\n",
+                          until_for (self, node->number), node->number, node->kind, node->parent,
+                          node->owner, node->subscribed, !node->no_index, use, where, name,
+                          full_name);
 }
 
 void
 keep_absent (Keep *self, uint32_t number)
 {
   if (concerns (self, number))
-    g_string_append_printf (self->lines, "%u %u - - - - - - - - -\n", self->epoch->newest, number);
+    g_string_append_printf (self->lines, "%u %u - - - - - - - - -\n", until_for (self, number),
+                            number);
 }

@@ -126,6 +126,9 @@ guint history_damaged (History *self);
  * it was in `epoch`. */
 bool history_has (History *self, uint32_t subject, uint32_t epoch);
 
+/* Until when that line holds; 0: there is none. */
+uint32_t history_until (History *self, uint32_t subject, uint32_t epoch);
+
 /* All subjects that history_has() answers true for, ascending (uint32_t); without the directory
  * itself. */
 GArray *history_subjects (History *self, uint32_t epoch);

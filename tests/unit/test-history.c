@@ -189,6 +189,40 @@ test_tree (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (none->len, ==, 0);
 }
 
+/* What tells where a node went hides from no snapshot what it was, though that was kept for one
+ * that is dropped by now. */
+static void
+test_tree_after_drop (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (History) tree = history_new_tree (fixture->store);
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  ListNode node = {.number = inbox->number, .parent = 3, .owner = 3, .kind = LIST_MAILBOX};
+  g_auto (HistoryNode) was = {0};
+  g_auto (StoreSnapshot) last = {0};
+  bool kept = false;
+  uint32_t first = take (fixture->store);
+  take (fixture->store);
+  node.name = (char *)"name";
+  keep_tree (fixture->store, &node, NULL);
+  assert_ok (store_snapshot_find (fixture->store, "latest", &last, &error), error);
+  assert_ok (store_snapshot_drop (fixture->store, last.name, &error), error);
+  node.name = (char *)"later";
+  keep_tree (fixture->store, &node, "STAMP/later");
+  load (tree);
+  assert_ok (history_node (tree, node.number, first, &was, &kept, &error), error);
+  g_assert_true (kept && !was.absent);
+  g_assert_cmpstr (was.node.name, ==, "name");
+  g_assert_cmpstr (was.place, ==, "STAMP/later");
+  history_node_clear (&was);
+  node.kind = LIST_ROOT;
+  keep_tree (fixture->store, &node, NULL);
+  load (tree);
+  assert_ok (history_node (tree, node.number, first, &was, &kept, &error), error);
+  g_assert_true (kept && !was.absent && was.place == NULL);
+  g_assert_cmpstr (was.node.name, ==, "name");
+}
+
 static void
 test_compact (Fixture *fixture, gconstpointer data)
 {
@@ -240,6 +274,7 @@ main (int argc, char **argv)
   TEST ("directories", test_directories);
   TEST ("damage", test_damage);
   TEST ("tree", test_tree);
+  TEST ("tree-after-drop", test_tree_after_drop);
   TEST ("compact", test_compact);
   return g_test_run ();
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Every attribute that a mount lists stays what it is, whatever is mounted or rebuilt, and can be set again
-# where it was lost.
+# Every attribute that a mount lists stays what it is, whatever is mounted or rebuilt, comes back with a
+# copy that has it, and can be set again where it was lost.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/lib.sh"
 make_mail
@@ -54,6 +54,17 @@ look ro lost
 same lost 'while every index is lost'
 mailstore -q reconstruct -m >/dev/null
 mailstore -q reconstruct -r >/dev/null
+
+# Copied into an empty store, and nothing else done.
+start -f -o ro
+cp -a --no-preserve=ownership "$mnt/." "$work/copy/"
+stop
+mailstore -q init "$work/other"
+cp -a "$work/copy/." "$work/other/mail/"
+whole=$store store=$work/other
+look rw restored
+same restored 'from a copy'
+store=$whole
 
 # What has lost its flags, or has others, gets them from the copy through a mount.
 mailstore -q flag joe@example.com/INBOX 2:8 -Work

@@ -24,7 +24,7 @@ joe=example.com/user/joe
 compare_options=()
 # shellcheck disable=SC2034 # for the tests
 run='' said='' ways=(live snapshot)
-mailfs -h 2>&1 | grep -q snapshot= || ways=(live)
+[[ $(mailfs -h) == *snapshot=* ]] || ways=(live)
 
 # ---- the store -----------------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ done
 if { mandoc -Tlint -W style docs/man/*.[1-8] 2>/dev/null || true; } | grep -v 'referenced manual not found'; then
   complain 'mandoc'
 fi
-mapfile -t scripts < <(find contrib tests .ci -name '*.sh' -o -path '.ci/run' -o -path 'contrib/compat/*' ! -name '*.md' -o -path 'contrib/completion/*' -o -path 'contrib/debian/p*' ! -name '*.cmake' | sort)
+mapfile -t scripts < <(find contrib tests .ci -name '*.sh' -o -path '.ci/run' -o -path 'contrib/compat/*' ! -name '*.md' -o -path 'contrib/mailfs-backup' -o -path 'contrib/completion/*' -o -path 'contrib/debian/p*' ! -name '*.cmake' | sort)
 shellcheck -x "${scripts[@]}" || complain 'shellcheck'
-for script in contrib/quickstart.sh tests/run.sh .ci/run; do
+for script in contrib/quickstart.sh contrib/mailfs-backup tests/run.sh .ci/run; do
   [ -x "$script" ] || complain "$script cannot be run"
 done
 

@@ -12,9 +12,9 @@ cp "$(find "$work/root" -name mnt-mail.mount)" "$(find "$work/root" -name mnt-ma
 conf=$(find "$work/root" -name mail.conf)
 
 # Where the programs are that they name.
-sed -Ei "s#^ExecStart=(mailfs|mailstore) #ExecStart=$work/bin/\1 #" "$units"/*.service
+sed -Ei "s#^ExecStart=(mailfs|mailstore|mailfs-backup) #ExecStart=$work/bin/\1 #" "$units"/*.service
 mkdir "$work/bin"
-ln -s "$MAILFS_BUILD/fs/mailfs" "$MAILFS_BUILD/tools/mailstore" "$work/bin/"
+ln -s "$MAILFS_BUILD/fs/mailfs" "$MAILFS_BUILD/tools/mailstore" "$MAILFS_SOURCE/contrib/mailfs-backup" "$work/bin/"
 export SYSTEMD_UNIT_PATH="$units:"
 
 analyze() {
@@ -22,7 +22,7 @@ analyze() {
   systemd-analyze "$@" >"$work/out" 2>"$work/err" || status=$?
   out=$(<"$work/out") err=$(<"$work/err")
 }
-for unit in mailfs@mail.service mailfs-{check,clean}@mail.{service,timer} mnt-mail.{mount,automount}; do
+for unit in mailfs@mail.service mailfs-{check,clean,backup}@mail.{service,timer} mnt-mail.{mount,automount}; do
   analyze verify --man=no "$unit"
   expect_status 0
   # Of other units on this machine it may have something to say.
@@ -50,7 +50,7 @@ fi
 ! grep -n '^RestrictSUIDSGID=' "$units"/*.service || complain 'openat2 would be forbidden'
 
 # The timers are due when they say.
-for timer in mailfs-check mailfs-clean; do
+for timer in mailfs-check mailfs-clean mailfs-backup; do
   analyze calendar "$(sed -n 's/^OnCalendar=//p' "$units/$timer@.timer")"
   expect_status 0
 done

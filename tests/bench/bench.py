@@ -11,6 +11,7 @@ import corpus
 import latency
 import measure
 import mount
+import tools
 from measure import Case, Table, interleave, sh
 
 BUILD, WORK, PEERS = (os.path.abspath(os.environ[name])
@@ -211,6 +212,16 @@ def part_mount(bench):
             limits = targets if variant == "mailfs" else (None, None)
             bench.table.line(f"{name}, {variant} to raw, fresh mount", fresh, limits[0])
             bench.table.line(f"{name}, {variant} to raw, second pass", warm, limits[1])
+
+
+def part_tools(bench):
+    """Backup tools that find nothing new in a mount, against the same on ext4."""
+    tree = corpus.make_tree(os.path.join(WORK, "tree"), PEERS)
+    store = bench.new_store("tools-store")
+    sh(f"{MAILSTORE} -q -s {store} import --format eml {tree} bench@example.com && sync")
+    for tool, (fresh, warm) in tools.measure(bench.directory, MAILFS, store, ["-o", "ro"], ROUNDS).items():
+        bench.table.line(f"{tool} of what it has, to raw, fresh mount", fresh, 2)
+        bench.table.line(f"{tool} of what it has, to raw, second run", warm, 1.3)
 
 
 def walk_memory(bench, name, store, target):

@@ -29,7 +29,7 @@ store_flags_to_string (uint32_t flags, const char *keywords)
 static uint32_t
 system_flag (const char *word)
 {
-  for (size_t i = 0; i < G_N_ELEMENTS (system_flags); i++) {
+  for (size_t i = 0; *word == '\\' && i < G_N_ELEMENTS (system_flags); i++) {
     if (g_ascii_strcasecmp (word, system_flags[i].name) == 0)
       return system_flags[i].flag;
   }
@@ -69,23 +69,25 @@ join_sorted (GPtrArray *words)
 bool
 store_flags_parse (const char *text, uint32_t *out_flags, char **out_keywords, GError **error)
 {
-  g_auto (GStrv) words = g_strsplit_set (text, " \t", -1);
-  g_autoptr (GPtrArray) keywords = g_ptr_array_new ();
+  g_autofree char *words = g_strdup (text);
+  g_autoptr (GPtrArray) keywords = NULL;
   uint32_t flags = 0;
-  for (char **word = words; *word != NULL; word++) {
-    if (**word == '\0')
+  for (char *rest = words, *word; (word = strsep (&rest, " \t")) != NULL;) {
+    if (*word == '\0')
       continue;
-    uint32_t flag = system_flag (*word);
-    if (flag == 0 && !is_atom (*word)) {
-      g_autofree char *printable = store_text_printable (*word);
+    uint32_t flag = system_flag (word);
+    if (flag == 0 && !is_atom (word)) {
+      g_autofree char *printable = store_text_printable (word);
       return fail (error, EINVAL, "'%s' is neither a system flag nor a valid keyword", printable);
     }
     flags |= flag;
+    if (flag == 0 && keywords == NULL)
+      keywords = g_ptr_array_new ();
     if (flag == 0)
-      g_ptr_array_add (keywords, *word);
+      g_ptr_array_add (keywords, word);
   }
   *out_flags = flags;
-  *out_keywords = join_sorted (keywords);
+  *out_keywords = keywords != NULL ? join_sorted (keywords) : NULL;
   return true;
 }
 

@@ -22,6 +22,7 @@
 
 #define CHUNK          262144u
 #define LINE_BYTES_MAX 131072u
+#define WINDOW         4096u
 
 /* Where a line is, and what is needed to find it. */
 typedef struct {
@@ -41,8 +42,10 @@ struct History {
   ino_t inode;
   uint64_t size;       /* up to where it has been read */
   uint64_t generation; /* goes up with every line that is added, or all that are forgotten */
-  GArray *lines;       /* in their order */
-  GHashTable *last;    /* subject -> the last line about it, plus 1 */
+  GString *window;     /* bytes of the file, those from `window_at` on */
+  uint64_t window_at;
+  GArray *lines;    /* in their order */
+  GHashTable *last; /* subject -> the last line about it, plus 1 */
   guint damaged;
 };
 
@@ -55,6 +58,7 @@ make (Store *store, bool is_tree, char *path)
   self->is_tree = is_tree;
   self->path = path;
   self->fd = -1;
+  self->window = g_string_new (NULL);
   self->lines = g_array_new (FALSE, FALSE, sizeof (Line));
   self->last = g_hash_table_new (NULL, NULL);
   return self;
@@ -78,6 +82,7 @@ history_free (History *self)
   if (self == NULL)
     return;
   store_close_fd (&self->fd);
+  g_string_free (self->window, TRUE);
   g_array_unref (self->lines);
   g_hash_table_unref (self->last);
   g_mutex_clear (&self->mutex);
@@ -135,6 +140,7 @@ add_line (History *self, const char *text, size_t size, uint64_t at)
   line.before = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, key));
   line.at = at;
   self->generation++;
+  g_string_truncate (self->window, 0);
   g_array_append_val (self->lines, line);
   g_hash_table_replace (self->last, key, GUINT_TO_POINTER (self->lines->len));
 }
@@ -282,35 +288,46 @@ history_subjects (History *self, uint32_t epoch)
   return collect (self, epoch, NULL);
 }
 
-/* The text of a line, without its end; it is the caller's. */
-static char *
-read_line (const History *self, uint64_t at, GError **error)
+/* Reads `size` bytes from `at` on, or as many as there are. */
+static bool
+read_window (History *self, uint64_t at, size_t size, GError **error)
 {
-  size_t size = 512;
-  for (;;) {
-    g_autofree char *text = g_malloc (size);
-    ssize_t got = pread (self->fd, text, size, (off_t)at);
-    const char *end = got > 0 ? memchr (text, '\n', (size_t)got) : NULL;
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0) {
-      fail_errno (error, "read %s", self->path);
-      return NULL;
-    }
+  ssize_t got;
+  g_string_set_size (self->window, size);
+  do
+    got = pread (self->fd, self->window->str, size, (off_t)at);
+  while (got < 0 && errno == EINTR);
+  g_string_truncate (self->window, (gsize)MAX (got, 0));
+  self->window_at = at;
+  return got >= 0 || fail_errno (error, "read %s", self->path);
+}
+
+/* The text of a line, without its end; it is the caller's. What is asked for one after the other
+ * mostly lies so, too, and is read at once. */
+static char *
+read_line (History *self, uint64_t at, GError **error)
+{
+  const GString *window = self->window;
+  for (size_t size = WINDOW;; size *= 4) {
+    uint64_t skipped = at - self->window_at;
+    const char *text =
+        at >= self->window_at && skipped < window->len ? window->str + skipped : NULL;
+    const char *end = text != NULL ? memchr (text, '\n', window->len - skipped) : NULL;
     if (end != NULL)
       return g_strndup (text, (gsize)(end - text));
-    if ((size_t)got < size || size > LINE_BYTES_MAX) {
+    if (size / 4 > LINE_BYTES_MAX) {
       fail (error, EBADMSG, "%s: the line at %" PRIu64 " makes no sense", self->path, at);
       return NULL;
     }
-    size *= 4;
+    if (!read_window (self, at, size, error))
+      return NULL;
   }
 }
 
 /* The line that tells of `subject`, from the field behind that on. NULL without an error: none
  * does. `*out_line` is to be freed. */
 static const char *
-read_found (const History *self, uint32_t subject, uint32_t epoch, char **out_line, GError **error)
+read_found (History *self, uint32_t subject, uint32_t epoch, char **out_line, GError **error)
 {
   const Line *line = find (self, subject, epoch);
   Line head;
@@ -454,7 +471,7 @@ parse_node (const char *text, uint32_t number, HistoryNode *out)
 
 /* Where a removed directory is, the newest line about it tells. */
 static bool
-find_place (const History *self, uint32_t number, char **out, GError **error)
+find_place (History *self, uint32_t number, char **out, GError **error)
 {
   guint last = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, GUINT_TO_POINTER (number)));
   g_autofree char *text = read_line (self, g_array_index (self->lines, Line, last - 1).at, error);
@@ -596,7 +613,7 @@ mark_needed (const History *self, const SnapshotSet *snapshots, bool *needed)
 
 /* Writes the lines that are needed to a new file, which takes the place of the old one. */
 static bool
-rewrite (const History *self, const bool *needed, GError **error)
+rewrite (History *self, const bool *needed, GError **error)
 {
   auto_fd directory = layout_open (self->store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
   g_autofree char *name = g_path_get_basename (self->path);

@@ -202,22 +202,51 @@ digest_matches (const uint8_t known[32], const uint8_t actual[32])
 /* ---- messages -----------------------------------------------------------------------------------
  */
 
+/* Takes a number, and the space behind it, off the beginning of a line. */
+static bool
+take_number (const char **line, unsigned base, uint64_t max, uint64_t *out)
+{
+  const char *at = *line;
+  uint64_t value = 0;
+  for (int digit; (digit = g_ascii_xdigit_value (*at)) >= 0 && (unsigned)digit < base; at++) {
+    if (value > (max - (unsigned)digit) / base)
+      return false;
+    value = value * base + (unsigned)digit;
+  }
+  if (at == *line || (*at != ' ' && *at != '\0'))
+    return false;
+  *line = at + (*at == ' ');
+  *out = value;
+  return true;
+}
+
+static bool
+take_digest (const char **line, uint64_t *out)
+{
+  if (**line != '-')
+    return take_number (line, 16, UINT64_MAX, out);
+  (*line)++;
+  bool ends = **line == '\0' || **line == ' ';
+  *line += **line == ' ';
+  return ends;
+}
+
+/* Snapshots have many of these, so nothing is copied in vain. */
 bool
 message_state_parse (const char *line, MessageState *out, GError **error)
 {
-  const char *name = message_attribute;
-  g_auto (GStrv) fields = split (line, 5, 6, name, error);
-  uint64_t modseq, birth, expunged, digest = 0;
-  if (fields == NULL || !number (fields[1], INT64_MAX, &modseq, name, error) ||
-      !number (fields[2], UINT32_MAX, &birth, name, error) ||
-      !number (fields[3], UINT32_MAX, &expunged, name, error))
-    return false;
-  if (strcmp (fields[4], "-") != 0 &&
-      !g_ascii_string_to_unsigned (fields[4], 16, 0, UINT64_MAX, &digest, NULL))
+  const char *name = message_attribute, *at = line;
+  uint64_t version, modseq, birth, expunged, digest = 0;
+  if (take_number (&at, 10, UINT32_MAX, &version) && version != 1)
+    return fail (error, EBADMSG, "attribute %s has an unknown version", name);
+  if (at == line || !take_number (&at, 10, INT64_MAX, &modseq) ||
+      !take_number (&at, 10, UINT32_MAX, &birth) || !take_number (&at, 10, UINT32_MAX, &expunged))
+    return fail (error, EBADMSG, "attribute %s makes no sense", name);
+  if (!take_digest (&at, &digest))
     return fail (error, EBADMSG, "attribute %s has an invalid digest", name);
   uint32_t flags = 0;
   char *keywords = NULL;
-  if (fields[5] != NULL && !store_flags_parse (fields[5], &flags, &keywords, NULL))
+  if (*at != '\0' && !store_flags_parse (at, &flags, &keywords, NULL))
     return fail (error, EBADMSG, "attribute %s has invalid flags", name);
   *out = (MessageState){.modseq = modseq,
                         .birth = (uint32_t)birth,

@@ -11,7 +11,7 @@
  * written once more between 1 and 2. UID and file name become durable together, by the one sync of
  * the directory: before it nobody has been told of either.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -21,11 +21,11 @@ typedef struct {
   StoreMailbox *mailbox;
   GPtrArray *appends;
   IndexMailbox facts;
-  uint32_t epoch;
+  const Epoch *epoch;
 } Group;
 
-static bool
-sync_drafts (const Append *append, GError **error)
+bool
+append_sync (const Append *append, GError **error)
 {
   int tmp = append->mailbox->store->tmp_fd;
   if (append->bulk)
@@ -65,10 +65,10 @@ correct_states (const Group *group, const Append *append, GError **error)
   bool any = false;
   for (size_t i = 0; i < append->count; i++) {
     StoreDraft *draft = append->drafts[i];
-    if (draft->state.modseq == modseq && draft->state.birth == group->epoch)
+    if (draft->state.modseq == modseq && draft->state.birth == group->epoch->epoch)
       continue;
     draft->state.modseq = modseq;
-    draft->state.birth = group->epoch;
+    draft->state.birth = group->epoch->epoch;
     auto_fd fd = layout_open (mailbox->store->tmp_fd, draft->name, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0)
       return fail_errno (error, "open a message in tmp");
@@ -144,18 +144,18 @@ note_guess (const Group *group)
   StoreMailbox *mailbox = group->mailbox;
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&mailbox->mutex);
   mailbox->modseq = group->facts.highestmodseq;
-  mailbox->epoch = group->epoch;
+  mailbox->epoch = group->epoch->epoch;
 }
 
 /* Gives the drafts what is only known now. An append that fails here leaves the others alone. */
 static bool
 prepare (Group *group, IndexWrite **write, GError **error)
 {
-  if (!lock_fits (group->mailbox, error) ||
-      !mailbox_learn (group->mailbox, write, &group->facts, error) || !skip_taken (group, error))
+  if (!lock_fits (group->mailbox, error) || !keep_directory (group->epoch, group->mailbox, error) ||
+      !mailbox_learn (group->mailbox, group->epoch, write, &group->facts, error) ||
+      !skip_taken (group, error))
     return false;
   group->facts.highestmodseq++;
-  group->epoch = store_epoch (group->mailbox->store);
   note_guess (group);
   for (guint i = 0; i < group->appends->len; i++) {
     Append *append = group->appends->pdata[i];
@@ -212,13 +212,13 @@ append_group (Group *group, UserWrite *user, GError **error)
   return synced;
 }
 
-void
-append_batch (GPtrArray *appends, UserWrite *user)
+static void
+append_groups (GPtrArray *appends, UserWrite *user, const Epoch *epoch)
 {
   g_autoptr (GPtrArray) left = g_ptr_array_copy (appends, NULL, NULL);
   while (left->len > 0) {
     g_autoptr (GPtrArray) own = g_ptr_array_new ();
-    Group group = {.mailbox = ((Append *)left->pdata[0])->mailbox, .appends = own};
+    Group group = {.mailbox = ((Append *)left->pdata[0])->mailbox, .appends = own, .epoch = epoch};
     for (guint i = 0; i < left->len;) {
       Append *append = left->pdata[i];
       if (append->mailbox == group.mailbox)
@@ -230,6 +230,20 @@ append_batch (GPtrArray *appends, UserWrite *user)
     if (!append_group (&group, user, &failure))
       append_fail_all (own, failure);
   }
+}
+
+void
+append_batch (GPtrArray *appends, UserWrite *user)
+{
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  g_autoptr (GError) failure = NULL;
+  const Append *first = appends->pdata[0];
+  if (user->epoch != NULL)
+    append_groups (appends, user, user->epoch);
+  else if (epoch_enter (first->mailbox->store, &epoch, &failure))
+    append_groups (appends, user, &epoch);
+  else
+    append_fail_all (appends, failure);
 }
 
 void
@@ -253,6 +267,20 @@ note_appended (const Append *append)
 }
 
 bool
+append_end (Append *append, GError **error)
+{
+  for (size_t i = append->placed; i < append->count; i++)
+    append->drafts[i]->uid = 0;
+  if (append->placed > 0)
+    note_appended (append);
+  if (append->failure == NULL)
+    return true;
+  g_propagate_prefixed_error (error, g_steal_pointer (&append->failure),
+                              "append to '%s': ", append->mailbox->path);
+  return false;
+}
+
+bool
 store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t count,
                       StoreAppendFlags flags, GError **error)
 {
@@ -262,17 +290,10 @@ store_mailbox_append (StoreMailbox *self, StoreDraft *const *drafts, size_t coun
     return true;
   if (store_is_read_only (self->store))
     return fail (error, EROFS, "the store %s is open read only", self->store->path);
-  if (!sync_drafts (&append, error))
+  if (!append_sync (&append, error))
     return fail_prefix (error, "append to '%s'", self->path);
   delivery_append (&append);
-  for (size_t i = append.placed; i < count; i++)
-    drafts[i]->uid = 0;
-  if (append.placed > 0)
-    note_appended (&append);
-  if (append.failure == NULL)
-    return true;
-  g_propagate_prefixed_error (error, append.failure, "append to '%s': ", self->path);
-  return false;
+  return append_end (&append, error);
 }
 
 /* The row follows; when it cannot, the directory's attribute counts all the same. */
@@ -295,9 +316,11 @@ store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_
     return fail (error, EINVAL, "UIDVALIDITY %u with next UID %u makes no sense", uidvalidity,
                  uidnext);
   auto_fd lock = lock_mailbox (self, error);
+  g_auto (Epoch) epoch = EPOCH_NONE;
   g_auto (NodeState) state = {0};
   bool found;
-  if (lock < 0 || !node_state_read (self->fd, self->kind, &state, &found, error))
+  if (lock < 0 || !epoch_enter (self->store, &epoch, error) ||
+      !node_state_read (self->fd, self->kind, &state, &found, error))
     return false;
   g_autoptr (GArray) uids = layout_uids (self->fd, "", NULL, error);
   if (uids == NULL)
@@ -309,6 +332,8 @@ store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, uint32_
     return true;
   state.uidvalidity = uidvalidity;
   state.uidnext = uidnext;
+  if (!keep_directory (&epoch, self, error))
+    return false;
   if (!node_state_write (self->store, self->fd, self->kind, &state, error))
     return fail_prefix (error, "'%s'", self->path);
   if (fsync (self->fd) < 0)

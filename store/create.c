@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making mailboxes: a directory that is complete when it appears, its row in the list, its row in
  * the user's index. */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -84,9 +84,23 @@ list_new (Store *self, List *list, StoreMailbox *parent, const ListNode *row, bo
   return list_write_commit (write, error);
 }
 
+/* Keeps what snapshots need of the directory in which something is made; and that there was no node
+ * with the number of a directory that came back. */
+static bool
+keep_parent (const Epoch *epoch, StoreMailbox *parent, uint32_t number, GError **error)
+{
+  g_auto (Keep) keep = {0};
+  if (number == 0)
+    return keep_directory (epoch, parent, error);
+  if (!keep_begin_tree (&keep, epoch, error))
+    return false;
+  keep_absent (&keep, number);
+  return keep_end (&keep, error);
+}
+
 /* Makes the directory and its row; the store lock is held. */
 static bool
-make_locked (Store *self, List *list, StoreMailbox *parent, StoreNodeKind kind,
+make_locked (Store *self, const Epoch *epoch, List *list, StoreMailbox *parent, StoreNodeKind kind,
              const char *disk_name, const char *full_name, GError **error)
 {
   NewNode node = {.store = self, .kind = kind};
@@ -95,11 +109,12 @@ make_locked (Store *self, List *list, StoreMailbox *parent, StoreNodeKind kind,
   g_autoptr (GError) failure = NULL;
   uint32_t highest;
   bool agreed = false, adopted = false;
-  bool made =
-      list_highest (list, &highest, error) &&
-      (parent->kind == STORE_NODE_MAILBOX ||
-       container_agrees (self, list, parent->number, &agreed, error)) &&
-      store_numbers_take (self, 1, highest + 1, &node.state.number, &node.state.uidvalidity, error);
+  bool made = list_highest (list, &highest, error) &&
+              (parent->kind == STORE_NODE_MAILBOX ||
+               container_agrees (self, list, parent->number, &agreed, error)) &&
+              store_numbers_take (self, 1, highest + 1, &node.state.number, &node.state.uidvalidity,
+                                  error) &&
+              keep_parent (epoch, parent, 0, error);
   if (made && !layout_make_directory (self, parent->fd, disk_name, prepare_node, &node, &failure)) {
     adopted = error_code (failure) == EEXIST;
     made = adopted ? adopt (self, parent->fd, list, &node, disk_name, error)
@@ -115,7 +130,8 @@ make_locked (Store *self, List *list, StoreMailbox *parent, StoreNodeKind kind,
                   .name = (char *)disk_name,
                   .full_name = node.state.full_name,
                   .special_use = node.state.special_use};
-  made = made && list_new (self, list, parent, &row, agreed, adopted, error);
+  made = made && (!adopted || keep_parent (epoch, parent, node.state.number, error)) &&
+         list_new (self, list, parent, &row, agreed, adopted, error);
   if (made)
     change_note (self, parent->number, 0);
   node_state_clear (&node.state);
@@ -129,7 +145,9 @@ make_node (Store *self, const StoreNode *parent, StoreNodeKind kind, const char 
 {
   g_autoptr (Handle) list = NULL;
   g_autoptr (StoreMailbox) directory = store_mailbox_open (self, parent->number, error);
-  auto_fd lock = directory != NULL ? lock_list (self, &list, error) : -1;
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  bool entered = directory != NULL && epoch_enter (self, &epoch, error);
+  auto_fd lock = entered ? lock_list (self, &list, error) : -1;
   if (lock < 0)
     return false;
   if (!mailbox_is_current (directory))
@@ -138,8 +156,9 @@ make_node (Store *self, const StoreNode *parent, StoreNodeKind kind, const char 
   bool found = false;
   if (!list_find (list->list, parent->number, disk_name, &row, &found, error))
     return false;
-  if (!found && (!make_locked (self, list->list, directory, kind, disk_name, full_name, error) ||
-                 !list_find (list->list, parent->number, disk_name, &row, &found, error)))
+  if (!found &&
+      (!make_locked (self, &epoch, list->list, directory, kind, disk_name, full_name, error) ||
+       !list_find (list->list, parent->number, disk_name, &row, &found, error)))
     return false;
   if (!found)
     return fail (error, EUCLEAN, "the mailbox list lost '%s'", disk_name);
@@ -230,12 +249,14 @@ index_child (Store *self, const StoreNode *child)
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, child->number, NULL);
   g_autoptr (StoreMailbox) parent = store_mailbox_open (self, child->parent, NULL);
   auto_fd lock = mailbox != NULL ? lock_user (self, child->owner, NULL) : -1;
+  g_auto (Epoch) epoch = EPOCH_NONE;
   g_autoptr (Handle) handle = NULL;
-  g_autoptr (IndexWrite) write = lock >= 0 ? mailbox_write_begin (mailbox, &handle, NULL) : NULL;
+  bool entered = lock >= 0 && epoch_enter (self, &epoch, NULL);
+  g_autoptr (IndexWrite) write = entered ? mailbox_write_begin (mailbox, &handle, NULL) : NULL;
   IndexMailbox facts;
   if (write != NULL && mailbox_facts (mailbox, write, &facts, NULL) &&
       index_write_mailbox (write, &facts, NULL) &&
-      (parent == NULL || mailbox_catch_up (parent, write, NULL)))
+      (parent == NULL || mailbox_catch_up (parent, &epoch, write, NULL)))
     index_write_commit (write, NULL);
 }
 

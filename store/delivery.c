@@ -87,9 +87,8 @@ begin (Delivery *self, StoreMailbox *mailbox, GError **error)
   return true;
 }
 
-/* A row that cannot be committed is one that the index is behind by. */
-static void
-end (UserWrite *user)
+void
+user_write_end (UserWrite *user)
 {
   if (user->write != NULL)
     index_write_commit (user->write, NULL);
@@ -127,7 +126,7 @@ deliver (Delivery *self, GPtrArray *batch)
   append_batch (batch, &self->user);
   if (is_stream (self, batch))
     return true;
-  end (&self->user);
+  user_write_end (&self->user);
   return false;
 }
 
@@ -163,7 +162,7 @@ close_stream (Store *store, Delivery *self)
 {
   self->busy = self->closing = true;
   g_mutex_unlock (&store->delivery_mutex);
-  end (&self->user);
+  user_write_end (&self->user);
   g_mutex_lock (&store->delivery_mutex);
   self->busy = self->closing = false;
   note_stream (store, self, false);

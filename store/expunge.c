@@ -4,6 +4,7 @@
  * and goes over in one rename; so whatever cuts this short leaves each message whole in one of the
  * two.
  *
+ *   0. what snapshots need of the messages as they are is kept (keep.c)
  *   1. with the user lock held: the new modseq goes onto the mailbox's directory and is synced, so
  *      that it is not given out again whatever happens
  *   2. each file gets its state and is renamed; where the two contradict each other after a crash,
@@ -11,7 +12,7 @@
  *   3. all is synced, the directory that the files went to before the one that they left
  *   4. the rows are committed; until then the directory's mtime tells that they are behind
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ typedef struct {
   StoreMailbox *mailbox;
   ExpungeWay way;
   int from_fd, to_fd;
-  uint32_t epoch;
+  const Epoch *epoch;
   bool sync_each;
   IndexWrite *write; /* NULL: the files alone change, and the index follows later */
   IndexMailbox facts;
@@ -135,14 +136,14 @@ concerns_message (const GError *failure)
 
 /* The state that the message gets. Its keywords are those of `before`. */
 static MessageState
-state_after (Batch *self, const MessageState *before)
+state_after (Batch *self, const MessageState *before, int64_t before_ns)
 {
   MessageState after = *before;
   /* A file that was put there by hand may carry any modseq. */
   self->facts.highestmodseq = MAX (self->facts.highestmodseq, before->modseq + 1);
   after.modseq = self->facts.highestmodseq;
-  after.birth = before->birth != 0 ? before->birth : self->epoch;
-  after.expunged = self->way == EXPUNGE_OUT ? self->epoch : 0;
+  after.birth = before->birth != 0 ? before->birth : epoch_of_time (self->epoch, before_ns);
+  after.expunged = self->way == EXPUNGE_OUT ? self->epoch->epoch : 0;
   if (self->way == EXPUNGE_BACK)
     after.flags &= ~(uint32_t)STORE_FLAG_DELETED;
   return after;
@@ -155,7 +156,9 @@ move_file (Batch *self, ExpungeMove *move, int fd, const char *name, const Messa
   Store *store = self->mailbox->store;
   int directory = self->mailbox->fd;
   struct stat st;
-  MessageState after = state_after (self, before);
+  if (fstat (fd, &st) < 0)
+    return fail_errno (error, "stat it");
+  MessageState after = state_after (self, before, stat_ctime_ns (&st));
   if (!message_state_write (store, directory, fd, move->uid, &after, error))
     return false;
   if ((self->sync_each && fsync (fd) < 0) ||
@@ -179,21 +182,50 @@ move_file (Batch *self, ExpungeMove *move, int fd, const char *name, const Messa
   return true;
 }
 
+/* Opens its file, and tells the state that counts. -1 and an error. */
+static int
+open_message (const Batch *self, ExpungeMove *move, MessageState *out, GError **error)
+{
+  char name[STORE_NAME_SIZE];
+  store_message_name (move->uid, name);
+  auto_fd fd = layout_open_message (self->from_fd, name);
+  index_message_clear (&move->row);
+  if (self->write != NULL &&
+      !index_write_get_message (self->write, self->mailbox->number, move->uid, &move->row,
+                                &move->has_row, error))
+    return -1;
+  if (fd < 0)
+    fail_errno (error, "open it");
+  return fd >= 0 && message_state_current (self->mailbox, fd, move->uid, &move->row, out, error)
+             ? g_steal_fd (&fd)
+             : -1;
+}
+
 static bool
 move_message (Batch *self, ExpungeMove *move, GError **error)
 {
   char name[STORE_NAME_SIZE];
   store_message_name (move->uid, name);
-  auto_fd fd = layout_open_message (self->from_fd, name);
   g_auto (MessageState) before = {0};
-  if (self->write != NULL &&
-      !index_write_get_message (self->write, self->mailbox->number, move->uid, &move->row,
-                                &move->has_row, error))
-    return false;
-  if (fd < 0)
-    return fail_errno (error, "open it");
-  return message_state_current (self->mailbox, fd, move->uid, &move->row, &before, error) &&
-         move_file (self, move, fd, name, &before, error);
+  auto_fd fd = open_message (self, move, &before, error);
+  return fd >= 0 && move_file (self, move, fd, name, &before, error);
+}
+
+/* What cannot be looked at now cannot be moved either. */
+static bool
+keep_moves (Batch *self, Keep *keep, GArray *moves, GError **error)
+{
+  for (guint i = 0; i < moves->len; i++) {
+    ExpungeMove *move = &g_array_index (moves, ExpungeMove, i);
+    g_auto (MessageState) before = {0};
+    struct stat st;
+    if (!keep_wants (keep, move->uid))
+      continue;
+    auto_fd fd = open_message (self, move, &before, NULL);
+    if (fd >= 0 && fstat (fd, &st) == 0)
+      keep_message (keep, move->uid, stat_ctime_ns (&st), &before);
+  }
+  return keep_end (keep, error);
 }
 
 static bool
@@ -312,17 +344,18 @@ run_batch (Batch *self, GArray *moves, GError **error)
 }
 
 bool
-expunge_move (StoreMailbox *self, ExpungeWay way, GArray *moves, GError **error)
+expunge_move (StoreMailbox *self, const Epoch *epoch, ExpungeWay way, GArray *moves, GError **error)
 {
   if (moves->len == 0)
     return true;
-  Batch batch = {.mailbox = self,
-                 .way = way,
-                 .epoch = store_epoch (self->store),
-                 .sync_each = moves->len <= SYNC_EACH_MAX};
+  Batch batch = {
+      .mailbox = self, .way = way, .epoch = epoch, .sync_each = moves->len <= SYNC_EACH_MAX};
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write = mailbox_write_begin (self, &handle, NULL);
-  if (!mailbox_learn (self, &write, &batch.facts, error))
+  g_auto (Keep) keep = {0};
+  if (!keep_directory (epoch, self, error) ||
+      !mailbox_learn (self, epoch, &write, &batch.facts, error) ||
+      !keep_begin (&keep, epoch, self, error))
     return false;
   auto_fd gone = expunge_place (self, error);
   if (gone < 0)
@@ -330,7 +363,7 @@ expunge_move (StoreMailbox *self, ExpungeWay way, GArray *moves, GError **error)
   batch.write = write;
   batch.from_fd = way == EXPUNGE_OUT ? self->fd : gone;
   batch.to_fd = way == EXPUNGE_OUT ? gone : self->fd;
-  return run_batch (&batch, moves, error);
+  return keep_moves (&batch, &keep, moves, error) && run_batch (&batch, moves, error);
 }
 
 void
@@ -370,16 +403,14 @@ require_all (StoreMailbox *self, ExpungeWay way, const GArray *moves, GError **e
   return true;
 }
 
-static bool
-move_named (StoreMailbox *self, ExpungeWay way, const uint32_t *uids, size_t count, GError **error)
+bool
+expunge_named (StoreMailbox *self, const Epoch *epoch, ExpungeWay way, const uint32_t *uids,
+               size_t count, GError **error)
 {
-  auto_fd lock = lock_mailbox (self, error);
-  if (lock < 0)
-    return false;
   g_autoptr (GArray) moves = expunge_moves_new ();
   for (size_t i = 0; i < count; i++)
     expunge_moves_add (moves, uids[i]);
-  if (!require_all (self, way, moves, error) || !expunge_move (self, way, moves, error))
+  if (!require_all (self, way, moves, error) || !expunge_move (self, epoch, way, moves, error))
     return false;
   for (guint i = 0; i < moves->len; i++) {
     const ExpungeMove *move = &g_array_index (moves, ExpungeMove, i);
@@ -390,6 +421,15 @@ move_named (StoreMailbox *self, ExpungeWay way, const uint32_t *uids, size_t cou
     return false;
   }
   return true;
+}
+
+static bool
+move_named (StoreMailbox *self, ExpungeWay way, const uint32_t *uids, size_t count, GError **error)
+{
+  auto_fd lock = lock_mailbox (self, error);
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  return lock >= 0 && epoch_enter (self->store, &epoch, error) &&
+         expunge_named (self, &epoch, way, uids, count, error);
 }
 
 bool

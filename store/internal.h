@@ -20,8 +20,8 @@
  *  - task lock: flock(2) on a directory of tmp/: imports, rebuilds and purges of a user
  *  - run lock: a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
  *  - user lock: flock(2) on the user's directory: all that changes the user's mail or index. A
- *    stream of deliveries keeps it for some milliseconds (delivery.c). Of two users the lower number
- *    comes first
+ *    stream of deliveries keeps it for some milliseconds (delivery.c). Of two users the lower
+ * number comes first
  *  - epoch: flock(2) on the store's directory, shared by whoever changes anything. Who takes a
  *    snapshot waits for all of them, and holds no user lock (epoch.c)
  *  - store lock: flock(2) on mail/: numbers, the mailbox list, snapshots
@@ -42,6 +42,7 @@
 #include <sys/stat.h>
 
 typedef struct Epoch Epoch;             /* store/snapshot.h */
+typedef struct Keep Keep;               /* likewise */
 typedef struct History History;         /* likewise */
 typedef struct SnapshotSet SnapshotSet; /* likewise */
 
@@ -672,7 +673,8 @@ IndexWrite *mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError
 /* What the mailbox is like, after row and files have been brought together. An index that fails,
  * for whatever reason, must not refuse what the files alone can do: then only they are asked, and
  * `*write` is given up. */
-bool mailbox_learn (StoreMailbox *self, IndexWrite **write, IndexMailbox *out, GError **error);
+bool mailbox_learn (StoreMailbox *self, const Epoch *epoch, IndexWrite **write, IndexMailbox *out,
+                    GError **error);
 
 /* Puts UIDVALIDITY, next UID and highest modseq on the directory; the latter two never fall. The
  * user lock is held; it lasts once the directory has been synced. */
@@ -716,9 +718,16 @@ typedef enum { EXPUNGE_OUT, EXPUNGE_BACK } ExpungeWay;
  * those with \Deleted, or all that are expunged. */
 GArray *expunge_select (StoreMailbox *self, ExpungeWay way, const GArray *set, GError **error);
 
-/* Moves them in one commit, the user lock held. What cannot go over alone stays, and says so in its
- * `failure`; what fails otherwise stops it, and those that went before are committed. */
-bool expunge_move (StoreMailbox *self, ExpungeWay way, GArray *moves, GError **error);
+/* Moves them in one commit, the user lock held, and the epoch. What cannot go over alone stays, and
+ * says so in its `failure`; what fails otherwise stops it, and those that went before are
+ * committed. */
+bool expunge_move (StoreMailbox *self, const Epoch *epoch, ExpungeWay way, GArray *moves,
+                   GError **error);
+
+/* The same for messages that were named: if one is not there, nothing is changed, and one that
+ * stays is a failure. */
+bool expunge_named (StoreMailbox *self, const Epoch *epoch, ExpungeWay way, const uint32_t *uids,
+                    size_t count, GError **error);
 
 /* Sets of each what expunge_move() would, and moves nothing. */
 void expunge_foresee (StoreMailbox *self, ExpungeWay way, GArray *moves);
@@ -762,9 +771,13 @@ typedef struct {
 typedef struct {
   int lock; /* -1: not held */
   Handle *handle;
-  IndexWrite *write; /* NULL: there is no index that could be written */
-  size_t rows;       /* written, and not committed */
+  IndexWrite *write;  /* NULL: there is no index that could be written */
+  size_t rows;        /* written, and not committed */
+  const Epoch *epoch; /* of what is more than an append; NULL: each batch has its own */
 } UserWrite;
+
+/* Writes the content of the drafts to disk. No lock is held. */
+bool append_sync (const Append *append, GError **error);
 
 /* Puts the drafts of all into their mailboxes, which are one user's, in the order given; then they
  * are on disk. Rows are written but not committed. Each append has its own failure. */
@@ -772,6 +785,13 @@ void append_batch (GPtrArray *appends, UserWrite *user);
 
 /* Fails those that have not failed yet. */
 void append_fail_all (GPtrArray *appends, const GError *failure);
+
+/* Tells the result of an append that is done: what others see of it, and its failure. */
+bool append_end (Append *append, GError **error);
+
+/* Commits what was written and gives the lock back. Rows that cannot be committed are ones that the
+ * index is behind by. */
+void user_write_end (UserWrite *user);
 
 /* ---- delivery.c: appends that share a commit ----------------------------------------------- */
 
@@ -816,7 +836,7 @@ bool is_index_broken (const GError *failure);
 
 /* Brings row and files of a mailbox together where a crash left them apart, if that takes only a
  * few messages. The user lock is held; the changes become part of `write`. */
-bool mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error);
+bool mailbox_catch_up (StoreMailbox *self, const Epoch *epoch, IndexWrite *write, GError **error);
 
 /* Lets a worker run `action`, like "cleanup", on a node, not before `due_s`; one that waits already
  * is enough. The user lock may be held, the store lock must not be. */

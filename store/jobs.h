@@ -30,7 +30,6 @@ struct StoreJob {
 
 bool job_has (const StoreJob *self, StoreWords word);
 
-
 /* ECANCELED when the job was cancelled. */
 bool job_go_on (StoreJob *self, GError **error);
 void job_step (StoreJob *self, uint64_t done, uint64_t total);
@@ -377,12 +376,27 @@ void damage_find (ScanItem *item, int fd);
 bool damage_verify (StoreMailbox *mailbox, uint32_t uid, int fd, StoreProblem *out_problem,
                     bool *out_known, GError **error);
 
-/* ---- rebuild.c: rows from what a scan found ------------------------------------------------ */
+/* ---- rebuild-row.c: what a rebuild makes of one difference ---------------------------------- */
 
-/* The row that the item's file and old row amount to: the newer state wins, the internal date and
- * the digest of a known message stay. `*out_write_state` tells that the file does not carry the
- * state; a modseq of 0 that one must be given. */
-IndexMessage rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state);
+/* One transaction's worth. */
+typedef struct {
+  StoreJob *job; /* NULL: nobody to tell */
+  IndexWrite *write;
+  const Epoch *epoch;
+  bool stated; /* a state was put on a file; it must be synced before the commit */
+  bool moved;  /* a file was put among the expunged, likewise */
+} RebuildApply;
+
+/* Writes the row that the item's file and old row amount to: the newer state wins, the internal
+ * date and the digest of a known message stay. A file that does not carry the state gets it;
+ * without any it is a new one with the modseq `modseq`. The user is locked. */
+bool rebuild_apply (RebuildApply *self, ScanItem *item, uint64_t modseq, GError **error);
+
+/* Keeps what the item's file is like, if that changes it. What is shown counts: the row where it is
+ * newer. */
+void rebuild_keep (Keep *keep, const ScanItem *item);
+
+/* ---- rebuild.c: rows from what a scan found ------------------------------------------------ */
 
 /* Collects differences of one owner's mailboxes and applies them in short commits. It is made
  * before the scan, and makes the index when there is none. ESTALE: the index was deleted or

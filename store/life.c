@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of messages: expunge, undelete, cleanup. */
 #include "store/jobs.h"
+#include "store/snapshot.h"
 
 #include <time.h>
 #include <unistd.h>
@@ -86,11 +87,14 @@ move_messages (StoreJob *job, StoreMailbox *mailbox, ExpungeWay way, GError **er
   if (moves == NULL)
     return false;
   job_step (job, 0, moves->len);
+  g_auto (Epoch) epoch = EPOCH_NONE;
   bool done = true;
   if (job_has (job, STORE_WORD_DRY_RUN))
     expunge_foresee (mailbox, way, moves);
   else
-    done = expunge_move (mailbox, way, moves, error);
+    done = epoch_enter (job->store, &epoch, error) &&
+           expunge_move (mailbox, &epoch, way, moves, error);
+  epoch_leave (&epoch);
   report_moves (job, mailbox, way, moves);
   return done;
 }

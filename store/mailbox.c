@@ -287,9 +287,10 @@ mailbox_facts (StoreMailbox *self, IndexWrite *write, IndexMailbox *out, GError 
 }
 
 bool
-mailbox_learn (StoreMailbox *self, IndexWrite **write, IndexMailbox *out, GError **error)
+mailbox_learn (StoreMailbox *self, const Epoch *epoch, IndexWrite **write, IndexMailbox *out,
+               GError **error)
 {
-  if (*write != NULL && mailbox_catch_up (self, *write, NULL) &&
+  if (*write != NULL && mailbox_catch_up (self, epoch, *write, NULL) &&
       mailbox_facts (self, *write, out, NULL))
     return true;
   if (!mailbox_facts (self, NULL, out, error))

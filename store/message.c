@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One message: its bytes, what they say, its flags. */
 #include "store/past.h"
+#include "store/snapshot.h"
 
 #include <openssl/evp.h>
 #include <string.h>
@@ -187,6 +188,7 @@ typedef struct {
   uint32_t uid;
   IndexMessage row;    /* as the index or the file shows it */
   MessageState before; /* as the file carries it, unless the row's is newer */
+  int64_t before_ns;   /* the file's ctime then */
   uint32_t flags;      /* as they will be */
   char *keywords;
 } Flagging;
@@ -246,8 +248,14 @@ static bool
 read_before (StoreMailbox *mailbox, Flagging *flagging, GError **error)
 {
   auto_fd fd = store_message_open (mailbox, flagging->uid, error);
-  return fd >= 0 && message_state_current (mailbox, fd, flagging->uid, &flagging->row,
-                                           &flagging->before, error);
+  struct stat st;
+  if (fd < 0)
+    return false;
+  if (fstat (fd, &st) < 0)
+    return fail_errno (error, "stat message %u of '%s'", flagging->uid, mailbox->path);
+  flagging->before_ns = stat_ctime_ns (&st);
+  return message_state_current (mailbox, fd, flagging->uid, &flagging->row, &flagging->before,
+                                error);
 }
 
 /* Finds the messages and keeps those that really change, or whose row is behind its file. */
@@ -306,7 +314,8 @@ restore_files (StoreMailbox *self, GArray *flaggings, guint count)
 
 /* The files first. When one fails, those before it get their old state back. */
 static bool
-flag_files (StoreMailbox *self, GArray *flaggings, uint64_t modseq, GError **error)
+flag_files (StoreMailbox *self, const Epoch *epoch, GArray *flaggings, uint64_t modseq,
+            GError **error)
 {
   bool sync_each = flaggings->len <= SYNC_EACH_MAX;
   g_autoptr (GError) failure = NULL;
@@ -314,6 +323,7 @@ flag_files (StoreMailbox *self, GArray *flaggings, uint64_t modseq, GError **err
     Flagging *flagging = &g_array_index (flaggings, Flagging, i);
     MessageState state = flagging->before;
     state.modseq = modseq;
+    state.birth = state.birth != 0 ? state.birth : epoch_of_time (epoch, flagging->before_ns);
     state.flags = flagging->flags;
     state.keywords = flagging->keywords;
     if (write_state (self, flagging->uid, &state, sync_each, &flagging->row.changed_ns, &failure))
@@ -354,21 +364,24 @@ flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbo
   return index_write_commit (write, error);
 }
 
-bool
-store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, StoreFlagsChange change,
-                    uint32_t flags, const char *keywords, GError **error)
+/* Snapshots need the messages, and the mailbox, as they are. */
+static bool
+keep_flaggings (StoreMailbox *self, const Epoch *epoch, const GArray *flaggings, GError **error)
 {
-  auto_fd lock = lock_mailbox (self, error);
-  if (lock < 0)
+  g_auto (Keep) keep = {0};
+  if (!keep_begin (&keep, epoch, self, error))
     return false;
-  g_autoptr (GArray) flaggings = g_array_new (FALSE, FALSE, sizeof (Flagging));
-  g_array_set_clear_func (flaggings, flagging_clear);
-  g_auto (View) view = {0};
-  if (!view_begin (self, &view, error) ||
-      !collect_flaggings (&view, uids, count, change, flags, keywords, flaggings, error))
-    return false;
-  if (flaggings->len == 0)
-    return true;
+  for (guint i = 0; i < flaggings->len; i++) {
+    const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
+    keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before);
+  }
+  return keep_end (&keep, error);
+}
+
+/* The user is locked, and the epoch held. */
+static bool
+flag_all (StoreMailbox *self, const Epoch *epoch, GArray *flaggings, GError **error)
+{
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write = mailbox_write_begin (self, &handle, &failure);
@@ -382,11 +395,11 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
         MAX (facts.highestmodseq, g_array_index (flaggings, Flagging, i).before.modseq);
   facts.highestmodseq++;
   /* The directory first: a modseq that a crash leaves on a file alone is not given out again. */
-  if (!mailbox_write_state (self, &facts, error))
+  if (!keep_flaggings (self, epoch, flaggings, error) || !mailbox_write_state (self, &facts, error))
     return false;
   if (fsync (self->fd) < 0)
     return fail_errno (error, "sync '%s'", self->path);
-  if (!flag_files (self, flaggings, facts.highestmodseq, error))
+  if (!flag_files (self, epoch, flaggings, facts.highestmodseq, error))
     return false;
   /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the
    * index was deleted meanwhile: then there is nobody to believe but the files. */
@@ -396,6 +409,27 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
+  return true;
+}
+
+bool
+store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, StoreFlagsChange change,
+                    uint32_t flags, const char *keywords, GError **error)
+{
+  auto_fd lock = lock_mailbox (self, error);
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  if (lock < 0 || !epoch_enter (self->store, &epoch, error))
+    return false;
+  g_autoptr (GArray) flaggings = g_array_new (FALSE, FALSE, sizeof (Flagging));
+  g_array_set_clear_func (flaggings, flagging_clear);
+  g_auto (View) view = {0};
+  if (!view_begin (self, &view, error) ||
+      !collect_flaggings (&view, uids, count, change, flags, keywords, flaggings, error))
+    return false;
+  if (flaggings->len == 0)
+    return true;
+  if (!flag_all (self, &epoch, flaggings, error))
+    return false;
   g_autoptr (GArray) changed = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   for (guint i = 0; i < flaggings->len; i++)
     g_array_append_val (changed, g_array_index (flaggings, Flagging, i).uid);

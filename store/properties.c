@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is set for a mailbox or a user: on the directory first, then in the list. */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -59,14 +59,31 @@ write_row (List *list, uint32_t number, const Settings *settings, const Doubt *d
          list_write_commit (write, error);
 }
 
+/* Keeps for snapshots what is set now. */
+static bool
+keep_settings (StoreMailbox *node, const Epoch *epoch, List *list, GError **error)
+{
+  g_auto (Keep) keep = {0};
+  g_auto (ListNode) row = {0};
+  bool found;
+  if (!list_get (list, node->number, &row, &found, error) || !keep_begin_tree (&keep, epoch, error))
+    return false;
+  if (found)
+    keep_node (&keep, &row, NULL);
+  return keep_end (&keep, error) && keep_directory (epoch, node, error);
+}
+
 /* The user lock is held. As in a renaming, the list is doubtful until it has followed. */
 static bool
 apply_locked (StoreMailbox *node, const Settings *settings, GError **error)
 {
   g_autoptr (Handle) list = NULL;
-  auto_fd lock = lock_list (node->store, &list, error);
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  auto_fd lock =
+      epoch_enter (node->store, &epoch, error) ? lock_list (node->store, &list, error) : -1;
   g_auto (Doubt) doubt = {0};
-  if (lock < 0 || !doubt_begin (&doubt, node->store, list->list, node->owner, error))
+  if (lock < 0 || !keep_settings (node, &epoch, list->list, error) ||
+      !doubt_begin (&doubt, node->store, list->list, node->owner, error))
     return false;
   if (!write_state (node, settings, error)) {
     doubt_drop (&doubt, list->list);

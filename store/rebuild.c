@@ -8,6 +8,7 @@
  * finds unchanged.
  */
 #include "store/jobs.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -20,189 +21,13 @@
 
 struct Rebuild {
   StoreJob *job;
-  uint32_t owner, epoch;
+  uint32_t owner;
   bool defer;
   Handle *handle;       /* the index that was there when the scan began */
   Index *salvaged;      /* see rebuild_recall() */
   GPtrArray *items;     /* of ScanItem, to be applied */
   GHashTable *deferred; /* path of a mailbox -> number of files that wait for the second pass */
 };
-
-/* One transaction's worth. */
-typedef struct {
-  StoreJob *job; /* NULL: nobody to tell */
-  IndexWrite *write;
-  uint32_t epoch;
-  bool stated; /* a state was put on a file; it must be synced before the commit */
-  bool moved;  /* a file was put among the expunged, likewise */
-} Apply;
-
-/* ---- one row ------------------------------------------------------------------------------- */
-
-IndexMessage
-rebuild_row (const ScanItem *item, uint32_t epoch, bool *out_write_state)
-{
-  bool known = item->verdict == SCAN_CHANGED, returns = scan_item_returns (item);
-  bool keeps_size = known && (item->damage & STORE_DAMAGE_GRAVE) != 0;
-  bool state_wins = item->has_state && (!known || item->state.modseq >= item->row.modseq);
-  IndexMessage row = {.uid = item->uid,
-                      .damage = item->damage,
-                      .size = keeps_size ? item->row.size : (uint64_t)item->st.st_size,
-                      .internal_s =
-                          scan_takes_date (item) ? item->st.st_mtim.tv_sec : item->row.internal_s,
-                      .changed_ns = stat_ctime_ns (&item->st)};
-  if (state_wins) {
-    row.modseq = item->state.modseq;
-    row.birth = item->state.birth;
-    row.flags = item->state.flags;
-    row.keywords = g_strdup (item->state.keywords);
-    row.expunged = item->state.expunged;
-  } else if (known && !returns) {
-    row.modseq = item->row.modseq;
-    row.birth = item->row.birth;
-    row.flags = item->row.flags;
-    row.keywords = g_strdup (item->row.keywords);
-    row.expunged = item->row.expunged;
-  } else {
-    row.birth = epoch;
-    row.flags = item->state.flags;
-    row.keywords = g_strdup (item->state.keywords);
-  }
-  /* Where the file lies decides whether it is expunged. */
-  bool moved = (row.expunged != 0) != item->expunged;
-  if (moved)
-    row.expunged = item->expunged ? epoch : 0;
-  if (!returns)
-    row.modseq = MAX (row.modseq, item->removed);
-  /* A file that cannot be read cannot be given a state either; and which of two is the newer must
-   * not be blurred. */
-  *out_write_state = (!state_wins || moved) && (!item->doubled || returns) &&
-                     !(item->damage & INDEX_DAMAGE_UNREADABLE);
-  return row;
-}
-
-static uint64_t
-state_digest (const ScanItem *item)
-{
-  if (item->state.digest != 0)
-    return item->state.digest;
-  uint64_t known = digest_prefix (item->known);
-  return known != 0 || !item->has_summary ? known : digest_prefix (item->summary.sha256);
-}
-
-/* Puts the row's state on the file, which did not carry it, and its date: what lost the one may
- * have lost the other. */
-static bool
-write_state (const ScanItem *item, IndexMessage *row, GError **error)
-{
-  StoreMailbox *mailbox = item->mailbox;
-  char path[32];
-  scan_item_path (item, path);
-  auto_fd fd = layout_open_message (mailbox->fd, path);
-  struct stat st;
-  MessageState state = {.modseq = row->modseq,
-                        .birth = row->birth,
-                        .expunged = row->expunged,
-                        .digest = state_digest (item),
-                        .flags = row->flags,
-                        .keywords = row->keywords,
-                        .copied = item->state.copied};
-  if (fd < 0)
-    return fail_errno (error, "open '%s/%s'", mailbox->path, path);
-  if (!message_state_write (mailbox->store, mailbox->fd, fd, item->uid, &state, error))
-    return fail_prefix (error, "'%s/%s'", mailbox->path, path);
-  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = row->internal_s}};
-  if ((row->internal_s != item->st.st_mtim.tv_sec && futimens (fd, times) < 0) ||
-      fstat (fd, &st) < 0)
-    return fail_errno (error, "stat '%s/%s'", mailbox->path, path);
-  row->changed_ns = stat_ctime_ns (&st);
-  return true;
-}
-
-/* A file that is not ours to mark must not keep the rest from being indexed. */
-static bool
-state_file (Apply *self, const ScanItem *item, IndexMessage *row, GError **error)
-{
-  g_autoptr (GError) failure = NULL;
-  self->stated = true;
-  if (write_state (item, row, &failure))
-    return true;
-  int code = error_code (failure);
-  if (code != EACCES && code != EPERM && code != EROFS && code != E2BIG) {
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return false;
-  }
-  if (self->job != NULL)
-    job_found (self->job, STORE_PROBLEM_BAD_STATE, false, item->mailbox->number, item->uid,
-               item->mailbox->path, "%s", failure->message);
-  return true;
-}
-
-/* What there is to say about the bytes; of a message that cannot be read, nothing. Of one whose
- * bytes are not those that were delivered the digest stays what is known of those. */
-static IndexSummary
-summary_row (const ScanItem *item)
-{
-  static char nothing[] = "";
-  IndexSummary summary = {.sent_s = INT64_MIN, .envelope = nothing, .bodystructure = nothing};
-  const uint8_t *sha256 = item->known;
-  if (item->has_summary) {
-    summary.sent_s = item->summary.sent_s;
-    summary.envelope = item->summary.envelope;
-    summary.bodystructure = item->summary.bodystructure;
-    if (!(item->damage & (INDEX_DAMAGE_DIGEST | INDEX_DAMAGE_SIZE)))
-      sha256 = item->summary.sha256;
-  }
-  memcpy (summary.sha256, sha256, sizeof summary.sha256);
-  return summary;
-}
-
-/* Puts a file that came back among the expunged. */
-static bool
-put_back (Apply *self, ScanItem *item, GError **error)
-{
-  StoreMailbox *mailbox = item->mailbox;
-  char name[STORE_NAME_SIZE];
-  store_message_name (item->uid, name);
-  auto_fd place = expunge_place (mailbox, error);
-  if (place < 0)
-    return false;
-  if (layout_move (mailbox->fd, name, place, name) < 0 ||
-      fstatat (place, name, &item->st, AT_SYMLINK_NOFOLLOW) < 0)
-    return fail_errno (error, "put '%s/%s' back to the expunged", mailbox->path, name);
-  item->expunged = true;
-  self->moved = true;
-  /* Who put it there looks for it; a job tells of it by itself. */
-  if (self->job == NULL)
-    store_tell (mailbox->store,
-                "'%s/%s' is an older file of a message that was expunged, and is among the "
-                "expunged now: undelete brings it back",
-                mailbox->path, name);
-  return true;
-}
-
-/* Writes one item. `modseq` is what a message without a state gets. */
-static bool
-apply (Apply *self, ScanItem *item, uint64_t modseq, GError **error)
-{
-  uint32_t mailbox = item->mailbox->number;
-  /* The file of an expunged message was removed, as a cleanup does. */
-  if (item->verdict == SCAN_GONE)
-    return index_write_remove_message (self->write, mailbox, item->uid, item->row.expunged != 0,
-                                       error);
-  if (scan_item_is_back (item) && !put_back (self, item, error))
-    return false;
-  bool state_missing;
-  g_auto (IndexMessage) row = rebuild_row (item, self->epoch, &state_missing);
-  if (row.modseq == 0)
-    row.modseq = modseq;
-  if (state_missing && !state_file (self, item, &row, error))
-    return false;
-  bool keep =
-      item->verdict == SCAN_CHANGED && !item->recalled && (item->damage & STORE_DAMAGE_GRAVE) != 0;
-  IndexSummary summary = summary_row (item);
-  return index_write_message (self->write, mailbox, &row, keep ? NULL : &summary, error);
-}
 
 /* ---- collecting and applying --------------------------------------------------------------- */
 
@@ -213,7 +38,6 @@ rebuild_new (StoreJob *job, uint32_t owner, bool defer, GError **error)
   self->job = job;
   self->owner = owner;
   self->defer = defer;
-  self->epoch = store_epoch (job->store);
   self->items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
   self->deferred = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->handle = cache_index (job->store, owner, true, error);
@@ -308,22 +132,51 @@ ensure_row (const Rebuild *self, StoreMailbox *mailbox, IndexWrite *write, GErro
   return index_write_mailbox (write, &row, error);
 }
 
+/* Looks again at the items from `begin` on that are of one mailbox, and keeps what snapshots need
+ * of them before anything is changed. `*end` is the place of the next mailbox's first. */
+static bool
+prepare_items (const Rebuild *self, const RebuildApply *context, guint begin, guint *end,
+               bool *wanted, GError **error)
+{
+  StoreMailbox *mailbox = ((ScanItem *)self->items->pdata[begin])->mailbox;
+  g_auto (Keep) keep = {0};
+  guint i = begin;
+  if (!keep_begin (&keep, context->epoch, mailbox, error))
+    return false;
+  for (; i < self->items->len; i++) {
+    ScanItem *item = self->items->pdata[i];
+    if (item->mailbox != mailbox)
+      break;
+    if (!look_again (item, context->write, &wanted[i], error))
+      return false;
+    if (wanted[i])
+      rebuild_keep (&keep, item);
+  }
+  *end = i;
+  return keep_end (&keep, error);
+}
+
+static bool
+apply_item (const Rebuild *self, RebuildApply *context, ScanItem *item, GError **error)
+{
+  bool found;
+  IndexMailbox row = {0};
+  return ensure_row (self, item->mailbox, context->write, error) &&
+         index_write_get_mailbox (context->write, item->mailbox->number, &row, &found, error) &&
+         rebuild_apply (context, item, row.highestmodseq + 1, error);
+}
+
 /* Applies all that has been collected, and makes the states last that it put on files. */
 static bool
-apply_items (Rebuild *self, IndexWrite *write, GError **error)
+apply_items (Rebuild *self, const Epoch *epoch, IndexWrite *write, GError **error)
 {
-  Apply context = {.job = self->job, .write = write, .epoch = self->epoch};
+  RebuildApply context = {.job = self->job, .write = write, .epoch = epoch};
+  g_autofree bool *wanted = g_new0 (bool, self->items->len + 1);
+  guint prepared = 0;
   for (guint i = 0; i < self->items->len; i++) {
-    ScanItem *item = self->items->pdata[i];
-    bool wanted, found;
-    IndexMailbox row = {0};
-    if (!look_again (item, write, &wanted, error))
+    if (i == prepared && !prepare_items (self, &context, i, &prepared, wanted, error))
       return false;
-    if (!wanted)
-      continue;
-    if (!ensure_row (self, item->mailbox, write, error) ||
-        !index_write_get_mailbox (write, item->mailbox->number, &row, &found, error) ||
-        !apply (&context, item, row.highestmodseq + 1, error))
+    if (wanted[i] && !apply_item (self, &context, self->items->pdata[i], error))
       return false;
   }
   return !(context.stated || context.moved) || syncfs (self->job->store->mail_fd) == 0 ||
@@ -341,6 +194,19 @@ note_items (GPtrArray *items)
   }
 }
 
+/* Begins to change things, with the user locked. Mail that comes from another store may be of
+ * epochs that this one has not reached yet. */
+static bool
+enter (const Rebuild *self, Epoch *out, GError **error)
+{
+  uint32_t least = 0;
+  for (guint i = 0; i < self->items->len; i++) {
+    const ScanItem *item = self->items->pdata[i];
+    least = MAX (least, MAX (item->state.birth, item->state.expunged));
+  }
+  return epoch_enter (self->job->store, out, error) && epoch_raise (out, least, error);
+}
+
 /* Applies what has been collected. */
 static bool
 flush (Rebuild *self, GError **error)
@@ -348,10 +214,12 @@ flush (Rebuild *self, GError **error)
   if (self->items->len == 0)
     return true;
   auto_fd lock = lock_user (self->job->store, self->owner, error);
-  if (lock < 0)
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  if (lock < 0 || !enter (self, &epoch, error))
     return false;
   g_autoptr (IndexWrite) write = begin (self, error);
-  if (write == NULL || !apply_items (self, write, error) || !index_write_commit (write, error))
+  if (write == NULL || !apply_items (self, &epoch, write, error) ||
+      !index_write_commit (write, error))
     return false;
   note_items (self->items);
   g_ptr_array_set_size (self->items, 0);
@@ -401,7 +269,7 @@ report_deferred (Rebuild *self)
 /* Puts a valid state on the directory where there is none, or one whose next UID is too low. What
  * the scan saw may be old by now, so it only ever raises. */
 static bool
-mend_state (ScanMailbox *scanned, IndexMailbox *row, GError **error)
+mend_state (ScanMailbox *scanned, const Epoch *epoch, IndexMailbox *row, GError **error)
 {
   StoreMailbox *mailbox = scanned->mailbox;
   g_auto (NodeState) state = {0};
@@ -417,6 +285,8 @@ mend_state (ScanMailbox *scanned, IndexMailbox *row, GError **error)
   row->uidvalidity = has_state ? state.uidvalidity : scanned->uidvalidity;
   if (has_state && !state.copied && state.uidnext >= row->uidnext)
     return true;
+  if (!keep_directory (epoch, mailbox, error))
+    return false;
   if (!has_state) {
     node_state_clear (&state);
     g_auto (StoreNode) node = {0};
@@ -462,8 +332,8 @@ needs_finish (const ScanMailbox *scanned)
 /* Marks a mailbox as complete as of the scan; `*out_again` is set when its directory has changed
  * since. */
 static bool
-finish_mailbox (const Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bool *out_again,
-                GError **error)
+finish_mailbox (const Rebuild *self, const Epoch *epoch, ScanMailbox *scanned, IndexWrite *write,
+                bool *out_again, GError **error)
 {
   StoreMailbox *mailbox = scanned->mailbox;
   struct stat st;
@@ -471,7 +341,7 @@ finish_mailbox (const Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bo
   bool found;
   if (!ensure_row (self, mailbox, write, error) ||
       !index_write_get_mailbox (write, mailbox->number, &row, &found, error) ||
-      !mend_state (scanned, &row, error))
+      !mend_state (scanned, epoch, &row, error))
     return false;
   if (fstat (mailbox->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", mailbox->path);
@@ -484,7 +354,7 @@ finish_mailbox (const Rebuild *self, ScanMailbox *scanned, IndexWrite *write, bo
 /* Mailboxes that changed while they were scanned: what came is little, and is taken in with the
  * lock held. ESTALE when it was not so little. */
 static bool
-catch_up_all (Rebuild *self, GPtrArray *scanned, GError **error)
+catch_up_all (Rebuild *self, const Epoch *epoch, GPtrArray *scanned, GError **error)
 {
   g_autoptr (IndexWrite) write = begin (self, error);
   bool behind = false;
@@ -492,7 +362,7 @@ catch_up_all (Rebuild *self, GPtrArray *scanned, GError **error)
     const ScanMailbox *in = scanned->pdata[i];
     IndexMailbox row = {0};
     bool found;
-    if (!mailbox_catch_up (in->mailbox, write, error) ||
+    if (!mailbox_catch_up (in->mailbox, epoch, write, error) ||
         !index_write_get_mailbox (write, in->mailbox->number, &row, &found, error))
       return false;
     behind = behind || !found || row.directory_ns == 0;
@@ -503,13 +373,14 @@ catch_up_all (Rebuild *self, GPtrArray *scanned, GError **error)
 }
 
 static bool
-finish_all (Rebuild *self, GPtrArray *unfinished, bool *out_again, GError **error)
+finish_all (Rebuild *self, const Epoch *epoch, GPtrArray *unfinished, bool *out_again,
+            GError **error)
 {
   g_autoptr (IndexWrite) write = begin (self, error);
-  if (write == NULL || !apply_items (self, write, error))
+  if (write == NULL || !apply_items (self, epoch, write, error))
     return false;
   for (guint i = 0; i < unfinished->len; i++) {
-    if (!finish_mailbox (self, unfinished->pdata[i], write, out_again, error))
+    if (!finish_mailbox (self, epoch, unfinished->pdata[i], write, out_again, error))
       return false;
   }
   return index_write_commit (write, error);
@@ -533,12 +404,14 @@ rebuild_finish (Rebuild *self, GPtrArray *scanned, bool *out_deferred, GError **
     return true;
   bool again = false;
   auto_fd lock = lock_user (self->job->store, self->owner, error);
-  if (lock < 0 || !finish_all (self, unfinished, &again, error))
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  if (lock < 0 || !enter (self, &epoch, error) ||
+      !finish_all (self, &epoch, unfinished, &again, error))
     return false;
   note_items (self->items);
   for (guint i = 0; i < unfinished->len; i++)
     change_note (self->job->store, ((ScanMailbox *)unfinished->pdata[i])->mailbox->number, 0);
-  return !again || catch_up_all (self, unfinished, error);
+  return !again || catch_up_all (self, &epoch, unfinished, error);
 }
 
 /* ---- catching up --------------------------------------------------------------------------- */
@@ -574,8 +447,30 @@ is_copied (const StoreMailbox *mailbox)
          state.copied;
 }
 
+/* Takes the items in, which are all of one mailbox. */
+static bool
+catch_up_items (RebuildApply *context, StoreMailbox *mailbox, GPtrArray *items, GError **error)
+{
+  g_auto (Keep) keep = {0};
+  if (items->len > 0 && !keep_begin (&keep, context->epoch, mailbox, error))
+    return false;
+  for (guint i = 0; i < items->len; i++)
+    rebuild_keep (&keep, items->pdata[i]);
+  if (!keep_end (&keep, error))
+    return false;
+  for (guint i = 0; i < items->len; i++) {
+    IndexMailbox row = {0};
+    bool found;
+    if (!index_write_get_mailbox (context->write, mailbox->number, &row, &found, error) ||
+        !rebuild_apply (context, items->pdata[i], row.highestmodseq + 1, error))
+      return false;
+  }
+  return !(context->stated || context->moved) || syncfs (mailbox->fd) == 0 ||
+         fail_errno (error, "sync '%s'", mailbox->path);
+}
+
 bool
-mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error)
+mailbox_catch_up (StoreMailbox *self, const Epoch *epoch, IndexWrite *write, GError **error)
 {
   IndexMailbox row = {0};
   bool found = false;
@@ -602,14 +497,9 @@ mailbox_catch_up (StoreMailbox *self, IndexWrite *write, GError **error)
     g_ptr_array_set_size (items, 0);
     directory_ns = 0;
   }
-  Apply context = {.write = write, .epoch = store_epoch (self->store)};
-  for (guint i = 0; i < items->len; i++) {
-    if (!index_write_get_mailbox (write, self->number, &row, &found, error) ||
-        !apply (&context, items->pdata[i], row.highestmodseq + 1, error))
-      return false;
-  }
-  if ((context.stated || context.moved) && syncfs (self->fd) < 0)
-    return fail_errno (error, "sync '%s'", self->path);
+  RebuildApply context = {.write = write, .epoch = epoch};
+  if (!catch_up_items (&context, self, items, error))
+    return false;
   if (!index_write_get_mailbox (write, self->number, &row, &found, error))
     return false;
   if (context.moved && directory_ns != 0 && !mailbox_stamp (self, &directory_ns, error))

@@ -3,7 +3,7 @@
  * Removing a mailbox, a user, or a domain without any: the directory goes to quarantine as it is,
  * the rows leave the list and the index. Nothing is lost; bringing it back is renaming it back.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -59,11 +59,36 @@ may_go (List *list, const StoreMailbox *mailbox, bool recursive, guint count, GE
          fail (error, ENOTEMPTY, "'%s' holds mailboxes; -r removes them, too", mailbox->path);
 }
 
+/* Keeps for snapshots where all that goes is, and where it will be; and what the directory is like
+ * that it was in. */
+static bool
+keep_places (StoreMailbox *mailbox, StoreMailbox *parent, const Epoch *epoch, List *list,
+             const GArray *numbers, const char *stamp, GError **error)
+{
+  g_auto (Keep) keep = {0};
+  if (!keep_begin_tree (&keep, epoch, error))
+    return false;
+  for (guint i = 0; i < numbers->len && keep.history != NULL; i++) {
+    g_auto (ListNode) row = {0};
+    g_autofree char *path = NULL;
+    bool found;
+    uint32_t number = g_array_index (numbers, uint32_t, i);
+    if (!list_get (list, number, &row, &found, error) ||
+        !list_node_path (list, number, &path, error))
+      return false;
+    g_autofree char *place = g_build_filename (stamp, path, NULL);
+    if (found)
+      keep_node (&keep, &row, place);
+  }
+  return keep_end (&keep, error) && keep_directory (epoch, mailbox, error) &&
+         keep_directory (epoch, parent, error);
+}
+
 /* With the user locked: takes the directory away, then its row. A list that cannot follow is
  * marked, and follows at the next look. */
 static bool
-remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, char **out_place,
-               GError **error)
+remove_listed (StoreMailbox *mailbox, StoreMailbox *parent, const Epoch *epoch, bool recursive,
+               GArray *numbers, char **out_place, GError **error)
 {
   Store *store = mailbox->store;
   g_autoptr (Handle) list = NULL;
@@ -76,11 +101,12 @@ remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, char **ou
   ListNode top = {.number = mailbox->number};
   if (!collect (list->list, &top, numbers, error))
     return false;
+  g_autofree char *stamp = quarantine_stamp ();
   if (!may_go (list->list, mailbox, recursive, numbers->len, error) ||
+      !keep_places (mailbox, parent, epoch, list->list, numbers, stamp, error) ||
       (mailbox->number == mailbox->owner && !forget_index (mailbox, error)) ||
       !doubt_begin (&doubt, store, list->list, owner_of (mailbox), error))
     return false;
-  g_autofree char *stamp = quarantine_stamp ();
   if (!quarantine_take (store, stamp, mailbox->path, error)) {
     if (mailbox_is_current (mailbox))
       doubt_drop (&doubt, list->list);
@@ -94,14 +120,14 @@ remove_listed (StoreMailbox *mailbox, bool recursive, GArray *numbers, char **ou
 /* The rows of what was removed, and the peace with the directory that it was in. Rows that stay are
  * found when the index is rebuilt. */
 static void
-forget_rows (StoreMailbox *parent, const GArray *numbers)
+forget_rows (StoreMailbox *parent, const Epoch *epoch, const GArray *numbers)
 {
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write = mailbox_write_begin (parent, &handle, NULL);
   bool good = write != NULL;
   for (guint i = 0; i < numbers->len && good; i++)
     good = index_write_remove_mailbox (write, g_array_index (numbers, uint32_t, i), NULL);
-  if (good && (parent->kind != STORE_NODE_MAILBOX || mailbox_catch_up (parent, write, NULL)))
+  if (good && (parent->kind != STORE_NODE_MAILBOX || mailbox_catch_up (parent, epoch, write, NULL)))
     index_write_commit (write, NULL);
 }
 
@@ -129,11 +155,13 @@ store_mailbox_remove (Store *self, uint32_t number, bool recursive, char **out_p
       mailbox != NULL ? store_mailbox_open (self, node.parent, error) : NULL;
   g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   auto_fd lock = parent != NULL ? lock_user (self, owner_of (mailbox), error) : -1;
+  g_auto (Epoch) epoch = EPOCH_NONE;
   g_autofree char *place = NULL;
-  if (lock < 0 || !remove_listed (mailbox, recursive, numbers, &place, error))
+  if (lock < 0 || !epoch_enter (self, &epoch, error) ||
+      !remove_listed (mailbox, parent, &epoch, recursive, numbers, &place, error))
     return false;
   if (node.kind == STORE_NODE_MAILBOX)
-    forget_rows (parent, numbers);
+    forget_rows (parent, &epoch, numbers);
   change_note (self, node.parent, 0);
   change_note (self, number, 0);
   if (out_place != NULL)

@@ -7,7 +7,7 @@
  * follows in the commit that takes the mark away. After a crash in between, whoever opens the store
  * lists the owner anew.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -150,14 +150,31 @@ write_row (const Rename *self, List *list, const Doubt *doubt, GError **error)
          list_write_commit (write, error);
 }
 
+/* Keeps for snapshots where the mailbox is, and what the directories are like that change. */
+static bool
+keep_place (const Rename *self, const Epoch *epoch, List *list, GError **error)
+{
+  g_auto (Keep) keep = {0};
+  g_auto (ListNode) row = {0};
+  bool found;
+  if (!list_get (list, self->source->number, &row, &found, error) ||
+      !keep_begin_tree (&keep, epoch, error))
+    return false;
+  if (found)
+    keep_node (&keep, &row, NULL);
+  return keep_end (&keep, error) && keep_directory (epoch, self->source, error) &&
+         keep_directory (epoch, self->from, error) && keep_directory (epoch, self->to, error);
+}
+
 /* With the user locked. A list that cannot follow is marked, and follows at the next look. */
 static bool
-rename_listed (const Rename *self, GError **error)
+rename_listed (const Rename *self, const Epoch *epoch, GError **error)
 {
   g_autoptr (Handle) list = NULL;
   auto_fd lock = lock_list (self->store, &list, error);
   g_auto (Doubt) doubt = {0};
   if (lock < 0 || !may_move (self, list->list, error) ||
+      !keep_place (self, epoch, list->list, error) ||
       !doubt_begin (&doubt, self->store, list->list, self->source->owner, error))
     return false;
   if (!move_directory (self, error)) {
@@ -172,12 +189,12 @@ rename_listed (const Rename *self, GError **error)
 
 /* Takes note in the index that a mailbox's directory changed only by a child that came or went. */
 static void
-agree_again (StoreMailbox *mailbox)
+agree_again (StoreMailbox *mailbox, const Epoch *epoch)
 {
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write =
       mailbox->kind == STORE_NODE_MAILBOX ? mailbox_write_begin (mailbox, &handle, NULL) : NULL;
-  if (write != NULL && mailbox_catch_up (mailbox, write, NULL))
+  if (write != NULL && mailbox_catch_up (mailbox, epoch, write, NULL))
     index_write_commit (write, NULL);
 }
 
@@ -185,10 +202,11 @@ static bool
 rename_locked (const Rename *self, GError **error)
 {
   auto_fd lock = lock_user (self->store, self->source->owner, error);
-  if (lock < 0 || !rename_listed (self, error))
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  if (lock < 0 || !epoch_enter (self->store, &epoch, error) || !rename_listed (self, &epoch, error))
     return false;
-  agree_again (self->from);
-  agree_again (self->to);
+  agree_again (self->from, &epoch);
+  agree_again (self->to, &epoch);
   change_note (self->store, self->from->number, 0);
   change_note (self->store, self->to->number, 0);
   change_note (self->store, self->source->number, STORE_CHANGE_MOVED);

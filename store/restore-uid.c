@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bringing messages back into the mailbox that they were in. */
 #include "store/restore.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -211,10 +212,67 @@ restore_tell (const RestorePair *pair, StoreProblem problem, uint32_t uid, uint6
             mailbox->path, "%s", what);
 }
 
+/* One commit, with the user locked. */
+typedef struct {
+  const RestorePair *pair;
+  int lock;
+  Epoch epoch;
+  Keep keep; /* what snapshots need of what changes */
+  uint64_t modseq;
+} Change;
+
+static void
+change_clear (Change *self)
+{
+  keep_clear (&self->keep);
+  epoch_leave (&self->epoch);
+  store_close_fd (&self->lock);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Change, change_clear)
+
+static bool
+change_begin (Change *out, const RestorePair *pair, GError **error)
+{
+  Store *live = pair->restore->live;
+  *out = (Change){.pair = pair, .epoch = EPOCH_NONE};
+  out->lock = lock_user (live, pair->to->owner, error);
+  return out->lock >= 0 && epoch_enter (live, &out->epoch, error) &&
+         keep_begin (&out->keep, &out->epoch, pair->to, error);
+}
+
+/* Keeps what the message is like here, and returns its birth: that stays. One whose file was lost
+ * is what its row says; one that was never here is born now. */
+static uint32_t
+keep_here (Change *self, uint32_t uid)
+{
+  const StoreMailbox *to = self->pair->to;
+  g_auto (MessageState) state = {0};
+  g_auto (IndexMessage) row = {0};
+  char name[STORE_NAME_SIZE];
+  struct stat st;
+  bool found = false;
+  store_message_name (uid, name);
+  if (fstatat (to->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    bool stated = read_state (to, uid, &state);
+    keep_message (&self->keep, uid, stat_ctime_ns (&st), stated ? &state : NULL);
+    return stated && state.birth != 0 ? state.birth
+                                      : epoch_of_time (&self->epoch, stat_ctime_ns (&st));
+  }
+  g_autoptr (Handle) handle = cache_index (to->store, to->owner, false, NULL);
+  if (handle == NULL || !index_message_get (handle->index, to->number, uid, &row, &found, NULL) ||
+      !found || row.expunged != 0)
+    return self->epoch.epoch;
+  const MessageState was = {
+      .modseq = row.modseq, .birth = row.birth, .flags = row.flags, .keywords = row.keywords};
+  keep_message (&self->keep, uid, row.changed_ns, &was);
+  return row.birth;
+}
+
 /* Takes the next modseq, and makes sure that it is never given out again. */
 static bool
-take_modseq (const RestorePair *pair, uint32_t uidnext, uint64_t *out, GError **error)
+take_modseq (Change *self, uint32_t uidnext, GError **error)
 {
+  const RestorePair *pair = self->pair;
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write = mailbox_write_begin (pair->to, &handle, NULL);
   IndexMailbox facts;
@@ -223,20 +281,21 @@ take_modseq (const RestorePair *pair, uint32_t uidnext, uint64_t *out, GError **
     return false;
   facts.highestmodseq = MAX (facts.highestmodseq, pair->was.modseq) + 1;
   facts.uidnext = MAX (MAX (facts.uidnext, pair->was.uidnext), uidnext);
-  *out = facts.highestmodseq;
-  return mailbox_write_state (pair->to, &facts, error) &&
+  self->modseq = facts.highestmodseq;
+  return keep_end (&self->keep, error) && mailbox_write_state (pair->to, &facts, error) &&
          (fsync (pair->to->fd) == 0 || fail_errno (error, "sync '%s'", pair->to->path));
 }
 
 /* Puts the state that the message has there on the file here, with a new modseq. */
 static bool
-write_state (const RestorePair *pair, int fd, uint32_t uid, uint64_t modseq, GError **error)
+write_state (const Change *self, int fd, uint32_t uid, uint32_t birth, GError **error)
 {
+  const RestorePair *pair = self->pair;
   g_auto (MessageState) state = {0};
   if (!read_state (pair->from, uid, &state))
     return true;
-  state.modseq = modseq;
-  state.birth = store_epoch (pair->restore->live);
+  state.modseq = self->modseq;
+  state.birth = birth;
   state.expunged = 0;
   return message_state_write (pair->restore->live, pair->to->fd, fd, uid, &state, error) ||
          fail_prefix (error, "message %u of '%s'", uid, pair->to->path);
@@ -248,17 +307,21 @@ place_batch (const RestorePair *pair, const uint32_t *uids, char (*names)[32], g
              GError **error)
 {
   Store *live = pair->restore->live;
-  uint64_t modseq;
+  g_auto (Change) change = {.lock = -1, .epoch = EPOCH_NONE};
+  uint32_t births[BATCH_MAX];
   if (syncfs (live->tmp_fd) < 0)
     return fail_errno (error, "sync %s/tmp", live->path);
-  auto_fd lock = lock_user (live, pair->to->owner, error);
-  if (lock < 0 || !take_modseq (pair, uids[count - 1] + 1, &modseq, error))
+  if (!change_begin (&change, pair, error))
+    return false;
+  for (guint i = 0; i < count; i++)
+    births[i] = keep_here (&change, uids[i]);
+  if (!take_modseq (&change, uids[count - 1] + 1, error))
     return false;
   for (guint i = 0; i < count; i++) {
     auto_fd fd = layout_open_message (live->tmp_fd, names[i]);
     if (fd < 0)
       return fail_errno (error, "open a message in %s/tmp", live->path);
-    if (!write_state (pair, fd, uids[i], modseq, error))
+    if (!write_state (&change, fd, uids[i], births[i], error))
       return false;
   }
   if (syncfs (live->tmp_fd) < 0)
@@ -300,16 +363,22 @@ remove_damaged (const RestorePair *pair, GError **error)
 {
   if (pair->damaged->len == 0)
     return true;
-  auto_fd lock = lock_user (pair->restore->live, pair->to->owner, error);
+  g_auto (Change) change = {.lock = -1, .epoch = EPOCH_NONE};
   g_autofree char *stamp = quarantine_stamp ();
-  for (guint i = 0; lock >= 0 && i < pair->damaged->len; i++) {
+  if (!change_begin (&change, pair, error))
+    return false;
+  for (guint i = 0; i < pair->damaged->len; i++)
+    keep_here (&change, g_array_index (pair->damaged, uint32_t, i));
+  if (!keep_end (&change.keep, error))
+    return false;
+  for (guint i = 0; i < pair->damaged->len; i++) {
     char name[STORE_NAME_SIZE];
     store_message_name (g_array_index (pair->damaged, uint32_t, i), name);
     g_autofree char *path = g_strdup_printf ("%s/%s", pair->to->path, name);
     if (!quarantine_take (pair->restore->live, stamp, path, error))
       return false;
   }
-  return lock >= 0;
+  return true;
 }
 
 static bool
@@ -331,16 +400,22 @@ restate (const RestorePair *pair, GError **error)
 {
   if (pair->restated->len == 0)
     return true;
-  uint64_t modseq;
-  auto_fd lock = lock_user (pair->restore->live, pair->to->owner, error);
-  if (lock < 0 || !take_modseq (pair, 0, &modseq, error))
+  g_auto (Change) change = {.lock = -1, .epoch = EPOCH_NONE};
+  if (!change_begin (&change, pair, error))
+    return false;
+  g_autoptr (GArray) births = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  for (guint i = 0; i < pair->restated->len; i++) {
+    uint32_t birth = keep_here (&change, g_array_index (pair->restated, uint32_t, i));
+    g_array_append_val (births, birth);
+  }
+  if (!take_modseq (&change, 0, error))
     return false;
   for (guint i = 0; i < pair->restated->len; i++) {
     char name[STORE_NAME_SIZE];
     uint32_t uid = g_array_index (pair->restated, uint32_t, i);
     store_message_name (uid, name);
     auto_fd fd = layout_open_message (pair->to->fd, name);
-    if (fd >= 0 && !write_state (pair, fd, uid, modseq, error))
+    if (fd >= 0 && !write_state (&change, fd, uid, g_array_index (births, uint32_t, i), error))
       return false;
   }
   return syncfs (pair->to->fd) == 0 || fail_errno (error, "sync '%s'", pair->to->path);
@@ -351,8 +426,11 @@ move (const RestorePair *pair, ExpungeWay way, GArray *moves, GError **error)
 {
   if (moves->len == 0)
     return true;
-  auto_fd lock = lock_user (pair->restore->live, pair->to->owner, error);
-  return lock >= 0 && expunge_move (pair->to, way, moves, error);
+  Store *live = pair->restore->live;
+  auto_fd lock = lock_user (live, pair->to->owner, error);
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  return lock >= 0 && epoch_enter (live, &epoch, error) &&
+         expunge_move (pair->to, &epoch, way, moves, error);
 }
 
 /* One that could not go over is left. */

@@ -184,11 +184,11 @@ bool history_compact (History *self, const SnapshotSet *snapshots, bool *out_lef
 /* ---- keep.c: keeping what a change overwrites ---------------------------------------------- */
 
 /* What is to be kept of one directory, or of the tree, before a change. */
-typedef struct {
+struct Keep {
   const Epoch *epoch;
   History *history; /* NULL: no snapshot needs anything */
   GString *lines;
-} Keep;
+};
 void keep_clear (Keep *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Keep, keep_clear)
 

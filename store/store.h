@@ -501,7 +501,7 @@ bool store_mailbox_copy (StoreMailbox *self, const uint32_t *uids, size_t count,
                          uint32_t *out_uids, GError **error);
 
 /* Copies, and when that is on disk expunges the originals. After a failure or a crash in between they
- * are in both mailboxes. */
+ * are in both mailboxes. No snapshot shows half of it. */
 bool store_mailbox_move (StoreMailbox *self, const uint32_t *uids, size_t count, StoreMailbox *target,
                          uint32_t *out_uids, GError **error);
 

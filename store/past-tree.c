@@ -70,7 +70,9 @@ add_kept (Past *self)
     uint32_t number = g_array_index (numbers, uint32_t, i);
     HistoryNode node;
     bool kept = false;
-    if (g_hash_table_contains (self->nodes, GUINT_TO_POINTER (number)) ||
+    /* What was kept for a later snapshot need not have been there yet. */
+    if (number >= self->snapshot.next_number ||
+        g_hash_table_contains (self->nodes, GUINT_TO_POINTER (number)) ||
         !history_node (self->tree, number, self->snapshot.epoch, &node, &kept, NULL) || !kept)
       continue;
     HistoryNode *added = g_memdup2 (&node, sizeof node);

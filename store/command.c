@@ -15,7 +15,7 @@ const StoreCommand store_commands[] = {
     {"reconstruct", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_LIST,
      STORE_COMMAND_REBUILDS, MAILBOXES, "rebuild indexes from the message files",
      command_reconstruct},
-    {"verify", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, 0, MAILBOXES,
+    {"verify", STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN, STORE_COMMAND_PAST, MAILBOXES,
      "read every message, and hold it against the digest of what was delivered", command_verify},
     {"expunge", STORE_WORD_RECURSIVE | STORE_WORD_UIDS | STORE_WORD_DRY_RUN, STORE_COMMAND_NAMED,
      "[-u USER] [DOMAIN] MAILBOX...",
@@ -85,6 +85,21 @@ const StoreCommand store_commands[] = {
      STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN | STORE_COMMAND_NAMED, "STAMP[/PATH]...",
      "remove it for good", command_quarantine_remove, .force = "yes, for good",
      .needs = STORE_WORD_FORCE},
+    {"snapshot-take", STORE_WORD_OF, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN, "[NAME]",
+     "keep the store as it is now, under a name", command_snapshot_take, .most_names = 1},
+    {"snapshot-drop", STORE_WORD_OF, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN, "SNAPSHOT...",
+     "let snapshots go", command_snapshot_drop, .least_names = 1},
+    {"snapshot-rename", STORE_WORD_OF, STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN,
+     "SNAPSHOT NAME", "give a snapshot another name", command_snapshot_rename, .least_names = 2,
+     .most_names = 2},
+    {"snapshot-list", STORE_WORD_OF | STORE_WORD_BRIEF,
+     STORE_COMMAND_READS | STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN, "[SNAPSHOT...]",
+     "tell which snapshots there are, and what they hold", command_snapshot_list},
+    {"snapshot-diff", STORE_WORD_OF,
+     STORE_COMMAND_READS | STORE_COMMAND_IMMEDIATE | STORE_COMMAND_FOREIGN,
+     "SNAPSHOT [SNAPSHOT] [MAILBOX...]",
+     "tell what is different between two snapshots, or one and now", command_snapshot_diff,
+     .least_names = 1},
     {NULL},
 };
 
@@ -191,7 +206,8 @@ static bool
 check_complete (const StoreRequest *request, GError **error)
 {
   const StoreCommand *command = request->command;
-  bool named = request->targets->len > 0 || (request->names != NULL && request->names->len > 0);
+  guint names = request->names != NULL ? request->names->len : 0;
+  bool named = request->targets->len > 0 || names > 0;
   if ((command->traits & STORE_COMMAND_DIRECTORY) != 0 && request->directory == NULL)
     return fail (error, EINVAL, "'%s' wants a directory", command->name);
   if ((command->traits & STORE_COMMAND_SINGLE) != 0 && request->targets->len != 1)
@@ -199,6 +215,8 @@ check_complete (const StoreRequest *request, GError **error)
   if ((command->traits & STORE_COMMAND_NAMED) != 0 && !named)
     return fail (error, EINVAL, "'%s' wants %s", command->name,
                  command->traits & STORE_COMMAND_FOREIGN ? command->operands : "a mailbox");
+  if (names < command->least_names || (command->most_names > 0 && names > command->most_names))
+    return fail (error, EINVAL, "'%s' takes %s", command->name, command->operands);
   g_autofree char *missing = list_words (command->needs & ~request->words);
   if (*missing != '\0')
     return fail (error, EINVAL, "'%s' wants '%s'", command->name, missing);

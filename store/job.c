@@ -23,8 +23,14 @@ add_finding (StoreJob *self, StoreFinding finding, const char *path, char *detai
   finding.object = store_text_printable (object);
   finding.detail = store_text_printable (detail);
   g_free (detail);
+  StoreFinding *kept = g_memdup2 (&finding, sizeof finding);
+  if (self->tell != NULL) {
+    self->tell (kept, self->tell_data);
+    g_clear_pointer (&kept, finding_free);
+  }
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  g_ptr_array_add (self->findings, g_memdup2 (&finding, sizeof finding));
+  if (kept != NULL)
+    g_ptr_array_add (self->findings, kept);
   self->result.fixed += finding.outcome == STORE_FIXED;
   self->result.left += finding.outcome == STORE_LEFT;
   self->result.taken += finding.outcome == STORE_TAKEN;
@@ -95,6 +101,13 @@ store_job_free (StoreJob *self)
   g_free (self);
 }
 
+void
+store_job_tell (StoreJob *self, StoreFindingFunc tell, void *user_data)
+{
+  self->tell = tell;
+  self->tell_data = user_data;
+}
+
 const StoreRequest *
 store_job_request (const StoreJob *self)
 {
@@ -105,7 +118,7 @@ bool
 store_job_run (StoreJob *self, GError **error)
 {
   const StoreCommand *command = self->request->command;
-  if (self->store->past != NULL && command->run != command_verify)
+  if (self->store->past != NULL && (command->traits & STORE_COMMAND_PAST) == 0)
     return fail (error, store_request_reads (self->request) ? EINVAL : EROFS,
                  "%s is for the store as it is, not for a snapshot", command->name);
   return command->run (self, error);

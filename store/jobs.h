@@ -22,6 +22,8 @@ struct StoreJob {
   QueueJob record;        /* as it stands in the queue; id 0: it is not registered */
   int run_lock;           /* -1: none */
   bool interrupted;       /* cancelled by the end of its process; the watching thread's own */
+  StoreFindingFunc tell;  /* NULL: findings are kept; set before it runs */
+  void *tell_data;
   GMutex mutex;           /* guards what follows */
   uint64_t done, total;
   GPtrArray *findings;
@@ -103,6 +105,14 @@ struct Pace {
   int64_t due_us; /* when what was passed so far would have been at that rate */
 };
 Pace pace_of (StoreJob *job);
+
+/* ---- command-snapshot.c, snapshot-diff.c ---------------------------------------------------- */
+
+bool command_snapshot_take (StoreJob *job, GError **error);
+bool command_snapshot_drop (StoreJob *job, GError **error);
+bool command_snapshot_rename (StoreJob *job, GError **error);
+bool command_snapshot_list (StoreJob *job, GError **error);
+bool command_snapshot_diff (StoreJob *job, GError **error);
 
 /* ---- word.c: the words of commands ----------------------------------------------------------- */
 

@@ -607,6 +607,17 @@ Store *store_snapshot_open (Store *live, const char *name, GError **error);
 /* Which snapshot the store is as of, by the name that it was opened by; NULL: it is as it is now. */
 const StoreSnapshot *store_snapshot_of (const Store *self);
 
+typedef struct {
+  uint64_t messages, bytes;         /* that the snapshot has */
+  uint64_t own_messages, own_bytes; /* that are kept for it alone */
+} StoreWeight;
+
+/* Weighs `snapshots`, which are all that there are: store_snapshot_list(); `out` has room for as many.
+ * `*out_kept` is how many bytes are kept for any of them, and not in the store any more. One pass over all
+ * messages, the expunged ones, too. */
+bool store_snapshot_weigh (Store *self, const GPtrArray *snapshots, StoreWeight *out,
+                           uint64_t *out_kept, GError **error);
+
 /* ---- changes ------------------------------------------------------------------------------- */
 
 /*
@@ -664,6 +675,7 @@ typedef enum {
   STORE_WORD_USE = 1u << 18,      /* "special-use=\Sent", or none */
   STORE_WORD_INDEX = 1u << 19,    /* "index=off" */
   STORE_WORD_RATE = 1u << 20,     /* "rate=20M": bytes a second */
+  STORE_WORD_BRIEF = 1u << 21,    /* "brief": without figures that take time */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -692,6 +704,7 @@ typedef enum {
   STORE_COMMAND_DIRECTORY = 1u << 8, /* its first operand is a directory */
   STORE_COMMAND_FOREIGN = 1u << 9,   /* its operands are names that are not looked up in this store */
   STORE_COMMAND_BRINGS = 1u << 10,   /* what it takes it brings back */
+  STORE_COMMAND_PAST = 1u << 11,     /* can look at a snapshot, too */
 } StoreCommandTraits;
 
 typedef struct {
@@ -705,6 +718,7 @@ typedef struct {
   const char *after; /* what to say when it is done; NULL: nothing */
   uint32_t needs;    /* StoreWords, all of which must be given */
   uint32_t one_of;   /* StoreWords, one of which must; 0: none */
+  uint32_t least_names, most_names; /* with STORE_COMMAND_FOREIGN; at most 0: any number */
 } StoreCommand;
 
 /* The table, ended by a row whose name is NULL. */
@@ -790,6 +804,13 @@ typedef enum {
   STORE_PROBLEM_COPIED,        /* nothing: `object` has copies now. `detail`: "4:7,9 -> 12:16", two sets
                                   of UIDs in the same order, of the messages and of their copies */
   STORE_PROBLEM_CREATED,       /* nothing: `object` and `number` are a mailbox that was made */
+  STORE_PROBLEM_SNAPSHOT,      /* nothing: `object` is a snapshot. `detail`: "taken TIME, epoch N", and
+                                  when it was weighed "...: N messages, N bytes; N messages, N bytes only
+                                  here" */
+  STORE_PROBLEM_ADDED,         /* nothing: snapshot-diff says that it is in the second one only */
+  STORE_PROBLEM_REMOVED,       /* nothing: likewise in the first */
+  STORE_PROBLEM_RENAMED,       /* nothing: likewise a mailbox has another name or place */
+  STORE_PROBLEM_DIFFERENT,     /* nothing: likewise something else is different */
   STORE_PROBLEM_NOTE,          /* nothing: what a command has to say */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
@@ -816,6 +837,10 @@ typedef struct {
 /* One run of a command. */
 StoreJob *store_job_new (Store *self, StoreRequest *request); /* takes the request over */
 const StoreRequest *store_job_request (const StoreJob *self);
+
+/* From then on each finding is told when it is found, by the thread that runs the job, and not kept. */
+typedef void (*StoreFindingFunc) (const StoreFinding *finding, void *user_data);
+void store_job_tell (StoreJob *self, StoreFindingFunc tell, void *user_data);
 void store_job_free (StoreJob *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreJob, store_job_free)
 

@@ -26,6 +26,7 @@ const StoreWord store_words[] = {
     {"special-use", STORE_WORD_USE, 0, "USE", "what it is for, like \\Sent, or none"},
     {"index", STORE_WORD_INDEX, 0, "on|off", "whether a user has an index"},
     {"rate", STORE_WORD_RATE, 0, "RATE", "copy at most so many bytes a second: 500K, 20M, 1G"},
+    {"brief", STORE_WORD_BRIEF, 0, NULL, "without figures that take time"},
     {NULL},
 };
 

@@ -239,11 +239,11 @@ command_words (const Tool *tool, Site *site, const StoreCommand *command, const 
 
 /* Who only looks changes nothing, not even what opening for writing would put right. */
 static StoreOpenFlags
-choose_flags (const StoreCommand *command)
+choose_flags (const Tool *tool, const StoreCommand *command)
 {
   bool looks = (command->traits & STORE_COMMAND_READS) != 0 || is_given (STORE_WORD_DRY_RUN);
   looks = looks && !is_given (STORE_WORD_RECOVER) && !is_given (STORE_WORD_LOCKS);
-  return looks ? STORE_READ_ONLY : 0;
+  return looks || tool->snapshot != NULL ? STORE_READ_ONLY : 0;
 }
 
 /* Where the first operand is a directory. */
@@ -306,12 +306,13 @@ command_names (const StoreCommand *command, int argc, char **argv, GError **erro
   return from_file == NULL || take_file (names, error) ? g_steal_pointer (&names) : NULL;
 }
 
-/* A directory that is named is one of this host, and of whoever calls. */
+/* A directory that is named is one of this host, and of whoever calls; and a mount has no jobs for
+ * its snapshots. */
 Site *
 command_site (const Tool *tool, const StoreCommand *command, StoreOpenFlags flags, GError **error)
 {
-  return (command->traits & STORE_COMMAND_DIRECTORY) != 0 ? site_open_store (tool, flags, error)
-                                                          : site_open (tool, flags, error);
+  bool store = (command->traits & STORE_COMMAND_DIRECTORY) != 0 || tool->snapshot != NULL;
+  return (store ? site_open_store : site_open) (tool, flags, error);
 }
 
 bool
@@ -320,7 +321,7 @@ command_run (Tool *tool, int argc, char **argv, GError **error)
   const StoreCommand *command = store_command_find (tool->command);
   g_autoptr (GPtrArray) names = command_names (command, argc, argv, error);
   g_autoptr (Site) site =
-      names != NULL ? command_site (tool, command, choose_flags (command), error) : NULL;
+      names != NULL ? command_site (tool, command, choose_flags (tool, command), error) : NULL;
   guint count;
   g_autoptr (GPtrArray) words =
       site != NULL ? command_words (tool, site, command, names, &count, error) : NULL;

@@ -24,7 +24,9 @@ write_all (Tool *tool, int argc, char **argv, WriteFunc write, GError **error)
   g_auto (StoreNode) node = {0};
   if (argc > 1)
     return fail (error, EINVAL, "%s takes one MAILBOX, USER or DOMAIN, or none", tool->command);
-  g_autoptr (Site) site = site_open (tool, STORE_READ_ONLY, error);
+  /* A mount writes neither for its snapshots. */
+  g_autoptr (Site) site =
+      (tool->snapshot != NULL ? site_open_store : site_open) (tool, STORE_READ_ONLY, error);
   return site != NULL && site_resolve (site, argc > 0 ? argv[0] : "", &node, error) &&
          write (site, node.number, stdout, error);
 }

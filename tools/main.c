@@ -20,12 +20,13 @@ static const Command commands[] = {
      .options = import_options, .run = import_run},
     {"deliver", "MAILBOX < MESSAGE", "put one message into a mailbox; prints its UID",
      .options = deliver_options, .run = deliver_run},
-    {"list", "[MAILBOX]", "list mailboxes, or the messages of one", .options = list_options,
-     .run = list_run},
+    {"list", "[MAILBOX]", "list mailboxes, or the messages of one", .in_snapshots = true,
+     .options = list_options, .run = list_run},
     {"mailbox", "create|rename|remove|list|subscribe|unsubscribe|set MAILBOX...",
-     "make, rename, remove and set mailboxes", .options = mailbox_options, .run = mailbox_run},
-    {"cat", "MAILBOX UID", "write a message to standard output", .options = cat_options,
-     .run = cat_run},
+     "make, rename, remove and set mailboxes", .in_snapshots = true, .options = mailbox_options,
+     .run = mailbox_run},
+    {"cat", "MAILBOX UID", "write a message to standard output", .in_snapshots = true,
+     .options = cat_options, .run = cat_run},
     {"copy", "MAILBOX UIDS TARGET", "copy messages into another mailbox; prints their new UIDs",
      .run = copy_run},
     {"move", "MAILBOX UIDS TARGET", "move messages into another mailbox; prints their new UIDs",
@@ -36,15 +37,21 @@ static const Command commands[] = {
      "what was taken out of the store: list it, put it back, remove it",
      .options = quarantine_options, .run = quarantine_run},
     {"queue", "[add VERB [WORD...] [MAILBOX...] | remove RECNO...]",
-     "what waits for the worker; let it do more, or less", .strict = true,
-     .more = queue_help, .run = queue_run},
-    {"manifest", "[MAILBOX]", "the digest of every message, for sha256sum -c", .run = manifest_run},
+     "what waits for the worker; let it do more, or less", .strict = true, .more = queue_help,
+     .run = queue_run},
+    {"manifest", "[MAILBOX]", "the digest of every message, for sha256sum -c", .in_snapshots = true,
+     .run = manifest_run},
     {"export", "--format jsonl [MAILBOX]", "every fact that the message files do not tell",
-     .options = export_options, .run = export_run},
+     .in_snapshots = true, .options = export_options, .run = export_run},
     {"jobs", "[ID | resume ID | cancel ID...]", "what runs and what has ended",
      .options = jobs_options, .run = jobs_run},
     {"report", "[MAILBOX...]", "how the store is: in words, or with plots as a page",
-     .options = report_options, .run = report_run},
+     .in_snapshots = true, .options = report_options, .run = report_run},
+    {"snapshot",
+     "[list [SNAPSHOT...] | take [NAME] | drop SNAPSHOT... | rename SNAPSHOT NAME | diff SNAPSHOT "
+     "[SNAPSHOT] [MAILBOX...]]",
+     "keep the store as it is now; see what has changed since", .options = snapshot_options,
+     .run = snapshot_run},
     {"top", "", "what a mount or a store is doing, on a terminal", .options = top_options,
      .run = top_run},
     {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},
@@ -60,6 +67,8 @@ static const GOptionEntry global_options[] = {
      "the store is a mountpoint, and this its control directory (default: .ctl)", "NAME"},
     {"config", 'f', 0, G_OPTION_ARG_FILENAME, &tool.config,
      "the store's mailfs.conf, instead of -s", "CONFIG"},
+    {"snapshot", 0, 0, G_OPTION_ARG_STRING, &tool.snapshot,
+     "look at the store as it was when this snapshot was taken", "SNAPSHOT"},
     {"json", 0, 0, G_OPTION_ARG_NONE, &tool.json, "print one JSON object per line", NULL},
     {"quiet", 'q', 0, G_OPTION_ARG_NONE, &tool.quiet, "print data and errors only", NULL},
     {"verbose", 'v', 0, G_OPTION_ARG_NONE, &tool.verbose, "say which store is used", NULL},
@@ -107,6 +116,7 @@ make_command (const StoreCommand *verb)
   return (Command){.name = verb->name,
                    .operands = verb->operands,
                    .summary = verb->summary,
+                   .in_snapshots = (verb->traits & STORE_COMMAND_PAST) != 0,
                    .options = command_options (verb),
                    .run = command_run};
 }
@@ -221,6 +231,8 @@ run (int argc, char **argv, GError **error)
     print_help (own, &command);
     return true;
   }
+  if (tool.snapshot != NULL && !command.in_snapshots)
+    return fail (error, EINVAL, "'%s' does not look at snapshots", command.name);
   argc--, argv++;
   if (argc > 0 && strcmp (argv[0], "--") == 0)
     argc--, argv++;
@@ -255,6 +267,7 @@ main (int argc, char **argv)
   fill_standard_descriptors ();
   g_set_prgname ("mailstore");
   bool ok = run (argc, argv, &error);
+  tool_finish ();
   if (ok && !finish_output (&error))
     ok = tool.done;
   /* The reader has enough; where SIGPIPE is not ignored we do not even get here. */

@@ -14,6 +14,7 @@
 
 struct Remote {
   char *path;    /* of the mountpoint */
+  char *root;    /* of the tree: the mountpoint, or a snapshot below the control directory */
   char *control; /* of the control directory */
   GPtrArray *places;
 };
@@ -24,6 +25,7 @@ remote_free (Remote *self)
   if (self == NULL)
     return;
   g_free (self->path);
+  g_free (self->root);
   g_free (self->control);
   g_ptr_array_unref (self->places);
   g_free (self);
@@ -38,7 +40,7 @@ remote_places (Remote *self)
 char *
 remote_path (const Remote *self, const char *path)
 {
-  return g_build_filename (self->path, path, NULL);
+  return g_build_filename (self->root, path, NULL);
 }
 
 char *
@@ -55,7 +57,7 @@ char *
 remote_control_below (const Remote *self, const char *directory, const char *name)
 {
   g_autofree char *control = g_path_get_basename (self->control);
-  return g_build_filename (self->path, directory, control, name, NULL);
+  return g_build_filename (self->root, directory, control, name, NULL);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -172,10 +174,29 @@ remote_open (const Tool *tool, const char *path, Remote **out, GError **error)
     return check_no_mount (tool, path, control, failure, error);
   Remote *self = g_new0 (Remote, 1);
   self->path = g_strdup (path);
+  self->root = g_strdup (path);
   self->control = g_steal_pointer (&control);
   self->places = g_ptr_array_new_with_free_func (g_free);
   g_ptr_array_add (self->places, g_strdup ("")); /* the root */
   *out = self;
+  return true;
+}
+
+bool
+remote_go_back (Remote *self, const char *snapshot, GError **error)
+{
+  g_autofree char *plain = store_name_unescape (snapshot);
+  g_autofree char *again = store_name_escape (plain, NULL);
+  g_autofree char *escaped = store_name_escape (snapshot, NULL);
+  /* What is escaped already is taken as it is. */
+  g_autofree char *path = remote_control_path (self, "snapshots/%s",
+                                               strcmp (again, snapshot) == 0 ? snapshot : escaped);
+  char *real = realpath (path, NULL); /* the latest one is a link */
+  if (real == NULL)
+    return errno == ENOENT ? fail (error, ENOENT, "no snapshot '%s'", snapshot)
+                           : fail_errno (error, "%s", path);
+  g_free (self->root);
+  self->root = real;
   return true;
 }
 

@@ -31,6 +31,10 @@ char *remote_read (const Remote *self, const char *path, GError **error);
 
 bool remote_setting (const Remote *self, StoreSetting setting, int64_t *out, GError **error);
 
+/* From then on its tree is that of a snapshot, which has no control files. ENOENT: there is none of
+ * that name. */
+bool remote_go_back (Remote *self, const char *snapshot, GError **error);
+
 /* With -v it says which store that is. */
 bool remote_introduce (const Remote *self, const Tool *tool, GError **error);
 

@@ -90,6 +90,18 @@ read_queue (Report *self, Store *store)
     self->findings = store_queue_findings (store, self->looked->id, NULL);
 }
 
+/* Of a snapshot itself there is nothing to tell. */
+static void
+read_snapshots (Report *self, Store *store)
+{
+  StoreWeight weights[STORE_SNAPSHOTS_MAX];
+  g_autoptr (GPtrArray) snapshots = store_snapshot_list (store, NULL);
+  if (store_snapshot_of (store) != NULL || snapshots == NULL ||
+      !store_snapshot_weigh (store, snapshots, weights, &self->snapshots_bytes, NULL))
+    return;
+  self->snapshots = snapshots->len;
+}
+
 static bool
 read_rest (Report *self, Store *store, GError **error)
 {
@@ -104,6 +116,7 @@ read_rest (Report *self, Store *store, GError **error)
     self->quarantined++;
     self->quarantined_bytes += object->size;
   }
+  read_snapshots (self, store);
   for (StoreSetting key = 0; store_settings[key].name != NULL; key++)
     g_ptr_array_add (self->settings, store_setting_string (store, key));
   read_queue (self, store);

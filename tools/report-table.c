@@ -364,6 +364,11 @@ add_disk (GString *page, const Report *report)
     g_autofree char *size = text_size (report->quarantined_bytes);
     page_add (page, "<p>%s of %s in quarantine, and can be put back.</p>\n", count, size);
   }
+  if (report->snapshots > 0) {
+    g_autofree char *count = text_count (report->snapshots, "snapshot", "snapshots");
+    g_autofree char *size = text_size (report->snapshots_bytes);
+    page_add (page, "<p>%s, for which %s of removed mail are kept.</p>\n", count, size);
+  }
   if (report->expunged > 0) {
     g_autofree char *count = text_count (report->expunged, "expunged message", "expunged messages");
     page_add (page, "<p>%s still there, and can be undeleted until a cleanup.</p>\n", count);

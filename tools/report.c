@@ -69,12 +69,17 @@ print_disk (const Report *report)
   g_autofree char *size = text_size (report->disk_size);
   g_autofree char *free = text_size (report->disk_free);
   g_autofree char *quarantined = text_size (report->quarantined_bytes);
+  g_autofree char *kept = text_size (report->snapshots_bytes);
   print_key ("disk");
   printf ("%s free of %s\n", free, size);
-  if (report->quarantined == 0)
-    return;
-  print_key ("quarantine");
-  printf ("%" PRIu64 " taken out of the store, %s\n", report->quarantined, quarantined);
+  if (report->quarantined > 0) {
+    print_key ("quarantine");
+    printf ("%" PRIu64 " taken out of the store, %s\n", report->quarantined, quarantined);
+  }
+  if (report->snapshots > 0) {
+    print_key ("snapshots");
+    printf ("%" PRIu64 ", for which %s of removed mail are kept\n", report->snapshots, kept);
+  }
 }
 
 static void
@@ -197,6 +202,8 @@ print_json (const Report *report)
   json_uint (json, "running", report->running);
   json_uint (json, "disk_size", report->disk_size);
   json_uint (json, "disk_free", report->disk_free);
+  json_uint (json, "snapshots", report->snapshots);
+  json_uint (json, "snapshots_bytes", report->snapshots_bytes);
   json_print (json);
   for (guint i = 0; i < report->steps->len; i++) {
     const ReportStep *step = g_ptr_array_index (report->steps, i);

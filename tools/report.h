@@ -128,6 +128,7 @@ typedef struct {
   GPtrArray *findings;       /* of StoreFinding: what it left */
 
   uint64_t quarantined, quarantined_bytes;
+  uint64_t snapshots, snapshots_bytes; /* and what is kept for them */
   uint64_t disk_size, disk_free; /* of the filesystem that holds the mail; free for us */
   GPtrArray *settings;           /* of char *, by StoreSetting */
   GPtrArray *steps;              /* of ReportStep, the most urgent first */

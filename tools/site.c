@@ -27,11 +27,12 @@ site_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
   g_autofree char *path = tool_store_path (tool);
   g_autoptr (Remote) remote = NULL;
-  if (!remote_open (tool, path, &remote, error))
+  if (!tool_check_flags (tool, flags, error) || !remote_open (tool, path, &remote, error))
     return NULL;
   if (remote == NULL)
     return site_open_store (tool, flags, error);
   if (!remote_introduce (remote, tool, error) ||
+      (tool->snapshot != NULL && !remote_go_back (remote, tool->snapshot, error)) ||
       ((flags & STORE_READ_ONLY) == 0 && !remote_check_writable (remote, error)))
     return NULL;
   Site *self = g_new0 (Site, 1);
@@ -86,6 +87,34 @@ site_act (Site *self, GPtrArray *words, GPtrArray **out_findings, GError **error
   *out_findings = NULL;
   return self->remote != NULL ? remote_act (self->remote, words, out_findings, error)
                               : act_in_store (self->store, words, out_findings, error);
+}
+
+static bool
+tell_of_store (Store *store, const GPtrArray *words, StoreFindingFunc each, void *data,
+               GError **error)
+{
+  StoreRequest *request = store_request_parse (store, (const char *const *)words->pdata, error);
+  if (request == NULL)
+    return false;
+  g_autoptr (StoreJob) job = store_job_new (store, request);
+  store_job_tell (job, each, data);
+  return store_job_run (job, error);
+}
+
+bool
+site_tell (Site *self, const Tool *tool, GPtrArray *words, StoreFindingFunc each, void *data,
+           GError **error)
+{
+  g_autoptr (GPtrArray) findings = NULL;
+  if (self->remote != NULL && !remote_check_writable (self->remote, NULL) &&
+      (self->store = tool_store_open (tool, STORE_READ_ONLY, error)) == NULL)
+    return false;
+  if (self->store != NULL)
+    return tell_of_store (self->store, words, each, data, error);
+  bool done = remote_act (self->remote, words, &findings, error);
+  for (guint i = 0; findings != NULL && i < findings->len; i++)
+    each (findings->pdata[i], data);
+  return done;
 }
 
 bool
@@ -300,9 +329,10 @@ run_in_store (Store *store, Tool *tool, const GPtrArray *words, GError **error)
   if (request == NULL)
     return false;
   g_autoptr (StoreJob) job = store_job_new (store, request);
-  /* Who only looks leaves no trace. One that cannot be registered runs all the same. */
+  /* Who only looks, as anybody does at a snapshot, leaves no trace. One that cannot be registered
+   * runs all the same. */
   g_autoptr (GError) unregistered = NULL;
-  if (!store_request_reads (request))
+  if (!store_request_reads (request) && store_snapshot_of (store) == NULL)
     store_job_register (job, &unregistered);
   if (!run_job (tool, job, error))
     return false;

@@ -48,15 +48,43 @@ find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
   return remote_store_path (remote, error);
 }
 
+bool
+tool_check_flags (const Tool *tool, StoreOpenFlags flags, GError **error)
+{
+  return tool->snapshot == NULL || (flags & STORE_READ_ONLY) != 0 ||
+         fail (error, EROFS, "a snapshot cannot be changed");
+}
+
+/* What snapshots are opened of must outlive them. */
+static Store *live;
+
+void
+tool_finish (void)
+{
+  g_clear_pointer (&live, store_close);
+}
+
+/* The store as it was when a snapshot was taken; takes `store` over. */
+static Store *
+open_snapshot (const Tool *tool, Store *store, GError **error)
+{
+  g_assert (live == NULL);
+  live = store;
+  return store_snapshot_open (live, tool->snapshot, error);
+}
+
 Store *
 tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
-  g_autofree char *path = find_store (tool, flags, error);
+  g_autofree char *path =
+      tool_check_flags (tool, flags, error) ? find_store (tool, flags, error) : NULL;
   Store *store = path != NULL ? store_open (path, flags, error) : NULL;
   if (store != NULL)
     store_notice (store, say_notice, (void *)tool);
   if (store != NULL && tool->verbose)
     tool_say (tool, "store %s, %s", store_path (store), store_uuid (store));
+  if (store != NULL && tool->snapshot != NULL)
+    return open_snapshot (tool, store, error);
   return store;
 }
 

@@ -23,6 +23,7 @@ typedef struct {
   char *store;         /* -s: where the store is; NULL: nobody said */
   char *ctldir;        /* --ctldir: name of the control directory of a mount; NULL: nobody said */
   char *config;        /* -f: the store's mailfs.conf, instead of -s */
+  char *snapshot;      /* --snapshot: the store as it was then; NULL: as it is */
   gboolean json, quiet, verbose, help, version;
   int exit_code; /* what main returns when nothing failed */
   bool done;     /* and must not come again: output that is lost is no failure then */
@@ -33,6 +34,7 @@ typedef struct {
   const char *operands; /* "MAILBOX UID..." */
   const char *summary;
   bool strict; /* options end at the first operand, since operands may begin with '-' */
+  bool in_snapshots; /* can look at a snapshot, too */
   const GOptionEntry *options;
   void (*more) (void); /* prints what -h says below the options; or NULL */
   bool (*run) (Tool *tool, int argc, char **argv, GError **error);
@@ -55,11 +57,12 @@ bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool report_run (Tool *tool, int argc, char **argv, GError **error);
+bool snapshot_run (Tool *tool, int argc, char **argv, GError **error);
 bool top_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
     jobs_options[], list_options[], mailbox_options[], quarantine_options[], report_options[],
-    top_options[], work_options[];
+    snapshot_options[], top_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);
@@ -92,8 +95,15 @@ bool tool_verb_parse (const StoreCommand *verb, int *argc, char ***argv, GError 
 char *tool_store_path (const Tool *tool);
 
 /* For what only the store itself can do. Of a mount it is the store that is mounted; EOPNOTSUPP
- * when that one cannot be reached, EROFS when the mount is read-only and `flags` are not. */
+ * when that one cannot be reached, EROFS when the mount is read-only and `flags` are not. With
+ * --snapshot it is the store as it was then, which cannot be changed either. */
 Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
+
+/* EROFS when --snapshot is given, and `flags` are not read-only. */
+bool tool_check_flags (const Tool *tool, StoreOpenFlags flags, GError **error);
+
+/* Closes the store that snapshots were opened of, after them. */
+void tool_finish (void);
 
 /* The mailbox that `spelling` names; a user stands for that user's INBOX. */
 StoreMailbox *tool_mailbox_open (Store *store, const char *spelling, GError **error);
@@ -135,6 +145,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Site, site_free)
  * a NULL. What it had to tell is in `*out_findings`, also when it failed half way; NULL: nothing
  * was done. */
 bool site_act (Site *self, GPtrArray *words, GPtrArray **out_findings, GError **error);
+
+/* The same, but calls `each` with what there is to tell, when that comes out. Who only looks may do
+ * so in the store behind a mount that is read-only. */
+bool site_tell (Site *self, const Tool *tool, GPtrArray *words, StoreFindingFunc each, void *data,
+                GError **error);
 
 /* What mailfs.conf sets. */
 bool site_setting (Site *self, StoreSetting setting, int64_t *out, GError **error);

@@ -119,6 +119,24 @@ mailstore -q mailbox remove -r jane@example.com/Work
 stamp=$(basename "$store"/quarantine/*)
 expect_among 'mailstore quarantine restore ' "$stamp/example.com/user/jane/Work/"
 
+# ---- snapshots ----
+expect_offer 'mailstore snapshot ' diff drop list rename take
+expect_offer 'mailstore snapshot drop ' ''
+mailstore -q snapshot take nightly >"$work/out"
+mailstore -q snapshot take 'a b/c' >"$work/out"
+expect_offer 'mailstore snapshot drop ' 'a\ b/c' nightly
+expect_offer 'mailstore snapshot drop nightly n' nightly
+expect_offer 'mailstore snapshot rename ni' nightly
+expect_offer 'mailstore snapshot rename nightly ' ''
+expect_offer 'mailstore snapshot take ' ''
+expect_offer 'mailstore --snapshot n' nightly
+expect_offer 'mailstore list --snapshot=n' nightly
+expect_offer 'mailstore snapshot diff n' nightly
+expect_offer 'mailstore snapshot diff nightly n' nightly
+expect_offer 'mailstore snapshot diff nightly joe@example.com/R' example.com/Receipts
+expect_offer 'mailstore snapshot diff nightly nightly joe@example.com/R' example.com/Receipts
+expect_offer 'mailstore snapshot diff nightly nightly n' ''
+
 # ---- hostile names are names ----
 # shellcheck disable=SC2016
 mailstore mailbox create 'joe@example.com/$(touch '"$work"'/pwned)' 'joe@example.com/`touch '"$work"'/pwned`'

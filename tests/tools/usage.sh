@@ -22,7 +22,7 @@ expect_err 'mailstore list -h'
 run -h
 expect_status 0
 expect_no_err
-for command in init import deliver list cat flag check reconstruct reset; do
+for command in init import deliver list cat flag check reconstruct reset snapshot; do
   expect_out "$command"
 done
 run reconstruct -h

@@ -38,6 +38,11 @@ test_spelling (Fixture *fixture, gconstpointer data)
       {"flag|uid=1|add=\\Seen,Work flagged|joe@example.com",
        "flag uid=1 add=\\Seen,Work%20flagged"},
       {"reconstruct|1|--|joe@example.com", "reconstruct"},
+      {"snapshot|take", "snapshot-take"},
+      {"snapshot|take|a b", "snapshot-take of=a%20b"},
+      {"snapshot|rename|--|brief|1", "snapshot-rename of=brief,1"},
+      {"snapshot-list|brief", "snapshot-list brief"},
+      {"snapshot-diff|a|b|joe@example.com/Gone", "snapshot-diff of=a,b,joe@example.com/Gone"},
       {"restore|directory=/a b%|joe@example.com", "restore directory=/a%20b%25 of=joe@example.com"},
   };
   for (size_t i = 0; i < G_N_ELEMENTS (lines); i++)
@@ -75,6 +80,12 @@ test_wrong (Fixture *fixture, gconstpointer data)
       {"mailbox|set|index=maybe|joe@example.com", EINVAL, "maybe"},
       {"quarantine|remove|20261122T073000Z-1a2b3c4d", EINVAL, "force"},
       {"quarantine|restore|recursive", EINVAL, "recursive"},
+      {"snapshot|take|a|b", EINVAL, "[NAME]"},
+      {"snapshot|drop", EINVAL, "SNAPSHOT..."},
+      {"snapshot|rename|a", EINVAL, "SNAPSHOT NAME"},
+      {"snapshot|rename|a|b|c", EINVAL, "SNAPSHOT NAME"},
+      {"snapshot|take|brief", EINVAL, "brief"},
+      {"snapshot|diff", EINVAL, "SNAPSHOT"},
   };
   for (size_t i = 0; i < G_N_ELEMENTS (wrong); i++) {
     g_autoptr (GError) error = NULL;
@@ -91,10 +102,14 @@ test_usage (Fixture *fixture, gconstpointer data)
   static const char *const usages[][2] = {
       {"check", "check [recursive] [full] [MAILBOX...]"},
       {"expunge", "expunge [recursive] [dry-run] [uid=SET] MAILBOX..."},
-      {"restore", "restore [recursive] [dry-run] [force] directory=DIR [MAILBOX...]"},
+      {"restore", "restore [recursive] [dry-run] [force] directory=DIR [rate=RATE] "
+                  "[MAILBOX...]"},
       {"copy", "copy uid=SET to=MAILBOX MAILBOX"},
       {"mailbox-create", "mailbox-create [special-use=USE] MAILBOX..."},
       {"quarantine-remove", "quarantine-remove force STAMP[/PATH]..."},
+      {"snapshot-take", "snapshot-take [NAME]"},
+      {"snapshot-list", "snapshot-list [brief] [SNAPSHOT...]"},
+      {"snapshot-diff", "snapshot-diff SNAPSHOT [SNAPSHOT] [MAILBOX...]"},
   };
   for (size_t i = 0; i < G_N_ELEMENTS (usages); i++) {
     g_autofree char *usage = store_command_usage (store_command_find (usages[i][0]));

@@ -52,9 +52,9 @@ add_own (StoreWeight *weight, uint64_t size)
 
 /* ---- mailboxes that there are -------------------------------------------------------------- */
 
-/* Which snapshots have the directory. */
+/* Which snapshots have the directory. What is not kept of it is as it is now. */
 static bool
-find_owners (Weighing *self, uint32_t number, bool has[], GError **error)
+find_owners (Weighing *self, uint32_t number, Weighed *out, GError **error)
 {
   if (!history_load (self->tree, error))
     return false;
@@ -65,7 +65,8 @@ find_owners (Weighing *self, uint32_t number, bool has[], GError **error)
     bool kept = false;
     if (moved && !history_node (self->tree, number, snapshot->epoch, &node, &kept, error))
       return false;
-    has[i] = snapshot->epoch > 0 && number < snapshot->next_number && !(kept && node.absent);
+    out->has[i] = snapshot->epoch > 0 && number < snapshot->next_number &&
+                  !(kept ? node.absent : out->removed);
   }
   return true;
 }
@@ -175,7 +176,7 @@ weigh_mailbox (Weighing *self, uint32_t number, GError **error)
   g_autoptr (History) history = history_new (self->store, number);
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->store, number, error);
   Weighed weighed = {.mailbox = mailbox, .history = history};
-  return mailbox != NULL && find_owners (self, number, weighed.has, error) &&
+  return mailbox != NULL && find_owners (self, number, &weighed, error) &&
          weigh_messages (self, &weighed, error);
 }
 
@@ -216,7 +217,7 @@ static bool
 weigh_removed (Weighing *self, uint32_t number, GError **error)
 {
   Weighed weighed = {.removed = true};
-  if (!find_owners (self, number, weighed.has, error))
+  if (!find_owners (self, number, &weighed, error))
     return false;
   const StoreSnapshot *user = find_user (self, number, weighed.has);
   if (user == NULL)

@@ -48,9 +48,11 @@
  * because default_permissions, which is always on, needs them.
  *
  * A directory that was renamed is still there, so its attributes would be answered, and its old
- * name would live on. Therefore the first question for them after a renaming is answered with
- * ESTALE, too: the kernel looks the name up once more, and finds it gone, or finds the same
- * directory and asks again.
+ * name would live on. Therefore the change log tells the old name, and the notify thread makes that
+ * void. Where notes were lost nobody knows which names are old. Then the first question for the
+ * attributes of any directory is answered with ESTALE, too: the kernel looks its name up once more,
+ * and finds it gone, or finds the same directory and asks again. That does not help when the one
+ * who asks stands in the directory, and so asks without a name.
  *
  * Names that do not exist are not kept at all. Backups hardly ask for them, and a kept one would
  * hide a mailbox made meanwhile, whose name the notify thread does not know.
@@ -62,9 +64,10 @@ G_STATIC_ASSERT (sizeof (fuse_ino_t) == sizeof (uint64_t));
 #define VIEW_SHIFT   56
 #define NUMBER_SHIFT 32
 
-#define SLOT_BITS   8
-#define SERIAL_BITS 20 /* of an instance's serial number; the others are where the view would be   \
-                        */
+#define SLOT_BITS 8
+#define SERIAL_BITS                                                                                \
+  20 /* of an instance's serial number; the others are where the view would be                     \
+      */
 #define SLOT_MASK   ((1u << SLOT_BITS) - 1)
 #define SERIAL_MASK ((1u << SERIAL_BITS) - 1)
 

@@ -13,6 +13,8 @@
  */
 #include "fs/internal.h"
 
+#include <string.h>
+
 #define POLL_US (100 * G_TIME_SPAN_MILLISECOND)
 
 struct Notify {
@@ -60,7 +62,8 @@ notify_drop_pages (Notify *self, fuse_ino_t ino)
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
-/* The kernel keeps names, too; see inode.c about those of directories that moved. */
+/* The kernel keeps names, too, and those of directories that may have moved are not known here: see
+ * inode.c. */
 static void
 doubt_name (Notify *self, fuse_ino_t ino)
 {
@@ -76,6 +79,12 @@ invalidate (Notify *self, fuse_ino_t ino)
   off_t offset = inode_kind (ino) == INODE_MESSAGE ? -1 : 0;
 
   fuse_lowlevel_notify_inval_inode (self->mount->session, ino, offset, 0);
+}
+
+static void
+forget_name (Notify *self, fuse_ino_t parent, const char *name)
+{
+  fuse_lowlevel_notify_inval_entry (self->mount->session, parent, name, strlen (name));
 }
 
 static void
@@ -107,16 +116,13 @@ tell_change (Notify *self, const StoreChange *change)
     marks_forget_bytes (marks, 0);
     return invalidate_all (self);
   }
-  bool moved = change->uid == STORE_CHANGE_MOVED;
-  fuse_ino_t ino = change->uid == 0 || moved
-                       ? inode_directory (VIEW_TOP, change->number)
-                       : inode_message (VIEW_TOP, change->number, change->uid);
+  if (change->uid == STORE_CHANGE_NAME)
+    return forget_name (self, inode_directory (VIEW_TOP, change->number), change->name);
+  fuse_ino_t ino = change->uid == 0 ? inode_directory (VIEW_TOP, change->number)
+                                    : inode_message (VIEW_TOP, change->number, change->uid);
   marks_forget_bytes (marks, ino);
-  if (!marks_has (marks, ino, MARK_TOLD))
-    return;
-  if (moved)
-    doubt_name (self, ino);
-  invalidate (self, ino);
+  if (marks_has (marks, ino, MARK_TOLD))
+    invalidate (self, ino);
 }
 
 static void

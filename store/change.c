@@ -10,12 +10,14 @@
  */
 #include "store/internal.h"
 
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
 #define CHANGES     "changes"
 #define CHANGES_MAX (512 * 1024) /* bytes */
 #define NOTES_MAX   10000u       /* of one change; more are told as "anything" */
+#define NAME_NOTES  (NAME_MAX / sizeof (Note) + 1)
 
 typedef struct {
   uint32_t number, uid;
@@ -70,6 +72,18 @@ change_note (Store *store, uint32_t number, uint32_t uid)
 {
   Note note = {number, uid, g_get_real_time ()};
   append_or_replace (store, &note, 1);
+}
+
+/* The name follows the note, filled up with zeros, in as many notes as it takes. */
+void
+change_note_name (Store *store, uint32_t number, const char *name)
+{
+  Note notes[1 + NAME_NOTES] = {{number, STORE_CHANGE_NAME, g_get_real_time ()}};
+  size_t length = strlen (name);
+  if (length > NAME_MAX)
+    return change_note (store, STORE_CHANGE_ALL, 0);
+  memcpy (&notes[1], name, length);
+  append_or_replace (store, notes, 1 + length / sizeof (Note) + 1);
 }
 
 void
@@ -148,19 +162,47 @@ store_watch_free (StoreWatch *self)
   g_free (self);
 }
 
+/* The next note; NULL: there is none now, or `*out_lost` that it is not where it was. */
+static const Note *
+take_note (StoreWatch *self, bool *out_lost)
+{
+  *out_lost = self->next == self->count &&
+              (self->fd < 0 || !is_current (self->store, &self->st) || !read_on (self));
+  if (*out_lost || self->next == self->count)
+    return NULL;
+  self->last = self->notes[self->next++];
+  self->end += (off_t)sizeof (Note);
+  return &self->last;
+}
+
+/* Takes the notes that hold a name. They were written at once, so all of them are there. */
+static bool
+take_name (StoreWatch *self, char out[NAME_MAX + 1])
+{
+  for (size_t i = 0; i < NAME_NOTES; i++) {
+    bool lost;
+    const Note *note = take_note (self, &lost);
+    if (note == NULL)
+      return false;
+    memcpy (out + i * sizeof *note, note, sizeof *note);
+    if (memchr (note, '\0', sizeof *note) != NULL)
+      return true;
+  }
+  return false;
+}
+
 bool
 store_watch_next (StoreWatch *self, StoreChange *out)
 {
-  bool had_file = self->fd >= 0;
-  if (self->next == self->count &&
-      (!had_file || !is_current (self->store, &self->st) || !read_on (self))) {
-    *out = (StoreChange){STORE_CHANGE_ALL, 0};
-    return start_over (self) || had_file;
-  }
-  if (self->next == self->count)
+  bool had_file = self->fd >= 0, lost;
+  const Note *note = take_note (self, &lost);
+  if (note == NULL && !lost)
     return false;
-  self->last = self->notes[self->next++];
-  self->end += (off_t)sizeof (Note);
-  *out = (StoreChange){self->last.number, self->last.uid};
-  return true;
+  if (note != NULL) {
+    *out = (StoreChange){.number = note->number, .uid = note->uid};
+    if (note->uid != STORE_CHANGE_NAME || take_name (self, out->name))
+      return true;
+  }
+  *out = (StoreChange){.number = STORE_CHANGE_ALL};
+  return start_over (self) || had_file;
 }

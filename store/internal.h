@@ -583,6 +583,9 @@ bool quarantine_remove (Store *store, const StoreQuarantined *object, void *data
 /* Notes a change for every process that watches the store. Never fails: it is a hint. */
 void change_note (Store *store, uint32_t number, uint32_t uid);
 
+/* Likewise that what was called `name` in the directory has another name or place now. */
+void change_note_name (Store *store, uint32_t number, const char *name);
+
 /* The same for many messages of one mailbox. */
 void change_note_uids (Store *store, uint32_t number, const GArray *uids);
 

@@ -201,6 +201,7 @@ agree_again (StoreMailbox *mailbox, const Epoch *epoch)
 static bool
 rename_locked (const Rename *self, GError **error)
 {
+  g_autofree char *old = g_path_get_basename (self->source->path);
   auto_fd lock = lock_user (self->store, self->source->owner, error);
   g_auto (Epoch) epoch = EPOCH_NONE;
   if (lock < 0 || !epoch_enter (self->store, &epoch, error) || !rename_listed (self, &epoch, error))
@@ -209,7 +210,8 @@ rename_locked (const Rename *self, GError **error)
   agree_again (self->to, &epoch);
   change_note (self->store, self->from->number, 0);
   change_note (self->store, self->to->number, 0);
-  change_note (self->store, self->source->number, STORE_CHANGE_MOVED);
+  change_note (self->store, self->source->number, 0);
+  change_note_name (self->store, self->from->number, old);
   return true;
 }
 

@@ -27,6 +27,7 @@
 
 #include "index/error.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -629,10 +630,11 @@ typedef struct StoreWatch StoreWatch;
 typedef struct {
   uint32_t number; /* the node */
   uint32_t uid;    /* the message; 0: the directory itself: messages or children came or went */
+  char name[NAME_MAX + 1]; /* with STORE_CHANGE_NAME */
 } StoreChange;
 
-/* As `uid`: the directory itself has another name or place now. */
-#define STORE_CHANGE_MOVED (STORE_UID_MAX + 1)
+/* As `uid`: what was called `name` in the directory has another name or place now. */
+#define STORE_CHANGE_NAME (STORE_UID_MAX + 1)
 
 /* A change with this number means: notes were lost, anything may have changed. */
 #define STORE_CHANGE_ALL UINT32_MAX

@@ -53,6 +53,43 @@ test_watch (Fixture *fixture, gconstpointer data)
   store_close (other.store);
 }
 
+/* Names of any length, and more of them than are read at a time. */
+static void
+test_names (Fixture *fixture, gconstpointer data)
+{
+  change_note (fixture->store, 1, 1);
+  g_autoptr (StoreWatch) watch = new_watch (fixture->store);
+  for (uint32_t length = 0; length <= NAME_MAX; length++) {
+    g_autofree char *name = g_strnfill (length, 'n');
+    change_note_name (fixture->store, 7, name);
+    change_note (fixture->store, 8, length);
+  }
+  for (uint32_t length = 0; length <= NAME_MAX; length++) {
+    StoreChange change;
+    g_assert_true (store_watch_next (watch, &change));
+    g_assert_cmpuint (change.number, ==, 7);
+    g_assert_cmpuint (change.uid, ==, STORE_CHANGE_NAME);
+    g_assert_cmpuint (strlen (change.name), ==, length);
+    g_assert_cmpuint (strspn (change.name, "n"), ==, length);
+    expect_note (watch, 8, length);
+  }
+  expect_nothing (watch);
+}
+
+/* A name whose end is not there tells nothing. */
+static void
+test_cut_name (Fixture *fixture, gconstpointer data)
+{
+  change_note (fixture->store, 1, 1);
+  g_autoptr (StoreWatch) watch = new_watch (fixture->store);
+  change_note_name (fixture->store, 7, "a name of more than one note");
+  run_in (fixture, "truncate -s -16 changes", "");
+  expect_note (watch, STORE_CHANGE_ALL, 0);
+  change_note (fixture->store, 5, 5);
+  expect_note (watch, 5, 5);
+  expect_nothing (watch);
+}
+
 /* Before there is a file, and when it begins anew because it is full. */
 static void
 test_begin_and_overflow (Fixture *fixture, gconstpointer data)
@@ -221,6 +258,8 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   add_test ("/change/watch", test_watch);
+  add_test ("/change/names", test_names);
+  add_test ("/change/cut-name", test_cut_name);
   add_test ("/change/begin-and-overflow", test_begin_and_overflow);
   add_test ("/change/damage", test_damage);
   add_test ("/change/damage-while-idle", test_damage_while_idle);

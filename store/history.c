@@ -92,32 +92,19 @@ history_free (History *self)
 
 /* ---- reading the file ---------------------------------------------------------------------- */
 
-static bool
-take_number (const char **text, uint64_t most, uint64_t *out)
-{
-  char *end;
-  errno = 0;
-  uint64_t value = g_ascii_strtoull (*text, &end, 10);
-  if (!g_ascii_isdigit (**text) || (*end != ' ' && *end != '\0') || errno != 0 || value > most)
-    return false;
-  *text = *end == ' ' ? end + 1 : end;
-  *out = value;
-  return true;
-}
-
 /* What is before the first field that only those read who want all of the line; `*text` is moved
  * there. */
 static bool
 parse_head (const History *self, const char **text, Line *out)
 {
   uint64_t until, subject, kind, parent = 0;
-  if (!take_number (text, UINT32_MAX, &until) || until == 0 ||
-      !take_number (text, UINT32_MAX, &subject))
+  if (!state_take_number (text, 10, UINT32_MAX, &until) || until == 0 ||
+      !state_take_number (text, 10, UINT32_MAX, &subject))
     return false;
   if (self->is_tree && !g_str_has_prefix (*text, "-")) {
     const char *rest = *text;
-    if (!take_number (&rest, STORE_NODE_MAILBOX, &kind) ||
-        !take_number (&rest, STORE_NUMBER_MAX, &parent))
+    if (!state_take_number (&rest, 10, STORE_NODE_MAILBOX, &kind) ||
+        !state_take_number (&rest, 10, STORE_NUMBER_MAX, &parent))
       return false;
   }
   *out = (Line){.until = (uint32_t)until, .subject = (uint32_t)subject, .parent = (uint32_t)parent};
@@ -358,7 +345,7 @@ static bool
 parse_message (const char *text, HistoryMessage *out)
 {
   uint64_t changed;
-  if (!take_number (&text, INT64_MAX, &changed))
+  if (!state_take_number (&text, 10, INT64_MAX, &changed))
     return false;
   *out = (HistoryMessage){.changed_ns = (int64_t)changed, .has_state = strcmp (text, "-") != 0};
   return !out->has_state || message_state_parse (text, &out->state, NULL);
@@ -395,7 +382,8 @@ static bool
 parse_directory (const char *text, StoreNodeKind kind, HistoryDirectory *out)
 {
   uint64_t mtime, ctime;
-  if (!take_number (&text, INT64_MAX, &mtime) || !take_number (&text, INT64_MAX, &ctime))
+  if (!state_take_number (&text, 10, INT64_MAX, &mtime) ||
+      !state_take_number (&text, 10, INT64_MAX, &ctime))
     return false;
   *out = (HistoryDirectory){
       .mtime_ns = (int64_t)mtime, .ctime_ns = (int64_t)ctime, .has_state = strcmp (text, "-") != 0};

@@ -300,6 +300,9 @@ bool message_state_parse (const char *line, MessageState *out, GError **error);
 char *node_state_format (StoreNodeKind kind, const NodeState *state);
 bool node_state_parse (const char *line, StoreNodeKind kind, NodeState *out, GError **error);
 
+/* Takes a number, and the space behind it, off the beginning of such a line. */
+bool state_take_number (const char **line, unsigned base, uint64_t max, uint64_t *out);
+
 /* A field of such a line, "-" for NULL: what would end the field or the line is escaped, which
  * store_name_unescape() undoes. */
 char *state_escape (const char *text);

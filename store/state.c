@@ -202,16 +202,23 @@ digest_matches (const uint8_t known[32], const uint8_t actual[32])
 /* ---- messages -----------------------------------------------------------------------------------
  */
 
-/* Takes a number, and the space behind it, off the beginning of a line. */
-static bool
-take_number (const char **line, unsigned base, uint64_t max, uint64_t *out)
+static unsigned
+digit_value (char c)
+{
+  return c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                : 16;
+}
+
+bool
+state_take_number (const char **line, unsigned base, uint64_t max, uint64_t *out)
 {
   const char *at = *line;
   uint64_t value = 0;
-  for (int digit; (digit = g_ascii_xdigit_value (*at)) >= 0 && (unsigned)digit < base; at++) {
-    if (value > (max - (unsigned)digit) / base)
+  for (unsigned digit; (digit = digit_value (*at)) < base; at++) {
+    if (digit > max || value > (max - digit) / base)
       return false;
-    value = value * base + (unsigned)digit;
+    value = value * base + digit;
   }
   if (at == *line || (*at != ' ' && *at != '\0'))
     return false;
@@ -224,7 +231,7 @@ static bool
 take_digest (const char **line, uint64_t *out)
 {
   if (**line != '-')
-    return take_number (line, 16, UINT64_MAX, out);
+    return state_take_number (line, 16, UINT64_MAX, out);
   (*line)++;
   bool ends = **line == '\0' || **line == ' ';
   *line += **line == ' ';
@@ -237,10 +244,11 @@ message_state_parse (const char *line, MessageState *out, GError **error)
 {
   const char *name = message_attribute, *at = line;
   uint64_t version, modseq, birth, expunged, digest = 0;
-  if (take_number (&at, 10, UINT32_MAX, &version) && version != 1)
+  if (state_take_number (&at, 10, UINT32_MAX, &version) && version != 1)
     return fail (error, EBADMSG, "attribute %s has an unknown version", name);
-  if (at == line || !take_number (&at, 10, INT64_MAX, &modseq) ||
-      !take_number (&at, 10, UINT32_MAX, &birth) || !take_number (&at, 10, UINT32_MAX, &expunged))
+  if (at == line || !state_take_number (&at, 10, INT64_MAX, &modseq) ||
+      !state_take_number (&at, 10, UINT32_MAX, &birth) ||
+      !state_take_number (&at, 10, UINT32_MAX, &expunged))
     return fail (error, EBADMSG, "attribute %s makes no sense", name);
   if (!take_digest (&at, &digest))
     return fail (error, EBADMSG, "attribute %s has an invalid digest", name);

@@ -235,12 +235,14 @@ mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
   return NULL;
 }
 
-/* Highest modseq and next UID as the files alone have them. */
+/* Highest modseq and next UID as the files alone have them. Expunged ones count, too: a snapshot
+ * may have them, and finds them by their rows. */
 static bool
 facts_from_files (StoreMailbox *self, IndexMailbox *facts, guint *out_count, GError **error)
 {
   g_autoptr (GArray) uids = layout_uids (self->fd, "", NULL, error);
-  if (uids == NULL)
+  g_autoptr (GArray) gone = uids != NULL ? expunge_uids (self, error) : NULL;
+  if (gone == NULL)
     return false;
   for (guint i = 0; i < uids->len; i++) {
     g_auto (IndexMessage) message = {0};
@@ -251,7 +253,7 @@ facts_from_files (StoreMailbox *self, IndexMailbox *facts, guint *out_count, GEr
     facts->uidnext = MAX (facts->uidnext, uid + 1);
     facts->highestmodseq = MAX (facts->highestmodseq, message.modseq);
   }
-  *out_count = uids->len;
+  *out_count = uids->len + gone->len;
   return true;
 }
 

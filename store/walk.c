@@ -8,7 +8,7 @@
  * A walk is of the whole tree; or of what is new in one directory, and then the list is believed
  * about everything else.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -75,8 +75,17 @@ read_names (DIR *directory, bool top, GPtrArray *names, GError **error)
   return errno == 0 || fail_errno (error, "read directory");
 }
 
+/* Whether a snapshot may show the directories with the times that they have. */
+static bool
+are_times_needed (Store *store)
+{
+  g_autoptr (SnapshotSet) set = snapshot_set_get (store, store_epoch (store));
+  return set->snapshots->len > 0 || set->doubtful;
+}
+
 /* The mtime of a directory that is no mailbox, before its names are read, so that every later
- * change leaves another one: a fresh one is set anew, to the nanosecond. */
+ * change leaves another one: a fresh one is set anew, to the nanosecond. Where it must not be, who
+ * looks later looks again. */
 static int64_t
 container_time (const Walk *walk, int fd)
 {
@@ -88,7 +97,8 @@ container_time (const Walk *walk, int fd)
     return LIST_CONTAINER_UNKNOWN;
   if (now_ns - stat_mtime_ns (&st) > FRESH_NS)
     return stat_mtime_ns (&st);
-  if (walk->dry_run || futimens (fd, times) < 0 || fstat (fd, &st) < 0)
+  if (walk->dry_run || are_times_needed (walk->store) || futimens (fd, times) < 0 ||
+      fstat (fd, &st) < 0)
     return LIST_CONTAINER_UNKNOWN;
   return stat_mtime_ns (&st);
 }

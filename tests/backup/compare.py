@@ -25,7 +25,8 @@ def expected_attributes(path):
     """What the mount lists for the file or directory of the store at path."""
     told = attributes_of(path)
     state, mailbox = told.get('user.mailfs.state'), told.get('user.mailfs.mailbox')
-    expected = {}
+    expected = {'number': value.split(' ')[1] for name, value in told.items()
+                if name in ('user.mailfs.mailbox', 'user.mailfs.user', 'user.mailfs.directory')}
     if state is not None:
         flags = state.split(' ')[5:]
         if flags:

@@ -18,7 +18,7 @@ expect_status() { [ "$status" -eq "$1" ] || complain_here "exit status $status, 
 expect_told() { [[ $err == *"$1"* ]] || complain_here "not told '$1': $err"; }
 expect_nothing_left() {
   expect [ ! -e "${1:-$mountpoint}" ]
-  expect_equal "$(mailstore snapshot list)" '' 'snapshots'
+  expect_equal "$(mailstore --json snapshot list)" '' snapshots
 }
 back_up() { wrap "$@" "$store" -- rsync -aX --delete -i ./ "$work/copy/"; }
 extract() { cp -a "$work/copy" "$1"; }

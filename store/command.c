@@ -45,8 +45,8 @@ const StoreCommand store_commands[] = {
      STORE_COMMAND_DIRECTORY, "DIR " MAILBOXES,
      "copy the store, or some of it, as it is at one moment", command_backup},
     {"restore",
-     STORE_WORD_DIRECTORY | STORE_WORD_OF | STORE_WORD_RECURSIVE | STORE_WORD_DRY_RUN |
-         STORE_WORD_FORCE | STORE_WORD_RATE,
+     STORE_WORD_DIRECTORY | STORE_WORD_EXPORT | STORE_WORD_OF | STORE_WORD_RECURSIVE |
+         STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_RATE,
      STORE_COMMAND_DIRECTORY | STORE_COMMAND_FOREIGN | STORE_COMMAND_BRINGS, "DIR " MAILBOXES,
      "bring back from a backup what is missing", command_restore,
      .force =
@@ -129,7 +129,8 @@ store_command_usage (const StoreCommand *self)
 {
   GString *text = g_string_new (self->name);
   bool directory = (self->traits & STORE_COMMAND_DIRECTORY) != 0;
-  uint32_t needs = self->needs | (directory ? STORE_WORD_DIRECTORY : 0);
+  bool choice = (self->words & STORE_WORD_EXPORT) != 0;
+  uint32_t needs = self->needs | (directory && !choice ? STORE_WORD_DIRECTORY : 0);
   for (const StoreWord *word = store_words; word->name != NULL; word++) {
     /* Foreign names may stand there as they are. */
     if ((self->words & word->bit) == 0 || word->bit == STORE_WORD_OF)
@@ -208,8 +209,10 @@ check_complete (const StoreRequest *request, GError **error)
   const StoreCommand *command = request->command;
   guint names = request->names != NULL ? request->names->len : 0;
   bool named = request->targets->len > 0 || names > 0;
-  if ((command->traits & STORE_COMMAND_DIRECTORY) != 0 && request->directory == NULL)
-    return fail (error, EINVAL, "'%s' wants a directory", command->name);
+  if ((command->traits & STORE_COMMAND_DIRECTORY) != 0 &&
+      (request->directory == NULL) == (request->export == NULL))
+    return fail (error, EINVAL, "'%s' wants a directory%s", command->name,
+                 command->words & STORE_WORD_EXPORT ? " or an export" : "");
   if ((command->traits & STORE_COMMAND_SINGLE) != 0 && request->targets->len != 1)
     return fail (error, EINVAL, "'%s' wants one mailbox", command->name);
   if ((command->traits & STORE_COMMAND_NAMED) != 0 && !named)
@@ -285,6 +288,7 @@ store_request_free (StoreRequest *self)
   for (size_t i = 0; i < G_N_ELEMENTS (self->flags); i++)
     g_free (self->flags[i].keywords);
   g_free (self->directory);
+  g_free (self->export);
   g_free (self->to);
   g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
@@ -301,7 +305,8 @@ store_request_reads (const StoreRequest *self)
 bool
 store_request_goes_out (const StoreRequest *self)
 {
-  return self->directory != NULL || (self->words & STORE_WORD_CATASTROPHIC) != 0;
+  return self->directory != NULL || self->export != NULL ||
+         (self->words & STORE_WORD_CATASTROPHIC) != 0;
 }
 
 /* ---- requests in the queue ----------------------------------------------------------------- */

@@ -26,9 +26,6 @@ static const char *const node_attributes[] = {PREFIX "number",      PREFIX "uidv
                                               PREFIX "special_use", PREFIX "name"};
 enum { NUMBER, UIDVALIDITY, UIDNEXT, SUBSCRIBED, SPECIAL_USE, NAME };
 
-/* Numbers and UIDs so near to the last one are not believed: what is left must last. */
-#define KEPT_BACK (1u << 20)
-
 /* NULL: it is not set, or no text. */
 static char *
 read_value (int fd, const char *attribute)
@@ -90,7 +87,7 @@ read_mailbox (int fd, NodeState *out)
   g_autofree char *cut = NULL;
   bool is_cut = false;
   out->uidvalidity = read_number (fd, node_attributes[UIDVALIDITY], UINT32_MAX);
-  out->uidnext = MAX (read_number (fd, node_attributes[UIDNEXT], STORE_UID_MAX - KEPT_BACK), 1);
+  out->uidnext = MAX (read_number (fd, node_attributes[UIDNEXT], UID_BELIEVED_MAX), 1);
   out->modseq = guess_modseq (fd);
   out->subscribed = g_strcmp0 (subscribed, "1") == 0;
   out->special_use = special_use != NULL ? g_strdup (store_special_use (special_use, NULL)) : NULL;
@@ -103,8 +100,7 @@ bool
 copied_node_read (int fd, StoreNodeKind kind, NodeState *out)
 {
   NodeState state = {.copied = true,
-                     .number =
-                         read_number (fd, node_attributes[NUMBER], STORE_NUMBER_MAX - KEPT_BACK)};
+                     .number = read_number (fd, node_attributes[NUMBER], NUMBER_BELIEVED_MAX)};
   if (kind == STORE_NODE_MAILBOX)
     read_mailbox (fd, &state);
   if (state.number == 0 && state.uidvalidity == 0) {
@@ -120,4 +116,11 @@ copied_node_forget (int fd)
 {
   for (size_t i = 0; i < G_N_ELEMENTS (node_attributes); i++)
     fremovexattr (fd, node_attributes[i]);
+}
+
+void
+copied_number_keep (int fd, uint32_t number)
+{
+  g_autofree char *text = g_strdup_printf ("%u", number);
+  fsetxattr (fd, node_attributes[NUMBER], text, strlen (text), 0);
 }

@@ -312,6 +312,12 @@ bool store_state_write (Store *store, int fd, const StoreState *state, GError **
 
 /* ---- copied.c: facts on what was copied out of a mount ---------------------------------------- */
 
+/* What somebody else tells, a copy or an export, may not use up what must last: numbers so near to
+ * the last one are not believed. */
+#define BELIEVED_LESS       (1u << 20)
+#define NUMBER_BELIEVED_MAX (STORE_NUMBER_MAX - BELIEVED_LESS)
+#define UID_BELIEVED_MAX    (STORE_UID_MAX - BELIEVED_LESS)
+
 /* Reads what the attributes tell that a mount shows; false: nothing that makes sense. Of a directory
  * the number may be 0. */
 bool copied_message_read (int fd, MessageState *out);
@@ -321,6 +327,9 @@ bool copied_node_read (int fd, StoreNodeKind kind, NodeState *out);
 void copied_message_forget (int fd);
 void copied_message_keep (int fd, const MessageState *state);
 void copied_node_forget (int fd);
+
+/* Tells a directory that tells nothing its number, as a mount would; failing does no harm. */
+void copied_number_keep (int fd, uint32_t number);
 
 /* ---- flags.c ------------------------------------------------------------------------------- */
 

@@ -297,6 +297,8 @@ command_restore (StoreJob *job, GError **error)
 {
   if (store_is_read_only (job->store) && !job_has (job, STORE_WORD_DRY_RUN))
     return fail (error, EROFS, "the store %s is open read only", job->store->path);
+  if (job->request->export != NULL)
+    return restore_from_export (job, error);
   Restore self = {.job = job, .live = job->store, .pace = pace_of (job)};
   g_autoptr (Store) backup = open_backup (&self, error);
   if (backup == NULL)

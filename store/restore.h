@@ -43,5 +43,8 @@ void restore_tell_damaged (const RestorePair *pair, StoreProblem problem, uint32
 /* Whether the UID, which is in both, means another message here. */
 bool restore_is_other (const RestorePair *pair, uint32_t uid);
 
+/* restore --export: what an export tells comes back to the messages that are there. */
+bool restore_from_export (StoreJob *job, GError **error);
+
 /* Brings back what is missing in the same mailbox, UID by UID. */
 bool restore_by_uid (RestorePair *pair, GError **error);

@@ -154,6 +154,8 @@ store_open (const char *path, StoreOpenFlags flags, GError **error)
   self->flags = flags;
   if (!open_directories (self, error))
     return NULL;
+  if (flags & STORE_TAKE_LATER)
+    return g_steal_pointer (&self);
   g_autoptr (Handle) list = cache_list (self, error);
   if (list == NULL)
     return NULL;

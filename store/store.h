@@ -43,6 +43,7 @@ typedef struct Store Store;
 
 typedef enum {
   STORE_READ_ONLY = 1u << 0, /* change nothing on disk */
+  STORE_TAKE_LATER = 1u << 1, /* what others put into mail/ is not taken in yet: by restore --export */
 } StoreOpenFlags;
 
 /* Makes an empty store in the directory `path`, which must be empty or not exist. EEXIST when it is a
@@ -678,6 +679,7 @@ typedef enum {
   STORE_WORD_INDEX = 1u << 19,    /* "index=off" */
   STORE_WORD_RATE = 1u << 20,     /* "rate=20M": bytes a second */
   STORE_WORD_BRIEF = 1u << 21,    /* "brief": without figures that take time */
+  STORE_WORD_EXPORT = 1u << 22,   /* "export=FILE": of store_export_write(); as directory */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -744,6 +746,7 @@ typedef struct {
   GArray *uids;    /* of StoreUidRange, with STORE_WORD_UIDS; else NULL */
   GArray *targets; /* uint32_t node numbers; empty: the whole store */
   char *directory;    /* with STORE_WORD_DIRECTORY: absolute */
+  char *export;       /* with STORE_WORD_EXPORT: likewise */
   GPtrArray *names;   /* with STORE_WORD_OF: of char *; NULL: everything there */
   StoreFlagSet flags[3]; /* by StoreFlagsChange, with STORE_WORD_SET, _ADD and _REMOVE */
   char *to;           /* with STORE_WORD_TO */

@@ -14,6 +14,8 @@ const StoreWord store_words[] = {
     {"permissions", STORE_WORD_MODES, 0, NULL, "put owners and modes right, too"},
     {"uid", STORE_WORD_UIDS, 0, "SET", "only these messages: 4 or 1:5,7,9:*"},
     {"directory", STORE_WORD_DIRECTORY, 0, "DIR", "of the backup"},
+    {"export", STORE_WORD_EXPORT, 0, "FILE",
+     "instead of messages what an export tells of those that are there"},
     {"of", STORE_WORD_OF, 0, "NAMES", "only these mailboxes of the backup, separated by commas"},
     {"recover", STORE_WORD_RECOVER, 'r', NULL, "recover broken databases first"},
     {"locks", STORE_WORD_LOCKS, 'l', NULL, "look for locks that are held too long"},
@@ -128,12 +130,11 @@ parse_names (StoreRequest *request, const char *value)
 }
 
 static bool
-parse_directory (StoreRequest *request, const char *value, GError **error)
+parse_path (char **path, const char *value, GError **error)
 {
-  g_free (request->directory);
-  request->directory = unescape (value);
-  return g_path_is_absolute (request->directory) ||
-         fail (error, EINVAL, "'%s' is no absolute path", request->directory);
+  g_free (*path);
+  *path = unescape (value);
+  return g_path_is_absolute (*path) || fail (error, EINVAL, "'%s' is no absolute path", *path);
 }
 
 static bool
@@ -161,7 +162,8 @@ word_parse_value (StoreRequest *request, StoreWords bit, const char *value, GErr
   case STORE_WORD_UIDS:
     g_clear_pointer (&request->uids, g_array_unref);
     return store_uids_parse (value, &request->uids, error);
-  case STORE_WORD_DIRECTORY: return parse_directory (request, value, error);
+  case STORE_WORD_DIRECTORY: return parse_path (&request->directory, value, error);
+  case STORE_WORD_EXPORT: return parse_path (&request->export, value, error);
   case STORE_WORD_OF: return parse_names (request, value);
   case STORE_WORD_SET: return parse_flags (request, STORE_FLAGS_SET, value, error);
   case STORE_WORD_ADD: return parse_flags (request, STORE_FLAGS_ADD, value, error);

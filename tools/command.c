@@ -66,12 +66,13 @@ take_word (const char *operand)
   return strcmp (operand, "1") == 0;
 }
 
+/* Whether one of them is. */
 static bool
-is_given (StoreWords bit)
+is_given (uint32_t bits)
 {
   for (size_t i = 0; store_words[i].name != NULL; i++) {
-    if (store_words[i].bit == bit)
-      return given[i] || values[i] != NULL;
+    if ((store_words[i].bit & bits) != 0 && (given[i] || values[i] != NULL))
+      return true;
   }
   return false;
 }
@@ -96,9 +97,10 @@ is_domain (Site *site, const char *spelling)
 
 /* A path as a word can hold it: absolute, and without spaces. */
 static char *
-escape_path (const char *path)
+escape_path (const char *path, StoreWords bit)
 {
-  g_autofree char *absolute = g_canonicalize_filename (path, NULL);
+  bool standard = bit == STORE_WORD_EXPORT && strcmp (path, "-") == 0;
+  g_autofree char *absolute = g_canonicalize_filename (standard ? "/dev/stdin" : path, NULL);
   return g_uri_escape_string (absolute, "/", TRUE);
 }
 
@@ -209,9 +211,9 @@ spell_words (const Tool *tool, const StoreCommand *command)
                    (command->words & STORE_WORD_VERBOSE) != 0;
     if (given[i] || verbose)
       g_ptr_array_add (request, g_strdup (store_words[i].name));
-    g_autofree char *path = store_words[i].bit == STORE_WORD_DIRECTORY && values[i] != NULL
-                                ? escape_path (values[i])
-                                : NULL;
+    bool is_path = (store_words[i].bit & (STORE_WORD_DIRECTORY | STORE_WORD_EXPORT)) != 0;
+    g_autofree char *path =
+        is_path && values[i] != NULL ? escape_path (values[i], store_words[i].bit) : NULL;
     const char *value = path != NULL ? path : values[i];
     if (value != NULL)
       g_ptr_array_add (request, g_strdup_printf ("%s=%s", store_words[i].name, value));
@@ -243,7 +245,8 @@ choose_flags (const Tool *tool, const StoreCommand *command)
 {
   bool looks = (command->traits & STORE_COMMAND_READS) != 0 || is_given (STORE_WORD_DRY_RUN);
   looks = looks && !is_given (STORE_WORD_RECOVER) && !is_given (STORE_WORD_LOCKS);
-  return looks || tool->snapshot != NULL ? STORE_READ_ONLY : 0;
+  StoreOpenFlags later = is_given (STORE_WORD_EXPORT) ? STORE_TAKE_LATER : 0;
+  return looks || tool->snapshot != NULL ? STORE_READ_ONLY : later;
 }
 
 /* Where the first operand is a directory. */
@@ -251,7 +254,7 @@ static void
 take_directory (const StoreCommand *command, GPtrArray *names)
 {
   if ((command->traits & STORE_COMMAND_DIRECTORY) == 0 || names->len == 0 ||
-      is_given (STORE_WORD_DIRECTORY))
+      is_given (STORE_WORD_DIRECTORY | STORE_WORD_EXPORT))
     return;
   for (size_t i = 0; store_words[i].name != NULL; i++) {
     if (store_words[i].bit == STORE_WORD_DIRECTORY)

@@ -102,7 +102,7 @@ test_usage (Fixture *fixture, gconstpointer data)
   static const char *const usages[][2] = {
       {"check", "check [recursive] [full] [MAILBOX...]"},
       {"expunge", "expunge [recursive] [dry-run] [uid=SET] MAILBOX..."},
-      {"restore", "restore [recursive] [dry-run] [force] directory=DIR [rate=RATE] "
+      {"restore", "restore [recursive] [dry-run] [force] [directory=DIR] [export=FILE] [rate=RATE] "
                   "[MAILBOX...]"},
       {"copy", "copy uid=SET to=MAILBOX MAILBOX"},
       {"mailbox-create", "mailbox-create [special-use=USE] MAILBOX..."},

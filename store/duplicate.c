@@ -6,6 +6,7 @@
  * a state is a copy that somebody put there, and the newer one.
  */
 #include "store/jobs.h"
+#include "store/snapshot.h"
 
 #include <unistd.h>
 
@@ -55,6 +56,7 @@ settle (StoreJob *job, const StoreMailbox *mailbox, uint32_t uid, const char *st
 static bool
 settle_mailbox (StoreJob *job, StoreMailbox *mailbox, const char *stamp, GError **error)
 {
+  g_auto (Epoch) epoch = EPOCH_NONE;
   g_autoptr (GArray) gone = expunge_uids (mailbox, error);
   g_autoptr (GArray) live =
       gone != NULL && gone->len > 0 ? layout_uids (mailbox->fd, "", NULL, error) : NULL;
@@ -62,8 +64,12 @@ settle_mailbox (StoreJob *job, StoreMailbox *mailbox, const char *stamp, GError 
     return false;
   for (guint i = 0; i < gone->len; i++) {
     uint32_t uid = g_array_index (gone, uint32_t, i);
-    if (g_array_binary_search (live, &uid, layout_compare_uids, NULL) &&
-        !settle (job, mailbox, uid, stamp, error))
+    if (!g_array_binary_search (live, &uid, layout_compare_uids, NULL))
+      continue;
+    if (epoch.snapshots == NULL &&
+        (!epoch_enter (job->store, &epoch, error) || !keep_directory (&epoch, mailbox, error)))
+      return false;
+    if (!settle (job, mailbox, uid, stamp, error))
       return false;
   }
   return true;

@@ -15,6 +15,7 @@
  */
 #include "store/snapshot.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,39 @@ history_generation (History *self)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   return self->generation;
+}
+
+bool
+history_is_empty (History *self)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  return self->fd < 0;
+}
+
+GArray *
+history_numbers (Store *store, GError **error)
+{
+  auto_fd fd = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
+  GArray *numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  if (fd < 0 && errno == ENOENT)
+    return numbers;
+  DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
+  if (stream == NULL) {
+    g_array_unref (numbers);
+    fail_errno (error, "read %s/" HISTORY, store->path);
+    return NULL;
+  }
+  fd = -1;
+  for (struct dirent *entry; (entry = readdir (stream)) != NULL;) {
+    uint64_t number;
+    if (!g_ascii_string_to_unsigned (entry->d_name, 10, 0, STORE_NUMBER_MAX, &number, NULL))
+      continue;
+    uint32_t directory = (uint32_t)number;
+    g_array_append_val (numbers, directory);
+  }
+  closedir (stream);
+  g_array_sort (numbers, layout_compare_uids);
+  return numbers;
 }
 
 guint
@@ -457,21 +491,26 @@ parse_node (const char *text, uint32_t number, HistoryNode *out)
   return true;
 }
 
-/* Where a removed directory is, the newest line about it tells. */
-static bool
-find_place (History *self, uint32_t number, char **out, GError **error)
+/* The newest line that tells where in quarantine the directory is, plus 1, and what it tells; 0:
+ * none does. It may have come back since. */
+static guint
+find_place (History *self, uint32_t number, char **out)
 {
-  guint last = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, GUINT_TO_POINTER (number)));
-  g_autofree char *text = read_line (self, g_array_index (self->lines, Line, last - 1).at, error);
-  g_auto (HistoryNode) node = {0};
-  Line head;
-  const char *rest = text;
-  if (text == NULL)
-    return false;
-  if (!parse_head (self, &rest, &head) || !parse_node (rest, number, &node))
-    return fail_line (self, number, error);
-  *out = g_steal_pointer (&node.place);
-  return true;
+  guint at = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, GUINT_TO_POINTER (number)));
+  while (at > 0) {
+    const Line *line = &g_array_index (self->lines, Line, at - 1);
+    g_autofree char *text = read_line (self, line->at, NULL);
+    g_auto (HistoryNode) node = {0};
+    Line head;
+    const char *rest = text;
+    if (text != NULL && parse_head (self, &rest, &head) && parse_node (rest, number, &node) &&
+        node.place != NULL) {
+      *out = g_steal_pointer (&node.place);
+      return at;
+    }
+    at = line->before;
+  }
+  return 0;
 }
 
 bool
@@ -493,8 +532,8 @@ history_node (History *self, uint32_t number, uint32_t epoch, HistoryNode *out, 
   if (!parse_node (text, number, &node))
     return fail_line (self, number, error);
   g_clear_pointer (&node.place, g_free);
-  if (!node.absent && !find_place (self, number, &node.place, error))
-    return false;
+  if (!node.absent)
+    find_place (self, number, &node.place);
   *out = node;
   node = (HistoryNode){0};
   return true;
@@ -576,13 +615,15 @@ history_append (History *self, const char *lines, GError **error)
 /* Marks the lines that a snapshot needs; of removed directories also the one that tells where they
  * are. Returns how many there are. */
 static guint
-mark_needed (const History *self, const SnapshotSet *snapshots, bool *needed)
+mark_needed (History *self, const SnapshotSet *snapshots, bool *needed)
 {
   GHashTableIter iter;
-  gpointer key, last;
+  gpointer key;
   guint count = 0;
   g_hash_table_iter_init (&iter, self->last);
-  while (g_hash_table_iter_next (&iter, &key, &last)) {
+  while (g_hash_table_iter_next (&iter, &key, NULL)) {
+    g_autofree char *place = NULL;
+    guint at = 0;
     bool any = false;
     for (guint i = 0; i < snapshots->snapshots->len; i++) {
       const StoreSnapshot *snapshot = snapshots->snapshots->pdata[i];
@@ -591,12 +632,49 @@ mark_needed (const History *self, const SnapshotSet *snapshots, bool *needed)
         break; /* Nor is there one for those that came later. */
       needed[line - (const Line *)(void *)self->lines->data] = any = true;
     }
-    if (any && self->is_tree)
-      needed[GPOINTER_TO_UINT (last) - 1] = true;
+    if (any && self->is_tree && (at = find_place (self, GPOINTER_TO_UINT (key), &place)) > 0)
+      needed[at - 1] = true;
   }
   for (guint i = 0; i < self->lines->len; i++)
     count += needed[i];
   return count;
+}
+
+/* Whether a snapshot has the node. */
+static bool
+is_needed (History *self, const SnapshotSet *snapshots, uint32_t number)
+{
+  for (guint i = 0; i < snapshots->snapshots->len && !snapshots->doubtful; i++) {
+    const StoreSnapshot *snapshot = snapshots->snapshots->pdata[i];
+    const Line *line = find (self, number, snapshot->epoch);
+    g_autofree char *text = line != NULL ? read_line (self, line->at, NULL) : NULL;
+    g_auto (HistoryNode) node = {0};
+    Line head;
+    const char *rest = text;
+    /* What makes no sense is taken for one that is needed. */
+    if (line != NULL && number < snapshot->next_number &&
+        !(text != NULL && parse_head (self, &rest, &head) && parse_node (rest, number, &node) &&
+          node.absent))
+      return true;
+  }
+  return snapshots->doubtful;
+}
+
+GPtrArray *
+history_places (History *self, const SnapshotSet *snapshots)
+{
+  GPtrArray *places = g_ptr_array_new_with_free_func (g_free);
+  GHashTableIter iter;
+  gpointer key;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_hash_table_iter_init (&iter, self->last);
+  while (g_hash_table_iter_next (&iter, &key, NULL)) {
+    uint32_t number = GPOINTER_TO_UINT (key);
+    char *place = NULL;
+    if (is_needed (self, snapshots, number) && find_place (self, number, &place) > 0)
+      g_ptr_array_add (places, place);
+  }
+  return places;
 }
 
 /* Writes the lines that are needed to a new file, which takes the place of the old one. */

@@ -587,7 +587,13 @@ typedef bool (*QuarantineFunc) (Store *store, const StoreQuarantined *object, vo
                                 GError **error);
 bool quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error);
 
-/* Removes it for good. A QuarantineFunc; `data` is not used. */
+/* Where in quarantine the directories are that snapshots have, and whether an object is one, holds
+ * one or lies in one. */
+GPtrArray *quarantine_needed (Store *store, GError **error);
+bool quarantine_is_needed (const StoreQuarantined *object, const GPtrArray *needed);
+
+/* Removes it for good. A QuarantineFunc; `data` is what quarantine_needed() told. EBUSY: it is
+ * needed. */
 bool quarantine_remove (Store *store, const StoreQuarantined *object, void *data, GError **error);
 
 /* ---- change.c ------------------------------------------------------------------------------ */

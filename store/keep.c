@@ -25,6 +25,18 @@ remember (History **place, GMutex *mutex, Store *store, const StoreMailbox *mail
   return *place;
 }
 
+History *
+keep_history (StoreMailbox *mailbox)
+{
+  return remember (&mailbox->history, &mailbox->mutex, mailbox->store, mailbox);
+}
+
+History *
+keep_tree (Store *store)
+{
+  return remember (&store->tree, &store->snapshot_mutex, store, NULL);
+}
+
 static bool
 begin (Keep *out, const Epoch *epoch, History *history, GError **error)
 {
@@ -65,8 +77,7 @@ keep_begin (Keep *out, const Epoch *epoch, StoreMailbox *mailbox, GError **error
   *out = (Keep){.epoch = epoch};
   if (epoch->newest == 0 || mailbox->number >= epoch->next_number)
     return true;
-  History *history = remember (&mailbox->history, &mailbox->mutex, mailbox->store, mailbox);
-  return begin (out, epoch, history, error) && add_directory (out, mailbox, error);
+  return begin (out, epoch, keep_history (mailbox), error) && add_directory (out, mailbox, error);
 }
 
 bool
@@ -103,15 +114,38 @@ keep_directory (const Epoch *epoch, StoreMailbox *mailbox, GError **error)
   return keep_begin (&keep, epoch, mailbox, error) && keep_end (&keep, error);
 }
 
+static bool
+needs (const StoreSnapshot *snapshot, StoreMailbox *mailbox, uint32_t uid,
+       const MessageState *state, int64_t changed_ns)
+{
+  g_auto (HistoryMessage) was = {0};
+  bool kept = false;
+  if (mailbox->number >= snapshot->next_number)
+    return false;
+  if (!history_message (mailbox->history, uid, snapshot->epoch, &was, &kept, NULL))
+    return true;
+  return kept ? snapshot_has (snapshot, was.has_state ? &was.state : NULL, was.changed_ns)
+              : snapshot_has (snapshot, state, changed_ns);
+}
+
+bool
+keep_is_needed (const SnapshotSet *snapshots, StoreMailbox *mailbox, uint32_t uid,
+                const MessageState *state, int64_t changed_ns)
+{
+  for (guint i = 0; i < snapshots->snapshots->len && !snapshots->doubtful; i++) {
+    if (needs (snapshots->snapshots->pdata[i], mailbox, uid, state, changed_ns))
+      return true;
+  }
+  return snapshots->doubtful;
+}
+
 /* ---- the tree ------------------------------------------------------------------------------ */
 
 bool
 keep_begin_tree (Keep *out, const Epoch *epoch, GError **error)
 {
-  Store *store = epoch->store;
   *out = (Keep){.epoch = epoch};
-  return epoch->newest == 0 ||
-         begin (out, epoch, remember (&store->tree, &store->snapshot_mutex, store, NULL), error);
+  return epoch->newest == 0 || begin (out, epoch, keep_tree (epoch->store), error);
 }
 
 /* Whether the newest snapshot has, or might have had, a node of that number. */
@@ -148,7 +182,6 @@ keep_node (Keep *self, const ListNode *node, const char *place)
 void
 keep_absent (Keep *self, uint32_t number)
 {
-  if (concerns (self, number))
-    g_string_append_printf (self->lines, "%u %u - - - - - - - - -\n", until_for (self, number),
-                            number);
+  if (concerns (self, number) && !history_has (self->history, number, self->epoch->newest))
+    g_string_append_printf (self->lines, "%u %u - - - - - - - - -\n", self->epoch->newest, number);
 }

@@ -168,7 +168,24 @@ typedef struct {
   StoreMailbox *mailbox;
   int place;    /* .expunged */
   GArray *left; /* UIDs of the files that stay, ascending */
+  const SnapshotSet *snapshots;
+  guint needed; /* how many of them stay because snapshots have them */
 } Cleanup;
+
+/* Whether a snapshot has the message. One that is taken from now on has not: it is expunged. */
+static bool
+is_needed (const Cleanup *self, const char *name, uint32_t uid, const struct stat *st)
+{
+  g_auto (MessageState) state = {0};
+  bool found = false;
+  if (self->snapshots->snapshots->len == 0 && !self->snapshots->doubtful)
+    return false;
+  auto_fd fd = layout_open_message (self->place, name);
+  if (fd >= 0 && !message_state_read (self->mailbox->fd, fd, uid, &state, &found, NULL))
+    found = false;
+  return keep_is_needed (self->snapshots, self->mailbox, uid, found ? &state : NULL,
+                         stat_ctime_ns (st));
+}
 
 /* Removes one file, if it is old enough. What must stay is told. */
 static bool
@@ -183,7 +200,9 @@ clean_file (Cleanup *self, uint32_t uid, int64_t before_ns, GError **error)
   job_looked_at (self->job, 0, 1, (uint64_t)st.st_size);
   bool old = S_ISREG (st.st_mode) && stat_ctime_ns (&st) <= before_ns;
   bool doubled = old && faccessat (mailbox->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-  bool goes = old && !doubled;
+  bool needed = old && !doubled && is_needed (self, name, uid, &st);
+  bool goes = old && !doubled && !needed;
+  self->needed += needed;
   if (goes && !job_has (self->job, STORE_WORD_DRY_RUN) && unlinkat (self->place, name, 0) < 0) {
     if (errno != EACCES && errno != EPERM)
       return fail_errno (error, "remove '%s/" LAYOUT_EXPUNGED "/%s'", mailbox->path, name);
@@ -293,10 +312,18 @@ life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait
     queue_add_action (store, mailbox->number, "cleanup", record_now () + wait_s, NULL);
 }
 
+/* Drops what was kept for snapshots that are no more. */
 static bool
-clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
+clean_history (Store *store, History *history, const SnapshotSet *snapshots, GError **error)
 {
-  job_looked_at (job, 1, 0, 0);
+  bool left;
+  auto_fd lock = lock_store (store, error);
+  return lock >= 0 && history_compact (history, snapshots, &left, error);
+}
+
+static bool
+clean_messages (StoreJob *job, StoreMailbox *mailbox, const SnapshotSet *snapshots, GError **error)
+{
   g_autoptr (GArray) uids = expunge_uids (mailbox, error);
   g_autoptr (GArray) left = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   if (uids == NULL)
@@ -304,9 +331,13 @@ clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
   auto_fd place = layout_open (mailbox->fd, LAYOUT_EXPUNGED, O_RDONLY | O_DIRECTORY, 0);
   if (place < 0)
     return errno == ENOENT || fail_errno (error, "open '%s/" LAYOUT_EXPUNGED "'", mailbox->path);
-  Cleanup cleanup = {job, mailbox, place, left};
+  Cleanup cleanup = {
+      .job = job, .mailbox = mailbox, .place = place, .left = left, .snapshots = snapshots};
   job_step (job, 0, uids->len);
   bool done = clean_files (&cleanup, uids, error);
+  if (cleanup.needed > 0)
+    job_noted (job, STORE_PROBLEM_NOTE, mailbox->number, 0, mailbox->path,
+               "%u expunged messages stay: snapshots have them", cleanup.needed);
   if (job_has (job, STORE_WORD_DRY_RUN))
     return done;
   /* The files first: a row without one is seen, a file without a row would be a message again. */
@@ -320,13 +351,45 @@ clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
 }
 
 static bool
+clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
+{
+  Store *store = job->store;
+  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
+  History *history = keep_history (mailbox);
+  job_looked_at (job, 1, 0, 0);
+  return history_load (history, error) && clean_messages (job, mailbox, snapshots, error) &&
+         (job_has (job, STORE_WORD_DRY_RUN) || history_is_empty (history) ||
+          clean_history (store, history, snapshots, error));
+}
+
+static bool
 clean_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GError **error)
 {
   return each_mailbox (job, owner, mailboxes, clean_mailbox, error);
 }
 
+/* What is kept of directories that no cleanup of a mailbox comes to: of removed ones, and those
+ * above mailboxes. */
+static bool
+clean_rest (Store *store, GError **error)
+{
+  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
+  g_autoptr (GArray) numbers = history_numbers (store, error);
+  for (guint i = 0; numbers != NULL && i < numbers->len; i++) {
+    uint32_t number = g_array_index (numbers, uint32_t, i);
+    g_auto (StoreNode) node = {0};
+    g_autoptr (History) history = history_new (store, number);
+    if ((!store_node_get (store, number, &node, NULL) || node.kind != STORE_NODE_MAILBOX) &&
+        !clean_history (store, history, snapshots, error))
+      return false;
+  }
+  return numbers != NULL && clean_history (store, keep_tree (store), snapshots, error);
+}
+
 bool
 command_cleanup (StoreJob *job, GError **error)
 {
-  return life_require_writable (job, error) && job_each_owner (job, clean_owner, error);
+  bool rest = job->request->targets->len == 0 && !job_has (job, STORE_WORD_DRY_RUN);
+  return life_require_writable (job, error) && job_each_owner (job, clean_owner, error) &&
+         (!rest || clean_rest (job->store, error));
 }

@@ -16,6 +16,7 @@
  * on with the old one; the user's writers wait, half a second or so for each 100 MB.
  */
 #include "store/jobs.h"
+#include "store/snapshot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,8 @@ typedef struct {
   int64_t before_ns;  /* what was changed then or before may go to quarantine */
   GPtrArray *done;    /* paths of the users of whom all was looked at */
   GPtrArray *refused; /* paths of those who must not be touched */
+  GPtrArray *needed;  /* what snapshots have in quarantine */
+  unsigned kept;      /* how much stays there for that */
 } Purge;
 
 static bool
@@ -219,14 +222,28 @@ keep_agreed (StoreMailbox *mailbox, GError **error)
          index_write_mailbox (write, &row, error) && index_write_commit (write, error);
 }
 
+static bool
+has_strays (const StoreMailbox *node)
+{
+  g_autoptr (GPtrArray) strays = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GArray) uids = layout_uids (node->fd, "", strays, NULL);
+  return strays->len > 0;
+}
+
 /* Strays of a mailbox, whose user is locked, or of a directory above mailboxes, which needs no
  * lock: what is no part of the store is nobody's. */
 static bool
 purge_strays (Purge *self, uint32_t number, GError **error)
 {
-  g_autoptr (StoreMailbox) node = store_mailbox_open (self->job->store, number, error);
+  Store *store = self->job->store;
+  g_autoptr (StoreMailbox) node = store_mailbox_open (store, number, error);
   unsigned count = 0, expunged = 0;
   if (node == NULL)
+    return false;
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  if (!is_dry (self) && node->kind == STORE_NODE_MAILBOX &&
+      (!epoch_enter (store, &epoch, error) ||
+       (epoch.newest > 0 && has_strays (node) && !keep_directory (&epoch, node, error))))
     return false;
   bool mailbox = node->kind == STORE_NODE_MAILBOX;
   bool agreed = mailbox && !mailbox_is_behind (node);
@@ -346,7 +363,11 @@ purge_quarantined (Store *store, const StoreQuarantined *object, void *data, GEr
   if (g_str_has_prefix (object->path, self->stamp) || !is_over (self, object) ||
       lies_in (path, self->refused) || !(everything || lies_in (path, self->done)))
     return true;
-  if (!is_dry (self) && !quarantine_remove (store, object, NULL, error))
+  if (quarantine_is_needed (object, self->needed)) {
+    self->kept++;
+    return true;
+  }
+  if (!is_dry (self) && !quarantine_remove (store, object, self->needed, error))
     return false;
   g_autofree char *place = g_strconcat ("../quarantine/", object->path, NULL);
   job_took (self->job, STORE_PROBLEM_QUARANTINED, 0, 0, object->size, place, "is removed for good");
@@ -358,8 +379,14 @@ purge_rest (Purge *self, GError **error)
 {
   Store *store = self->job->store;
   bool everything = self->job->request->targets->len == 0;
-  return (!everything || purge_containers (self, STORE_ROOT, error)) &&
-         quarantine_each (store, purge_quarantined, self, error);
+  self->needed = quarantine_needed (store, error);
+  if (self->needed == NULL || (everything && !purge_containers (self, STORE_ROOT, error)) ||
+      !quarantine_each (store, purge_quarantined, self, error))
+    return false;
+  if (self->kept > 0)
+    job_noted (self->job, STORE_PROBLEM_NOTE, 0, 0, "../quarantine",
+               "%u objects stay: snapshots have them", self->kept);
+  return true;
 }
 
 static void
@@ -368,6 +395,7 @@ purge_clear (Purge *self)
   g_free (self->stamp);
   g_clear_pointer (&self->done, g_ptr_array_unref);
   g_clear_pointer (&self->refused, g_ptr_array_unref);
+  g_clear_pointer (&self->needed, g_ptr_array_unref);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Purge, purge_clear)
 

@@ -7,7 +7,7 @@
  * STAMP is the time of the removal in UTC with a random suffix, PATH is where the object was below
  * mail/. So its place says where it came from, and restoring is renaming it back.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -255,9 +255,36 @@ prune (int quarantine, const char *path)
     prune (quarantine, parent);
 }
 
+GPtrArray *
+quarantine_needed (Store *store, GError **error)
+{
+  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
+  History *tree = keep_tree (store);
+  return history_load (tree, error) ? history_places (tree, snapshots) : NULL;
+}
+
+static bool
+is_below (const char *path, const char *above)
+{
+  size_t length = strlen (above);
+  return strncmp (path, above, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+bool
+quarantine_is_needed (const StoreQuarantined *object, const GPtrArray *needed)
+{
+  for (guint i = 0; i < needed->len; i++) {
+    if (is_below (needed->pdata[i], object->path) || is_below (object->path, needed->pdata[i]))
+      return true;
+  }
+  return false;
+}
+
 bool
 quarantine_remove (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
+  if (quarantine_is_needed (object, data))
+    return fail (error, EBUSY, "'%s' stays: a snapshot has it", object->path);
   auto_fd quarantine = quarantine_open (store, error);
   if (quarantine < 0)
     return false;
@@ -300,16 +327,32 @@ move_back (Store *store, const StoreNode *above, int from, int to, const char *n
   return fail_errno (error, "put '%s' back", name);
 }
 
-/* The same, durably, with whoever changes that place kept out. */
+/* Locks what keeps others out of a directory, and keeps for snapshots what that is like. */
+static int
+lock_place (Store *store, const StoreNode *node, Epoch *epoch, GError **error)
+{
+  g_autoptr (StoreMailbox) directory = store_mailbox_open (store, node->number, error);
+  bool owned = node->owner != 0;
+  auto_fd lock = directory != NULL && owned ? lock_user (store, node->owner, error) : -1;
+  if (directory == NULL || (owned && lock < 0) || !epoch_enter (store, epoch, error) ||
+      (!owned && (lock = lock_store (store, error)) < 0) ||
+      !keep_directory (epoch, directory, error))
+    return -1;
+  return g_steal_fd (&lock);
+}
+
+/* The same, durably, with whoever changes that place kept out. A directory's place on the list, and
+ * what snapshots need of that, follow when somebody looks (relist.c). */
 static bool
 put_back (Store *store, int quarantine, const StoreQuarantined *object, GError **error)
 {
   const char *path = object->path, *place = strchr (path, '/') + 1;
   g_autofree char *parent = g_path_get_dirname (place);
   g_auto (StoreNode) node = {0};
+  g_auto (Epoch) epoch = EPOCH_NONE;
   if (!find_node (store, parent, &node, error))
     return fail_prefix (error, "put '%s' back", place);
-  auto_fd lock = node.owner != 0 ? lock_user (store, node.owner, error) : lock_store (store, error);
+  auto_fd lock = lock_place (store, &node, &epoch, error);
   if (lock < 0)
     return false;
   g_autofree char *way = g_path_get_dirname (path), *name = g_path_get_basename (path);
@@ -353,6 +396,7 @@ restore (Store *store, const StoreQuarantined *object, void *data, GError **erro
 typedef struct {
   const char *path;
   QuarantineFunc act;
+  void *data; /* for it */
   unsigned count;
 } Chosen;
 
@@ -365,19 +409,17 @@ act_on_chosen (Store *store, const StoreQuarantined *object, void *data, GError 
   bool meant = strncmp (object->path, chosen->path, length) == 0 &&
                object->path[length] == (whole ? '/' : '\0');
   chosen->count += meant;
-  return !meant || chosen->act (store, object, NULL, error);
+  return !meant || chosen->act (store, object, chosen->data, error);
 }
 
 static bool
-act_on (Store *store, const char *path, QuarantineFunc act, GError **error)
+act_on (Store *store, const char *path, QuarantineFunc act, void *data, GError **error)
 {
-  if (store_is_read_only (store))
-    return fail (error, EROFS, "the store %s is open read only", store->path);
   /* Directories are listed with a slash behind them. */
   g_autofree char *plain = g_strdup (path);
   for (size_t end = strlen (plain); end > 0 && plain[end - 1] == '/'; end--)
     plain[end - 1] = '\0';
-  Chosen chosen = {plain, act, 0};
+  Chosen chosen = {.path = plain, .act = act, .data = data};
   if (!quarantine_each (store, act_on_chosen, &chosen, error))
     return false;
   g_autofree char *printable = store_text_printable (path);
@@ -387,11 +429,16 @@ act_on (Store *store, const char *path, QuarantineFunc act, GError **error)
 bool
 store_quarantine_restore (Store *self, const char *path, GError **error)
 {
-  return act_on (self, path, restore, error);
+  if (store_is_read_only (self))
+    return fail (error, EROFS, "the store %s is open read only", self->path);
+  return act_on (self, path, restore, NULL, error);
 }
 
 bool
 store_quarantine_remove (Store *self, const char *path, GError **error)
 {
-  return act_on (self, path, quarantine_remove, error);
+  if (store_is_read_only (self))
+    return fail (error, EROFS, "the store %s is open read only", self->path);
+  g_autoptr (GPtrArray) needed = quarantine_needed (self, error);
+  return needed != NULL && act_on (self, path, quarantine_remove, needed, error);
 }

@@ -4,7 +4,7 @@
  * directories were changed by somebody else. A walk (walk.c) collects them; then the list is
  * brought in line in one transaction.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,8 @@
 typedef struct {
   Walk walk;
   List *list;
-  GArray *deep; /* of ListNode: rows of directories that lie too deep to be looked at */
+  GArray *deep;  /* of ListNode: rows of directories that lie too deep to be looked at */
+  bool salvaged; /* the list is what a broken one still told */
 } Relist;
 
 /* ---- rows ---------------------------------------------------------------------------------- */
@@ -75,6 +76,69 @@ write_containers (const Walk *walk, List *known, ListWrite *write, GError **erro
       return false;
   }
   return true;
+}
+
+/* ---- what snapshots need ------------------------------------------------------------------- */
+
+/* Rows that are to go, as somebody else took their directories away or put them elsewhere. */
+typedef struct {
+  const Walk *walk;
+  Keep keep;
+} Leaving;
+
+static void
+leaving_clear (Leaving *self)
+{
+  keep_clear (&self->keep);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Leaving, leaving_clear)
+
+/* Keeps a row whose directory the walk did not come to, with those below it: a ListChildFunc. */
+static bool
+keep_gone (List *list, ListNode *row, void *data, GError **error)
+{
+  Leaving *self = data;
+  if (g_hash_table_contains (self->walk->numbers, GUINT_TO_POINTER (row->number)))
+    return true;
+  keep_node (&self->keep, row, NULL);
+  return list_each_child (list, row->number, keep_gone, self, error);
+}
+
+/* Keeps what the list had of a directory, or that it had none of its number. */
+static bool
+keep_found (Leaving *self, List *list, const Found *found, GError **error)
+{
+  ListNode now = row_of (self->walk, found);
+  g_auto (ListNode) row = {0};
+  bool listed, same;
+  if (!list_get (list, now.number, &row, &listed, error) || !is_listed (list, &now, &same, error))
+    return false;
+  if (!listed)
+    keep_absent (&self->keep, now.number);
+  else if (!same)
+    keep_node (&self->keep, &row, NULL);
+  return list_each_child (list, now.number, keep_gone, self, error);
+}
+
+/* Before the list follows what others did to the directories, snapshots get what it had: it is what
+ * they go by. The store lock is held. */
+static bool
+keep_places (const Walk *walk, List *list, uint32_t top, GError **error)
+{
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  g_auto (Leaving) leaving = {.walk = walk};
+  if (!epoch_look (walk->store, &epoch, error) || !keep_begin_tree (&leaving.keep, &epoch, error))
+    return false;
+  if (leaving.keep.history == NULL)
+    return true;
+  if (!list_each_child (list, top, keep_gone, &leaving, error))
+    return false;
+  for (guint i = 0; i < walk->found->len; i++) {
+    const Found *found = walk->found->pdata[i];
+    if (!found->known && !keep_found (&leaving, list, found, error))
+      return false;
+  }
+  return keep_end (&leaving.keep, error);
 }
 
 /* ---- all of the list ----------------------------------------------------------------------- */
@@ -196,7 +260,8 @@ update_list (const Relist *self, GError **error)
   if (self->walk.dry_run)
     return true;
   if (gone->len + unlisted > 0)
-    return write_list (self, error);
+    return (self->salvaged || keep_places (&self->walk, self->list, STORE_ROOT, error)) &&
+           write_list (self, error);
   g_autoptr (ListWrite) write = list_write_begin (self->list, error);
   return write != NULL && write_containers (&self->walk, self->list, write, error) &&
          list_write_commit (write, error);
@@ -217,10 +282,12 @@ relist_walk (Relist *self, GError **error)
   return false;
 }
 
-bool
-relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error)
+static bool
+relist_any (Store *store, List *list, bool dry_run, bool salvaged, RelistFunc found, void *data,
+            GError **error)
 {
-  Relist self = {.list = list, .deep = g_array_new (FALSE, FALSE, sizeof (ListNode))};
+  Relist self = {
+      .list = list, .salvaged = salvaged, .deep = g_array_new (FALSE, FALSE, sizeof (ListNode))};
   g_array_set_clear_func (self.deep, (GDestroyNotify)list_node_clear);
   walk_init (&self.walk, store, list);
   self.walk.dry_run = dry_run;
@@ -232,6 +299,12 @@ relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GE
   return done;
 }
 
+bool
+relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error)
+{
+  return relist_any (store, list, dry_run, false, found, data, error);
+}
+
 /* Puts on the directories what the broken list at `path` still tells of those that have lost it. */
 static bool
 recall_list (Store *store, const char *path, GError **error)
@@ -241,7 +314,7 @@ recall_list (Store *store, const char *path, GError **error)
     return false;
   IndexSalvage counts = {0};
   return !list_salvage (salvaged, path, &counts, NULL) || counts.rows == 0 ||
-         relist (store, salvaged, false, NULL, NULL, error);
+         relist_any (store, salvaged, false, true, NULL, NULL, error);
 }
 
 List *
@@ -337,9 +410,9 @@ relist_part (Store *store, List *list, uint32_t number, bool *out_changed, GErro
   Part part = {0};
   walk_init (&part.walk, store, list);
   part.walk.partial = true;
-  bool done = walk_run (&part.walk, number, error) &&
-              (part.write = list_write_begin (list, error)) != NULL &&
-              write_part (&part, number, error);
+  bool done =
+      walk_run (&part.walk, number, error) && keep_places (&part.walk, list, number, error) &&
+      (part.write = list_write_begin (list, error)) != NULL && write_part (&part, number, error);
   if (done)
     *out_changed = part.changed;
   list_write_free (part.write);

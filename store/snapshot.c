@@ -402,15 +402,14 @@ choose_slot (const SnapshotSet *set, StoreSnapshot *snapshot, GError **error)
   return fail (error, ENOSPC, "there are %d snapshots already", STORE_SNAPSHOTS_MAX);
 }
 
-/* Closes the store's epoch. Numbers that are in use count, too: the counter may be lost or old. The
- * time is that of the clock which the kernel stamps changes with. */
+/* Closes the store's epoch. Numbers that are in use count, too: the counter may be lost or old. */
 static bool
 close_epoch (Store *store, List *list, const Epoch *now, StoreSnapshot *snapshot, GError **error)
 {
   struct timespec time;
   StoreState state;
   uint32_t highest;
-  clock_gettime (CLOCK_REALTIME_COARSE, &time);
+  clock_gettime (CLOCK_REALTIME, &time);
   if (!store_state_current (store, &state, error) || !list_highest (list, &highest, error))
     return false;
   snapshot->epoch = MAX (now->epoch, (uint32_t)CLAMP (time.tv_sec, 1, UINT32_MAX - 2));

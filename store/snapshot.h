@@ -119,6 +119,12 @@ bool history_load (History *self, GError **error);
 /* Another number whenever there is something else in it than before. */
 uint64_t history_generation (History *self);
 
+/* Whether nothing was kept. */
+bool history_is_empty (History *self);
+
+/* The directories of which there is one, ascending (uint32_t). */
+GArray *history_numbers (Store *store, GError **error);
+
 /* Lines that make no sense, which check tells of. */
 guint history_damaged (History *self);
 
@@ -162,8 +168,8 @@ bool history_directory (History *self, StoreNodeKind kind, uint32_t epoch, Histo
 typedef struct {
   bool absent;    /* it was not there, although its number was given out */
   StoreNode node; /* unless it is absent */
-  char *place;    /* STAMP/PATH in quarantine, where it is now; NULL: where the list has its number,
-                     which may be nowhere */
+  char *place;    /* STAMP/PATH in quarantine, where it was taken to when it was removed last. Where
+                     the list has its number counts more: it may have come back. NULL: never */
 } HistoryNode;
 void history_node_clear (HistoryNode *node);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (HistoryNode, history_node_clear)
@@ -181,7 +187,19 @@ bool history_append (History *self, const char *lines, GError **error);
  * false when no line is left, and no file. */
 bool history_compact (History *self, const SnapshotSet *snapshots, bool *out_left, GError **error);
 
+/* Where in quarantine directories are that a snapshot has: STAMP/PATH, an array of char *. */
+GPtrArray *history_places (History *self, const SnapshotSet *snapshots);
+
 /* ---- keep.c: keeping what a change overwrites ---------------------------------------------- */
+
+/* The history of a mailbox, and that of the tree, which are remembered. */
+History *keep_history (StoreMailbox *mailbox);
+History *keep_tree (Store *store);
+
+/* Whether a snapshot has the message, which is like this now: then its file must stay. In doubt it
+ * must. The history has been loaded. */
+bool keep_is_needed (const SnapshotSet *snapshots, StoreMailbox *mailbox, uint32_t uid,
+                     const MessageState *state, int64_t changed_ns);
 
 /* What is to be kept of one directory, or of the tree, before a change. */
 struct Keep {

@@ -558,7 +558,7 @@ bool store_quarantine_write (Store *self, FILE *out, GError **error);
  * when it is rebuilt, which is put into the queue. */
 bool store_quarantine_restore (Store *self, const char *path, GError **error);
 
-/* Removes it for good. */
+/* Removes it for good. EBUSY: a snapshot has it. */
 bool store_quarantine_remove (Store *self, const char *path, GError **error);
 
 /* ---- snapshots ----------------------------------------------------------------------------- */

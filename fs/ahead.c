@@ -29,14 +29,14 @@
 
 /* Somebody who reads the messages of a mailbox one after the other. */
 typedef struct {
-  uint64_t id;     /* 0: nobody */
-  uint64_t asked;  /* when, in reads */
-  uint32_t number; /* the mailbox */
-  uint32_t at;     /* UID that was asked for last */
-  uint32_t done;   /* UID up to which it was read ahead */
-  unsigned window; /* messages to read ahead at a time */
-  unsigned left;   /* of these; 0: nothing to do */
-  uint64_t bytes;  /* that may still be read for them */
+  uint64_t id;        /* 0: nobody */
+  uint64_t asked;     /* when, in reads */
+  fuse_ino_t mailbox; /* its directory */
+  uint32_t at;        /* UID that was asked for last */
+  uint32_t done;      /* UID up to which it was read ahead */
+  unsigned window;    /* messages to read ahead at a time */
+  unsigned left;      /* of these; 0: nothing to do */
+  uint64_t bytes;     /* that may still be read for them */
 } Reader;
 
 /* Messages of one mailbox on their way into the kernel. */
@@ -69,13 +69,13 @@ struct Ahead {
 
 /* Who may have asked for this message after those before it; else whom to forget for him. */
 static Reader *
-find_reader (Ahead *self, uint32_t number, uint32_t uid, bool *out_known)
+find_reader (Ahead *self, fuse_ino_t mailbox, uint32_t uid, bool *out_known)
 {
   Reader *oldest = &self->readers[0];
 
   for (unsigned i = 0; i < READERS_MAX; i++) {
     Reader *reader = &self->readers[i];
-    *out_known = reader->id != 0 && reader->number == number && uid >= reader->at &&
+    *out_known = reader->id != 0 && reader->mailbox == mailbox && uid >= reader->at &&
                  uid - MIN (uid, reader->done) <= GAP_MAX;
     if (*out_known)
       return reader;
@@ -88,17 +88,18 @@ find_reader (Ahead *self, uint32_t number, uint32_t uid, bool *out_known)
 void
 ahead_note_read (Ahead *self, fuse_ino_t ino)
 {
-  uint32_t number = inode_number (ino), uid = inode_uid (ino);
+  fuse_ino_t mailbox = inode_directory (inode_view (ino), inode_number (ino));
+  uint32_t uid = inode_uid (ino);
   bool known;
 
   /* What the kernel keeps would not be verified again. */
   if (self->mount->verify == VERIFY_ALWAYS)
     return;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->loop.mutex);
-  Reader *reader = find_reader (self, number, uid, &known);
+  Reader *reader = find_reader (self, mailbox, uid, &known);
   self->reads++;
   if (!known)
-    *reader = (Reader){.id = self->reads, .number = number, .at = uid, .done = uid};
+    *reader = (Reader){.id = self->reads, .mailbox = mailbox, .at = uid, .done = uid};
   reader->asked = self->reads;
   if (reader->at == uid)
     return;
@@ -159,6 +160,14 @@ end_batch (Ahead *self, const Batch *batch, unsigned looked_at)
     reader->left = 0;
 }
 
+static fuse_ino_t
+message_inode (const Batch *batch, uint32_t uid)
+{
+  fuse_ino_t mailbox = batch->begin.mailbox;
+
+  return inode_message (inode_view (mailbox), inode_number (mailbox), uid);
+}
+
 /* Whether the message still lies ahead of the reader, and he is not about to ask for it. */
 static bool
 is_ahead (Ahead *self, const Batch *batch, uint32_t uid)
@@ -185,7 +194,7 @@ read_bytes (int fd, uint8_t *buffer, size_t size)
 static void
 read_message (Ahead *self, Batch *batch, StoreMailbox *mailbox, const StoreMessage *message)
 {
-  fuse_ino_t ino = inode_message (VIEW_TOP, batch->begin.number, message->uid);
+  fuse_ino_t ino = message_inode (batch, message->uid);
   uint8_t *buffer = batch->buffer + batch->used;
   size_t size;
   auto_fd fd = store_message_open (mailbox, message->uid, NULL);
@@ -212,8 +221,10 @@ fill_batch (Ahead *self, Batch *batch)
   size_t count;
   unsigned looked_at = 0;
 
+  g_autoptr (View) view = view_take (self->mount, batch->begin.mailbox, NULL);
   g_autoptr (StoreMailbox) mailbox =
-      store_mailbox_open (self->mount->store, batch->begin.number, NULL);
+      view == NULL ? NULL
+                   : store_mailbox_open (view->store, inode_number (batch->begin.mailbox), NULL);
   batch->end = mailbox == NULL ||
                !store_mailbox_page (mailbox, batch->done, page, MIN (BATCH_MAX, batch->begin.left),
                                     &count, NULL) ||
@@ -222,7 +233,7 @@ fill_batch (Ahead *self, Batch *batch)
     return 0;
   while (looked_at < count && batch->used + PUSH_MAX <= BATCH_BYTES) {
     const StoreMessage *message = &page[looked_at];
-    fuse_ino_t ino = inode_message (VIEW_TOP, batch->begin.number, message->uid);
+    fuse_ino_t ino = message_inode (batch, message->uid);
     /* The kernel does not take what it has not been told of. */
     if (!marks_has (self->mount->marks, ino, MARK_TOLD)) {
       batch->end = true;
@@ -242,8 +253,7 @@ push_batch (Ahead *self, Batch *batch)
 {
   while (batch->count > 0 && is_ahead (self, batch, batch->messages[batch->count - 1].uid)) {
     batch->count--;
-    fuse_ino_t ino =
-        inode_message (VIEW_TOP, batch->begin.number, batch->messages[batch->count].uid);
+    fuse_ino_t ino = message_inode (batch, batch->messages[batch->count].uid);
     struct fuse_bufvec bytes = FUSE_BUFVEC_INIT (batch->messages[batch->count].size);
     bytes.buf[0].mem = batch->buffer + batch->messages[batch->count].start;
     /* It fails when the kernel has forgotten the inode. */

@@ -27,12 +27,13 @@ timespec_of_ns (int64_t ns)
 }
 
 void
-attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct stat *out)
+attr_message (Mount *mount, const View *view, uint32_t number, const StoreMessage *message,
+              struct stat *out)
 {
   struct timespec internal = {.tv_sec = message->internal_s};
 
   *out = (struct stat){
-      .st_ino = inode_message (VIEW_TOP, number, message->uid),
+      .st_ino = inode_message (view->slot, number, message->uid),
       .st_mode = mount->file_mode,
       .st_nlink = 1,
       .st_uid = mount->uid,
@@ -48,15 +49,15 @@ attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct
 
 /* All times are the mtime: what else changes on a directory is the store's own bookkeeping. */
 bool
-attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error)
+attr_directory (Mount *mount, const View *view, uint32_t number, struct stat *out, GError **error)
 {
   StoreNodeTimes times;
 
-  if (!store_node_times (mount->store, number, &times, error))
+  if (!store_node_times (view->store, number, &times, error))
     return false;
   struct timespec changed = timespec_of_ns (times.mtime_ns);
   *out = (struct stat){
-      .st_ino = inode_directory (VIEW_TOP, number),
+      .st_ino = inode_directory (view->slot, number),
       .st_mode = mount->directory_mode,
       .st_nlink = 1,
       .st_uid = mount->uid,
@@ -70,42 +71,48 @@ attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error)
 }
 
 void
-attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param *out)
+attr_entry (Mount *mount, fuse_ino_t ino, const struct stat *attr, struct fuse_entry_param *out)
 {
-  bool kept = inode_kind (attr->st_ino) != INODE_CONTROL;
+  bool name_kept = true, attr_kept = true;
 
-  if (kept)
-    marks_set (mount->marks, attr->st_ino, MARK_TOLD);
+  if (inode_kind (ino) == INODE_CONTROL)
+    control_kept (mount, ino, &name_kept, &attr_kept);
+  else
+    marks_set (mount->marks, ino, MARK_TOLD);
   *out = (struct fuse_entry_param){
-      .ino = attr->st_ino,
+      .ino = ino,
       .attr = *attr,
-      .attr_timeout = kept ? mount->timeout : 0,
-      .entry_timeout = kept ? mount->timeout : 0,
+      .attr_timeout = attr_kept ? mount->timeout : 0,
+      .entry_timeout = name_kept ? mount->timeout : 0,
   };
 }
 
 static bool
-read_message_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
+read_message_attr (Mount *mount, const View *view, fuse_ino_t ino, struct stat *out, GError **error)
 {
   uint32_t number = inode_number (ino);
   g_auto (StoreMessage) message = {0};
   bool found;
 
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, number, error);
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (view->store, number, error);
   if (mailbox == NULL || !store_message_find (mailbox, inode_uid (ino), &message, &found, error))
     return false;
   if (!found)
     return fail (error, ESTALE, "the message is gone");
-  attr_message (mount, number, &message, out);
+  attr_message (mount, view, number, &message, out);
   return true;
 }
 
 bool
 attr_read (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
 {
+  g_autoptr (View) view = view_take (mount, ino, error);
+
+  if (view == NULL)
+    return false;
   switch (inode_kind (ino)) {
-  case INODE_DIRECTORY: return attr_directory (mount, inode_number (ino), out, error);
-  case INODE_MESSAGE: return read_message_attr (mount, ino, out, error);
+  case INODE_DIRECTORY: return attr_directory (mount, view, inode_number (ino), out, error);
+  case INODE_MESSAGE: return read_message_attr (mount, view, ino, out, error);
   case INODE_CONTROL: return control_attr (mount, ino, out, error);
   }
   g_assert_not_reached ();
@@ -125,7 +132,7 @@ answer_getattr (fuse_req_t req, fuse_ino_t ino, const char *name)
     fail (&error, ESTALE, "the directory has another name now");
   if (error != NULL || !attr_read (mount, ino, &attr, &error))
     return reply_error (req, ino, error);
-  attr_entry (mount, &attr, &entry);
+  attr_entry (mount, ino, &attr, &entry);
   reply_attr (req, &attr, entry.attr_timeout);
 }
 

@@ -22,6 +22,7 @@ enum {
 typedef struct {
   Mount *mount;
   fuse_ino_t ino;
+  View *view;
   unsigned on;
   StoreMailbox *mailbox; /* of the message; or the directory itself */
   StoreMessage message;
@@ -53,6 +54,7 @@ subject_clear (Subject *self)
   store_node_clear (&self->node);
   store_summary_clear (&self->summary);
   g_clear_error (&self->totals_failure);
+  view_unref (self->view);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Subject, subject_clear)
 
@@ -65,11 +67,14 @@ load_subject (Mount *mount, fuse_ino_t ino, Subject *out, GError **error)
   out->ino = ino;
   if (inode_kind (ino) == INODE_CONTROL)
     return true;
-  out->mailbox = store_mailbox_open (mount->store, inode_number (ino), error);
+  out->view = view_take (mount, ino, error);
+  if (out->view == NULL)
+    return false;
+  out->mailbox = store_mailbox_open (out->view->store, inode_number (ino), error);
   if (out->mailbox == NULL)
     return false;
   if (inode_kind (ino) == INODE_DIRECTORY) {
-    if (!store_node_get (mount->store, inode_number (ino), &out->node, error))
+    if (!store_node_get (out->view->store, inode_number (ino), &out->node, error))
       return false;
     out->on = out->node.kind == STORE_NODE_MAILBOX ? ON_MAILBOX : ON_ABOVE;
     return true;
@@ -104,7 +109,7 @@ static const StoreStatus *
 load_totals (Subject *self, GError **error)
 {
   if (!self->has_totals)
-    census_take (self->mount->census, inode_number (self->ino), &self->totals,
+    census_take (self->mount->census, self->view, inode_number (self->ino), &self->totals,
                  &self->totals_failure);
   self->has_totals = true;
   if (self->totals_failure == NULL)
@@ -181,7 +186,7 @@ value_modseq (Subject *self, const char *name, GError **error)
 static uint32_t
 find_damage (Subject *self)
 {
-  bool found_here = marks_has (self->mount->marks, self->ino, MARK_DAMAGED);
+  bool found_here = marks_has (self->mount->marks, inode_bytes (self->ino), MARK_DAMAGED);
 
   return self->message.damage | (found_here ? STORE_DAMAGE_DIGEST : 0);
 }
@@ -323,15 +328,16 @@ value_last_repair (Subject *self, const char *name, GError **error)
                                                         : format_time (figures->last_repair_s);
 }
 
-/* The job that runs for just this directory, else the first that waits. One query a command: how
- * long the queue is does not matter. */
+/* The job that runs for just this directory, else the first that waits; in a snapshot there is
+ * none. One query a command: how long the queue is does not matter. */
 static bool
 find_job (Subject *self, StoreRecord *out, bool *out_found, GError **error)
 {
   uint32_t number = inode_number (self->ino);
 
   *out_found = false;
-  for (const StoreCommand *command = store_commands; command->name != NULL; command++) {
+  for (const StoreCommand *command = store_commands;
+       self->view->epoch == 0 && command->name != NULL; command++) {
     g_auto (StoreRecord) job = {0};
     bool found;
     if (!store_queue_pending (self->mount->store, command, number, &job, &found, error))
@@ -361,7 +367,7 @@ value_job (Subject *self, const char *name, GError **error)
                           job.state == STORE_JOB_RUNNING ? "running" : "queued", job.action);
 }
 
-/* The root's is that of the file health. A mailbox's is its own; that of what holds no messages
+/* The store's is that of the file health. A mailbox's is its own; that of what holds no messages
  * itself is of everything below. */
 static char *
 value_health (Subject *self, const char *name, GError **error)
@@ -369,7 +375,7 @@ value_health (Subject *self, const char *name, GError **error)
   g_auto (StoreRecord) job = {0};
   bool found;
 
-  if (self->node.kind == STORE_NODE_ROOT) {
+  if (self->node.kind == STORE_NODE_ROOT && self->view->epoch == 0) {
     g_auto (Overview) overview = overview_take (self->mount);
     return g_strdup (overview.health);
   }

@@ -22,7 +22,9 @@
 
 /* Of one directory. */
 typedef struct {
+  uint64_t key;
   uint32_t number;
+  View *view;                /* while it is being counted, else NULL */
   unsigned asking;           /* who hold it */
   bool counting;             /* a thread is at it, or will be */
   int64_t begun_us, next_us; /* of the last count; 0: there is none. next_us: good until then */
@@ -32,13 +34,19 @@ typedef struct {
 } Count;
 
 struct Census {
-  Mount *mount;
   GThreadPool *threads;
   GMutex mutex; /* for what follows */
   GCond counted;
-  GHashTable *counts; /* number -> Count */
+  GHashTable *counts; /* set of Count by key */
   unsigned waiting;   /* who may do so for long */
 };
+
+/* By the snapshot's epoch, for its view may become another's. */
+static uint64_t
+make_key (const View *view, uint32_t number)
+{
+  return (uint64_t)view->epoch << 32 | number;
+}
 
 static void
 free_count (gpointer data)
@@ -58,8 +66,9 @@ take_count (gpointer data, gpointer user_data)
   int64_t begun = g_get_monotonic_time ();
   StoreStatus figures;
   GError *failure = NULL;
-  bool good = store_node_status (self->mount->store, count->number, &figures, &failure);
+  bool good = store_node_status (count->view->store, count->number, &figures, &failure);
   int64_t now = g_get_monotonic_time ();
+  g_autoptr (View) view = NULL;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
 
   if (good)
@@ -69,6 +78,7 @@ take_count (gpointer data, gpointer user_data)
   count->begun_us = begun;
   count->next_us = now - begun > QUICK_US ? now + MAX (KEEP_US, (now - begun) * SHARE) : begun;
   count->counting = false;
+  view = g_steal_pointer (&count->view);
   g_cond_broadcast (&self->counted);
 }
 
@@ -90,22 +100,24 @@ drop_one (Census *self)
       oldest = count;
   }
   if (oldest != NULL)
-    g_hash_table_remove (self->counts, GUINT_TO_POINTER (oldest->number));
+    g_hash_table_remove (self->counts, &oldest->key);
 }
 
 static Count *
-find_count (Census *self, uint32_t number)
+find_count (Census *self, const View *view, uint32_t number)
 {
-  Count *count = g_hash_table_lookup (self->counts, GUINT_TO_POINTER (number));
+  uint64_t key = make_key (view, number);
+  Count *count = g_hash_table_lookup (self->counts, &key);
 
   if (count != NULL)
     return count;
   if (g_hash_table_size (self->counts) >= COUNTS_MAX)
     drop_one (self);
   count = g_new0 (Count, 1);
+  count->key = key;
   count->number = number;
   fail (&count->failure, EAGAIN, "it is being counted");
-  g_hash_table_insert (self->counts, GUINT_TO_POINTER (number), count);
+  g_hash_table_add (self->counts, count);
   return count;
 }
 
@@ -122,7 +134,7 @@ patience (const Count *count, bool begun, bool may_wait)
 
 /* Returns when the count is good for who asks now, or he has waited enough. The mutex is held. */
 static void
-wait_for_count (Census *self, Count *count)
+wait_for_count (Census *self, View *view, Count *count)
 {
   int64_t asked = g_get_monotonic_time ();
   bool may_wait = self->waiting < WAITING_MAX, begun = false, in_time = true;
@@ -132,6 +144,7 @@ wait_for_count (Census *self, Count *count)
   while (in_time && count->begun_us < asked && count->next_us <= asked) {
     if (!count->counting) {
       count->counting = begun = true;
+      count->view = view_ref (view);
       g_thread_pool_push (self->threads, count, NULL);
     }
     in_time =
@@ -141,13 +154,13 @@ wait_for_count (Census *self, Count *count)
 }
 
 void
-census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failure)
+census_take (Census *self, View *view, uint32_t number, StoreStatus *out, GError **out_failure)
 {
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  Count *count = find_count (self, number);
+  Count *count = find_count (self, view, number);
 
   count->asking++;
-  wait_for_count (self, count);
+  wait_for_count (self, view, count);
   count->asking--;
   *out = count->figures;
   if (count->failure != NULL)
@@ -155,10 +168,11 @@ census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failu
 }
 
 bool
-census_last (Census *self, uint32_t number, StoreStatus *out)
+census_last (Census *self, const View *view, uint32_t number, StoreStatus *out)
 {
+  uint64_t key = make_key (view, number);
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  const Count *count = g_hash_table_lookup (self->counts, GUINT_TO_POINTER (number));
+  const Count *count = g_hash_table_lookup (self->counts, &key);
 
   if (count == NULL || count->begun_us == 0)
     return false;
@@ -169,13 +183,12 @@ census_last (Census *self, uint32_t number, StoreStatus *out)
 /* ---- beginning and end -------------------------------------------------------------------- */
 
 Census *
-census_new (Mount *mount)
+census_new (void)
 {
   Census *self = g_new0 (Census, 1);
 
-  self->mount = mount;
   self->threads = g_thread_pool_new (take_count, self, THREADS_MAX, TRUE, NULL);
-  self->counts = g_hash_table_new_full (NULL, NULL, NULL, free_count);
+  self->counts = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, free_count);
   g_mutex_init (&self->mutex);
   g_cond_init (&self->counted);
   return self;

@@ -23,13 +23,13 @@ render_version (Mount *mount, const ControlNode *node, GString *out, GError **er
 static bool
 spill_manifest (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 {
-  return store_manifest_write (mount->store, node->number, out, error);
+  return store_manifest_write (mount->top, node->number, out, error);
 }
 
 static bool
 spill_export (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 {
-  return store_export_write (mount->store, node->number, out, error);
+  return store_export_write (mount->top, node->number, out, error);
 }
 
 static bool
@@ -42,23 +42,28 @@ spill_quarantine (Mount *mount, const ControlNode *node, FILE *out, GError **err
 
 /* Slots tell no order but that of listings. */
 static const ControlFile fixed_files[] = {
-    {"README", 1, PLACE_STORE, S_IFREG, .render = readme_render},
-    {"version", 2, PLACE_STORE, S_IFREG, .render = render_version},
-    {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health},
-    {"status", 4, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_text},
-    {"status.json", 5, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_json},
+    {"README", 1, PLACE_STORE, S_IFREG, .render = readme_render, .past = true},
+    {"version", 2, PLACE_STORE, S_IFREG, .render = render_version, .past = true},
+    {"health", 3, PLACE_STORE, S_IFREG, .render = status_render_health, .past = true},
+    {"status", 4, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_text, .past = true},
+    {"status.json", 5, PLACE_STORE | PLACE_NODE, S_IFREG, .render = status_render_json,
+     .past = true},
     {"config", 6, PLACE_STORE, S_IFDIR, .holds = PLACE_CONFIG},
     {"ctl", 7, PLACE_STORE, S_IFREG, .render = order_render_grammar, .write = order_write_ctl},
     {"queue", 8, PLACE_STORE, S_IFREG, .spill = job_spill_queue},
     {"jobs", 9, PLACE_STORE, S_IFDIR, .holds = PLACE_JOBS, .render = job_render_names},
     {"last", 10, PLACE_JOBS, S_IFLNK, .render = job_render_last},
+    {"snapshots", 11, PLACE_STORE, S_IFDIR, .holds = PLACE_SNAPSHOTS,
+     .render = snapshots_render_names, .grows = true},
+    {"latest", 12, PLACE_SNAPSHOTS, S_IFLNK, .render = snapshots_render_latest, .grows = true},
     {"metrics", 15, PLACE_STORE, S_IFREG, .render = metrics_render},
     {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
     {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},
     {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},
     {"manifest.sha256", 20, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_manifest,
-     .walks = true},
-    {"export.jsonl", 21, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_export, .walks = true},
+     .walks = true, .past = true},
+    {"export.jsonl", 21, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_export, .walks = true,
+     .past = true},
     {"quarantine.jsonl", 22, PLACE_STORE, S_IFREG, .spill = spill_quarantine},
     {"store", 32, PLACE_CONFIG, S_IFREG, .render = config_render_store},
     {"uuid", 40, PLACE_CONFIG, S_IFREG, .render = config_render_uuid},
@@ -142,6 +147,13 @@ control_free (Control *self)
   g_free (self);
 }
 
+/* Whether there is such a file in this mount, somewhere. */
+static bool
+is_there (Mount *mount, const ControlFile *file)
+{
+  return file->name != NULL && (file->past || mount->top == mount->store);
+}
+
 const ControlFile *
 control_find (Mount *mount, fuse_ino_t ino, ControlNode *out)
 {
@@ -158,7 +170,7 @@ control_find (Mount *mount, fuse_ino_t ino, ControlNode *out)
   if (slot == 0)
     return &control_directories[out->number == STORE_ROOT];
   const ControlFile *file = slot < SLOTS ? &mount->control->files[slot] : NULL;
-  if (file == NULL || file->name == NULL ||
+  if (file == NULL || !is_there (mount, file) ||
       (out->number != STORE_ROOT && (file->places & PLACE_NODE) == 0))
     return NULL;
   out->row = slot - (slot >= SLOT_SETTINGS ? SLOT_SETTINGS
@@ -173,7 +185,8 @@ control_next (Mount *mount, ControlPlace place, uint32_t after)
   if (place == PLACE_JOB)
     return after + 1 < G_N_ELEMENTS (job_files) ? &job_files[after + 1] : NULL;
   for (uint32_t slot = after + 1; slot < SLOTS; slot++)
-    if ((mount->control->files[slot].places & place) != 0)
+    if ((mount->control->files[slot].places & place) != 0 &&
+        is_there (mount, &mount->control->files[slot]))
       return &mount->control->files[slot];
   return NULL;
 }

@@ -16,11 +16,12 @@
 /* ---- the table ---------------------------------------------------------------------------- */
 
 typedef enum {
-  PLACE_STORE = 1u << 0,  /* MNT/.ctl */
-  PLACE_NODE = 1u << 1,   /* .ctl in any other directory */
-  PLACE_CONFIG = 1u << 2, /* MNT/.ctl/config */
-  PLACE_JOBS = 1u << 3,   /* MNT/.ctl/jobs */
-  PLACE_JOB = 1u << 4,    /* MNT/.ctl/jobs/ID */
+  PLACE_STORE = 1u << 0,     /* MNT/.ctl */
+  PLACE_NODE = 1u << 1,      /* .ctl in any other directory */
+  PLACE_CONFIG = 1u << 2,    /* MNT/.ctl/config */
+  PLACE_JOBS = 1u << 3,      /* MNT/.ctl/jobs */
+  PLACE_JOB = 1u << 4,       /* MNT/.ctl/jobs/ID */
+  PLACE_SNAPSHOTS = 1u << 5, /* MNT/.ctl/snapshots */
 } ControlPlace;
 
 /* One node of the control tree. */
@@ -56,12 +57,14 @@ typedef struct {
   bool (*write) (Order *order, char *text, GError **error);
 
   bool grows; /* taken anew at each look: what was shown before is how it begins, as a rule */
+  bool past;  /* it is there where a snapshot is mounted, too */
 } ControlFile;
 
 /* Slots: 0 is the control directory itself, then the fixed files, the verbs, the settings. */
 enum { SLOT_VERBS = 64, SLOT_SETTINGS = 128, SLOTS = 256 };
 
-/* Cookies of listings: the slots, then, above COOKIE_JOB, the numbers of jobs. */
+/* Cookies of listings: the slots, then, above COOKIE_JOB, the numbers of jobs or epochs of
+ * snapshots. */
 #define COOKIE_JOB (G_GINT64_CONSTANT (1) << 32)
 
 /* The row of a control inode, and what node it is; NULL: there is none. Whether the directory or
@@ -267,6 +270,20 @@ bool job_render_log (Mount *mount, const ControlNode *node, GString *out, GError
 bool job_spill_report (Mount *mount, const ControlNode *node, FILE *out, GError **error);
 bool job_spill_queue (Mount *mount, const ControlNode *node, FILE *out, GError **error);
 bool job_write_cancel (Order *order, char *text, GError **error);
+
+/* ---- snapshots.c: snapshots and their names ------------------------------------------------- */
+
+/* A snapshot by its name; `out` stays as it is when there is none of that name. */
+bool snapshots_find (Mount *mount, const char *name, Found *out, GError **error);
+
+/* Calls `add` for each snapshot above the cookie `after`, until it returns false. */
+bool snapshots_list (Mount *mount, off_t after, ControlAddFunc add, void *data, GError **error);
+
+/* Path below the mountpoint of the root of a snapshot's view. */
+char *snapshots_path (Mount *mount, const View *view);
+
+bool snapshots_render_names (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool snapshots_render_latest (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
 /* ---- config.c: one value a file ----------------------------------------------------------- */
 

@@ -18,7 +18,7 @@
  * mailbox is one query of the index for some hundred messages and nothing per message. The page
  * that a walk asks for next is made while the kernel takes in this one (page.c).
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 enum {
   COOKIE_DOT = 1,
@@ -33,6 +33,7 @@ enum {
 /* A page that is being filled. */
 typedef struct {
   Mount *mount;
+  const View *view;
   uint32_t number; /* the directory's */
   Page *page;
 } Listing;
@@ -49,6 +50,7 @@ add_entry (Listing *self, const char *name, const struct fuse_entry_param *entry
     return false;
   page->used += need;
   page->end = cookie;
+  page->nodes += entry->ino != 0;
   return true;
 }
 
@@ -65,19 +67,19 @@ add_bare (Listing *self, const char *name, fuse_ino_t ino, mode_t mode, off_t co
 static bool
 add_dots (Listing *self, off_t offset, bool *out_full, GError **error)
 {
-  Mount *mount = self->mount;
+  const Options *options = self->mount->options;
+  const View *view = self->view;
   g_auto (StoreNode) node = {0};
 
-  if (self->number != STORE_ROOT && !store_node_get (mount->store, self->number, &node, error))
+  if (self->number != STORE_ROOT && !store_node_get (view->store, self->number, &node, error))
     return false;
   *out_full =
       (offset < COOKIE_DOT &&
-       !add_bare (self, ".", inode_directory (VIEW_TOP, self->number), S_IFDIR, COOKIE_DOT)) ||
+       !add_bare (self, ".", inode_directory (view->slot, self->number), S_IFDIR, COOKIE_DOT)) ||
       (offset < COOKIE_DOTDOT &&
-       !add_bare (self, "..", inode_directory (VIEW_TOP, node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
-      (offset < COOKIE_CONTROL && mount->options->ctl == CTL_VISIBLE &&
-       !add_bare (self, mount->options->ctldir, inode_control (self->number, 0), S_IFDIR,
-                  COOKIE_CONTROL));
+       !add_bare (self, "..", inode_directory (view->slot, node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
+      (offset < COOKIE_CONTROL && options->ctl == CTL_VISIBLE && view->number == VIEW_TOP &&
+       !add_bare (self, options->ctldir, inode_control (self->number, 0), S_IFDIR, COOKIE_CONTROL));
   return true;
 }
 
@@ -88,9 +90,10 @@ add_child (Listing *self, const StoreNode *child)
   struct fuse_entry_param entry;
   off_t cookie = COOKIE_CHILD | child->number;
 
-  if (!attr_directory (self->mount, child->number, &attr, NULL))
-    return add_bare (self, child->name, inode_directory (VIEW_TOP, child->number), S_IFDIR, cookie);
-  attr_entry (self->mount, &attr, &entry);
+  if (!attr_directory (self->mount, self->view, child->number, &attr, NULL))
+    return add_bare (self, child->name, inode_directory (self->view->slot, child->number), S_IFDIR,
+                     cookie);
+  attr_entry (self->mount, inode_directory (self->view->number, child->number), &attr, &entry);
   return add_entry (self, child->name, &entry, cookie);
 }
 
@@ -101,7 +104,7 @@ find_resume_name (Listing *self, off_t offset)
   g_auto (StoreNode) node = {0};
 
   if (offset < COOKIE_CHILD ||
-      !store_node_get (self->mount->store, offset & STORE_NUMBER_MAX, &node, NULL) ||
+      !store_node_get (self->view->store, offset & STORE_NUMBER_MAX, &node, NULL) ||
       node.parent != self->number)
     return NULL;
   return g_steal_pointer (&node.name);
@@ -115,7 +118,7 @@ add_children (Listing *self, off_t offset, bool *out_full, GError **error)
   size_t count;
 
   do {
-    if (!store_node_children (self->mount->store, self->number, after, page, G_N_ELEMENTS (page),
+    if (!store_node_children (self->view->store, self->number, after, page, G_N_ELEMENTS (page),
                               &count, error))
       return false;
     for (size_t i = 0; i < count && !*out_full; i++)
@@ -139,7 +142,7 @@ add_messages (Listing *self, uint32_t after, GError **error)
   g_autofree StoreMessage *page = g_new (StoreMessage, capacity);
   size_t count = 0;
 
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->mount->store, self->number, error);
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->view->store, self->number, error);
   if (mailbox == NULL ||
       (capacity > 0 && !store_mailbox_page (mailbox, after, page, capacity, &count, error)))
     return false;
@@ -147,8 +150,9 @@ add_messages (Listing *self, uint32_t after, GError **error)
     struct stat attr;
     struct fuse_entry_param entry;
     store_message_name (page[i].uid, name);
-    attr_message (self->mount, self->number, &page[i], &attr);
-    attr_entry (self->mount, &attr, &entry);
+    attr_message (self->mount, self->view, self->number, &page[i], &attr);
+    attr_entry (self->mount, inode_message (self->view->number, self->number, page[i].uid), &attr,
+                &entry);
     add_entry (self, name, &entry, COOKIE_MESSAGE | page[i].uid);
   }
   store_messages_clear (page, count);
@@ -160,7 +164,7 @@ fill_listing (Listing *self, off_t offset, GError **error)
 {
   bool full = false;
 
-  marks_set (self->mount->marks, inode_directory (VIEW_TOP, self->number), MARK_TOLD);
+  marks_set (self->mount->marks, self->page->ino, MARK_TOLD);
   if (offset < COOKIE_CONTROL && !add_dots (self, offset, &full, error))
     return false;
   if (!full && offset < COOKIE_MESSAGE && !add_children (self, offset, &full, error))
@@ -175,9 +179,9 @@ add_control (const char *name, fuse_ino_t ino, mode_t type, off_t cookie, void *
 }
 
 static bool
-make_page (Mount *mount, Page *page, GError **error)
+make_page (Mount *mount, const View *view, Page *page, GError **error)
 {
-  Listing listing = {.mount = mount, .number = inode_number (page->ino), .page = page};
+  Listing listing = {mount, view, inode_number (page->ino), page};
 
   page->bytes = g_malloc (page->size);
   if (inode_kind (page->ino) != INODE_CONTROL)
@@ -187,7 +191,7 @@ make_page (Mount *mount, Page *page, GError **error)
 
 /* Makes the page that a walk asks for after this one. */
 static void
-prepare_next_page (Mount *mount, const Page *page)
+prepare_next_page (Mount *mount, const View *view, const Page *page)
 {
   g_auto (Page) next = {
       .ino = page->ino,
@@ -196,7 +200,8 @@ prepare_next_page (Mount *mount, const Page *page)
       .told = page->told,
   };
 
-  if (page->used > 0 && inode_kind (page->ino) != INODE_CONTROL && make_page (mount, &next, NULL))
+  if (page->used > 0 && inode_kind (page->ino) != INODE_CONTROL &&
+      make_page (mount, view, &next, NULL))
     pages_put (mount->pages, &next);
 }
 
@@ -209,68 +214,90 @@ handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
   g_autoptr (GError) error = NULL;
   g_auto (Page) page = {.ino = ino, .offset = offset, .size = size, .told = telling.told};
 
-  bool ready = pages_take (mount->pages, &page);
-  if (!ready && !make_page (mount, &page, &error))
+  g_autoptr (View) view = view_take (mount, ino, &error);
+  bool ready = view != NULL && pages_take (mount->pages, &page);
+  if (!ready && (view == NULL || !make_page (mount, view, &page, &error)))
     return reply_error (req, ino, error);
   metrics_add (mount->metrics, ready ? COUNTER_PAGES_READY : COUNTER_PAGES_MADE, 1);
-  reply_bytes (req, page.bytes, page.used);
-  prepare_next_page (mount, &page);
+  reply_listing (req, &page);
+  prepare_next_page (mount, view, &page);
 }
 
-/* Sets `*out_found`; absence is no error. */
-static bool
-find_message (Mount *mount, uint32_t number, uint32_t uid, struct stat *out, bool *out_found,
-              GError **error)
+void
+found_clear (Found *found)
 {
-  g_auto (StoreMessage) message = {0};
+  view_unref (found->view);
+}
 
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, number, error);
-  if (mailbox == NULL || !store_message_find (mailbox, uid, &message, out_found, error))
+static bool
+find_message (Mount *mount, uint32_t number, uint32_t uid, Found *out, GError **error)
+{
+  const View *view = out->view;
+  g_auto (StoreMessage) message = {0};
+  struct stat attr;
+  bool found;
+
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (view->store, number, error);
+  if (mailbox == NULL || !store_message_find (mailbox, uid, &message, &found, error))
     return false;
-  if (*out_found)
-    attr_message (mount, number, &message, out);
+  if (!found)
+    return true;
+  attr_message (mount, view, number, &message, &attr);
+  attr_entry (mount, inode_message (view->number, number, uid), &attr, &out->entry);
   return true;
 }
 
 static bool
-find_directory (Mount *mount, uint32_t parent, const char *name, struct stat *out, bool *out_found,
-                GError **error)
+find_directory (Mount *mount, uint32_t parent, const char *name, Found *out, GError **error)
 {
+  const View *view = out->view;
   g_auto (StoreNode) node = {0};
+  struct stat attr;
+  bool found;
 
-  return store_node_find (mount->store, parent, name, &node, out_found, error) &&
-         (!*out_found || attr_directory (mount, node.number, out, error));
+  if (!store_node_find (view->store, parent, name, &node, &found, error))
+    return false;
+  if (!found)
+    return true;
+  if (!attr_directory (mount, view, node.number, &attr, error))
+    return false;
+  attr_entry (mount, inode_directory (view->number, node.number), &attr, &out->entry);
+  return true;
 }
 
 /* A control directory, or what is in one. A job that is not there is a name that is not there. */
 static bool
-find_control (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out, bool *out_found,
-              GError **error)
+find_control (Mount *mount, fuse_ino_t parent, const char *name, Found *out, GError **error)
 {
   g_autoptr (GError) failure = NULL;
   fuse_ino_t ino = inode_control (inode_number (parent), 0);
+  struct stat attr;
 
-  *out_found = inode_kind (parent) != INODE_CONTROL || control_lookup (mount, parent, name, &ino);
-  if (!*out_found || control_attr (mount, ino, out, &failure))
-    return true;
-  *out_found = false;
-  if (error_code (failure) == ENOENT)
-    return true;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return false;
+  if (inode_kind (parent) == INODE_CONTROL && !control_lookup (mount, parent, name, &ino))
+    return parent != control_place (mount, PLACE_SNAPSHOTS) ||
+           snapshots_find (mount, name, out, error);
+  if (control_attr (mount, ino, &attr, &failure))
+    attr_entry (mount, control_instance (mount, ino), &attr, &out->entry);
+  else if (error_code (failure) != ENOENT) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  return true;
 }
 
 static bool
-find_name (Mount *mount, fuse_ino_t parent, const char *name, struct stat *out, bool *out_found,
-           GError **error)
+find_name (Mount *mount, fuse_ino_t parent, const char *name, Found *out, GError **error)
 {
   uint32_t uid = store_message_uid (name);
 
   if (inode_kind (parent) == INODE_CONTROL || control_is_directory (mount, parent, name))
-    return find_control (mount, parent, name, out, out_found, error);
+    return find_control (mount, parent, name, out, error);
+  out->view = view_take (mount, parent, error);
+  if (out->view == NULL)
+    return false;
   if (uid > 0)
-    return find_message (mount, inode_number (parent), uid, out, out_found, error);
-  return find_directory (mount, inode_number (parent), name, out, out_found, error);
+    return find_message (mount, inode_number (parent), uid, out, error);
+  return find_directory (mount, inode_number (parent), name, out, error);
 }
 
 static void
@@ -279,17 +306,13 @@ answer_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
   Mount *mount = fuse_req_userdata (req);
   g_auto (Telling) telling G_GNUC_UNUSED = notify_telling (mount);
   g_autoptr (GError) error = NULL;
-  struct fuse_entry_param entry;
-  struct stat attr;
-  bool found;
+  g_auto (Found) found = {0};
 
-  if (!find_name (mount, parent, name, &attr, &found, &error))
+  if (!find_name (mount, parent, name, &found, &error))
     return reply_error (req, parent, error);
-  if (!found)
+  if (found.entry.ino == 0)
     return reply_errno (req, ENOENT);
-  attr_entry (mount, &attr, &entry);
-  entry.ino = control_instance (mount, attr.st_ino);
-  reply_entry (req, &entry);
+  reply_entry (req, &found.entry);
 }
 
 void

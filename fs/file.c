@@ -37,9 +37,9 @@ note_damage (Mount *mount, fuse_ino_t ino, const GError *failure)
 {
   g_autofree char *path = NULL;
 
-  if (marks_has (mount->marks, ino, MARK_DAMAGED))
+  if (marks_has (mount->marks, inode_bytes (ino), MARK_DAMAGED))
     return;
-  marks_set (mount->marks, ino, MARK_DAMAGED);
+  marks_set (mount->marks, inode_bytes (ino), MARK_DAMAGED);
   path = inode_path (mount, ino);
   trail_event (mount, "damage", "object", path, "reason", failure->message, NULL);
 }
@@ -50,24 +50,25 @@ bool
 file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
              size_t capacity, size_t *out_size, GError **error)
 {
+  fuse_ino_t bytes = inode_bytes (ino);
   bool known;
 
   *out_size = 0;
   if (mount->verify == VERIFY_NEVER)
     return true;
   if (mount->verify == VERIFY_ALWAYS)
-    marks_forget_bytes (mount->marks, ino);
-  if (!marks_verify_begin (mount->marks, ino))
+    marks_forget_bytes (mount->marks, bytes);
+  if (!marks_verify_begin (mount->marks, bytes))
     return true;
   g_autoptr (GError) failure = NULL;
   bool good = store_message_verify (mailbox, inode_uid (ino), fd, buffer, capacity, out_size,
                                     &known, &failure);
   metrics_add (mount->metrics, COUNTER_VERIFIED, 1);
   if (good)
-    marks_set (mount->marks, ino, MARK_VERIFIED);
+    marks_set (mount->marks, bytes, MARK_VERIFIED);
   else if (error_code (failure) == EIO)
     note_damage (mount, ino, failure);
-  marks_verify_end (mount->marks, ino);
+  marks_verify_end (mount->marks, bytes);
   if (!good)
     g_propagate_error (error, g_steal_pointer (&failure));
   return good;
@@ -86,7 +87,9 @@ handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
   if (offset == 0)
     ahead_note_read (mount->ahead, ino);
 
-  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (mount->store, inode_number (ino), &error);
+  g_autoptr (View) view = view_take (mount, ino, &error);
+  g_autoptr (StoreMailbox) mailbox =
+      view == NULL ? NULL : store_mailbox_open (view->store, inode_number (ino), &error);
   auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), &error);
   if (fd < 0 || !file_verify (mount, mailbox, ino, fd, buffer, BUFFER_SIZE, &whole, &error))
     return reply_error (req, ino, error);

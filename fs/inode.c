@@ -9,12 +9,12 @@
  *     63      56 55              32 31                               0
  *     [  view  ] [ node's number  ] [ UID                            ]
  *
- * The view is 0: what is mounted; or that of a snapshot, 1 to 255 (view.c). The number is that of a
- * directory of the store, given out once, kept on the directory itself and never used again; the
- * UID is a message's in that directory, and is never used again either. So st_ino means one thing
- * for ever: it is the same after a remount, a rebuild of every index and a restore, and a backup
- * that keys its cache on it finds everything again. A snapshot that is mounted by itself is view 0,
- * so that this is true from one night's snapshot to the next, too.
+ * The view is 0: what is mounted; in a snapshot it is the snapshot's slot, 1 to 255. The number is
+ * that of a directory of the store, given out once, kept on the directory itself and never used
+ * again; the UID is a message's in that directory, and is never used again either. So st_ino means
+ * one thing for ever: it is the same after a remount, a rebuild of every index and a restore, and a
+ * backup that keys its cache on it finds everything again. A snapshot that is mounted by itself is
+ * view 0, so that this is true from one night's snapshot to the next, too.
  *
  *     UID 0                         the directory itself
  *     UID 1 to STORE_UID_MAX        the message
@@ -25,8 +25,9 @@
  *     number 0, UID from 1 << 31    a job: its number and, in the last three bits, which of its
  *                                   files
  *
- * The kernel's inode (its "node id") is this number too, with one exception. While a write(2) is
- * under way the kernel keeps the inode locked, and the pages that are written with it. To a control
+ * The kernel's inode (its "node id") is this number too, with two exceptions. In a snapshot it has
+ * another view, which this mount has given to the snapshot (view.c). And while a write(2) is under
+ * way the kernel keeps the inode locked, and the pages that are written with it. To a control
  * file that may be for hours, with the word "wait": whoever else writes to that file, reads it or
  * only looks at it would hang until then, and could not even be killed. So each lookup of a control
  * file that can be written tells of another inode, an "instance" of the node. It has a serial
@@ -38,8 +39,8 @@
  * st_ino never is one, and inode_plain() tells which node it is.
  *
  * Nothing is allocated when the kernel learns of an inode, so nothing is freed when it forgets one:
- * forget is a no-op, and a leak or a use after free is not possible. What the kernel asks of an
- * inode is answered from the store as it is then.
+ * a leak or a use after free is not possible. (Of the nodes of snapshots it is counted how many the
+ * kernel knows.) What the kernel asks of an inode is answered from the store as it is then.
  *
  * An object may go while the kernel still knows its inode. Then the answer is ESTALE, whatever the
  * request: the kernel looks the name up once more, does not find it, and the caller gets ENOENT.
@@ -175,4 +176,10 @@ inode_job_id (fuse_ino_t ino)
                  is_control_slot (ino) || (uid & JOB_BIT) == 0
              ? 0
              : (uid & ~JOB_BIT) >> JOB_SHIFT;
+}
+
+fuse_ino_t
+inode_bytes (fuse_ino_t ino)
+{
+  return inode_message (VIEW_TOP, inode_number (ino), inode_uid (ino));
 }

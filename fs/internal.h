@@ -7,7 +7,7 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead, Pages, Worker, Follow, Census, Trail, Pieces, Waits, Runs, the table of
+ * Notify, Ahead, Pages, Views, Worker, Follow, Census, Trail, Pieces, Waits, Runs, the table of
  * Renderings. What is quick to make of a control file is made with that file's own lock held, and
  * any of the others inside it. The lock that turns the worker on and off is held until it is off.
  */
@@ -30,11 +30,13 @@ typedef struct Marks Marks;
 typedef struct Metrics Metrics;
 typedef struct Mount Mount;
 typedef struct Notify Notify;
+typedef struct Page Page;
 typedef struct Pages Pages;
 typedef struct Pieces Pieces;
 typedef struct Renderings Renderings;
 typedef struct Runs Runs;
 typedef struct Trail Trail;
+typedef struct Views Views;
 typedef struct Waits Waits;
 typedef struct Worker Worker;
 
@@ -45,6 +47,7 @@ typedef enum { XATTRS_ALL, XATTRS_DATA, XATTRS_NONE } XattrsMode;
 typedef enum { VERIFY_FIRST, VERIFY_ALWAYS, VERIFY_NEVER } VerifyMode;
 
 #define OPTION_UNSET UINT_MAX
+#define SNAPSHOT_NEW "new"
 
 /* The integers are what fuse_opt_parse() can fill in; those for modes hold the enums above. */
 typedef struct {
@@ -52,6 +55,7 @@ typedef struct {
   char *store;           /* absolute */
   char *mountpoint;      /* absolute */
   char *ctldir;
+  char *snapshot; /* that is to be mounted, or SNAPSHOT_NEW; NULL: the store as it is */
   int foreground, debug, single, help, version;
   int read_only, nonempty, sloppy, replace;
   int ctl, xattrs, verify, no_worker;
@@ -79,8 +83,11 @@ int helper_main (int argc, char **argv, HelperRun run);
 
 struct Mount {
   Options *options;
-  Store *store;
+  Store *store; /* the live one, also where a snapshot of it is mounted */
+  Store *top;   /* what is mounted: that, or the snapshot */
+  char *taken;  /* snapshot that was taken for this mount, and ends with it; NULL: none */
   struct fuse_session *session;
+  Views *views;
   Marks *marks;
   Control *control;
   Renderings *renderings;
@@ -210,8 +217,8 @@ void log_about (int priority, const char *mailbox, uint64_t job, const char *for
 
 typedef enum { INODE_DIRECTORY, INODE_MESSAGE, INODE_CONTROL } InodeKind;
 
-/* What is mounted: the store, or a snapshot of it. The views above are the snapshots in the control
- * directory, by their slots. */
+/* What is mounted: the store, or a snapshot of it. The other views are snapshots in the control
+ * directory; see view.c. */
 #define VIEW_TOP 0u
 
 fuse_ino_t inode_directory (uint32_t view, uint32_t number);
@@ -230,10 +237,52 @@ uint32_t inode_uid (fuse_ino_t ino);    /* of a message */
 uint32_t inode_slot (fuse_ino_t ino);   /* of a control node, or which file of a job */
 uint64_t inode_job_id (fuse_ino_t ino); /* of a job's nodes; 0: it is another one */
 
+/* The same message as it is in VIEW_TOP, by which is known what is true of its bytes: those are the
+ * same in every view. */
+fuse_ino_t inode_bytes (fuse_ino_t ino);
+
+/* ---- view.c: what is mounted, and the snapshots that can be seen in it --------------------- */
+
+/* Where a node is to be read from. It lives as long as somebody holds it. */
+typedef struct {
+  gatomicrefcount references;
+  uint32_t number; /* of the view: stands in the inodes that the kernel is told of */
+  uint32_t slot;   /* stands in st_ino instead */
+  uint32_t epoch;  /* of the snapshot, by which nothing else goes; 0: it is the live store */
+  Store *store;
+} View;
+
+/* The one that an inode is in: a reference. ESTALE: its snapshot is gone. Who tells the kernel of
+ * nodes holds it until that is counted. */
+View *view_take (Mount *mount, fuse_ino_t ino, GError **error);
+View *view_ref (View *self);
+void view_unref (View *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (View, view_unref)
+
+Views *views_new (Store *top);
+void views_free (Views *self); /* `top` stays open */
+
+/* The view in which the kernel is told of a snapshot's nodes. EBUSY: there is none left. */
+bool views_enter (Mount *mount, const StoreSnapshot *snapshot, uint32_t *out_view, GError **error);
+
+/* Counts nodes that the kernel was told of in the view of an inode; negative: that it forgot. */
+void views_count (Mount *mount, fuse_ino_t ino, int64_t nodes);
+
+/* Looks for snapshots that were dropped, and calls `tell` for each: the view and the name in the
+ * control directory that it was looked up by. For the notify thread. */
+typedef void (*ViewGoneFunc) (uint32_t view, const char *name, void *data);
+void views_look (Mount *mount, ViewGoneFunc tell, void *data);
+
+void handle_forget (fuse_req_t req, fuse_ino_t ino, uint64_t count);
+void handle_forget_multi (fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+
 /* ---- path.c: where an inode lies ---------------------------------------------------------- */
 
 /* Path below the mountpoint, for people; never NULL. */
 char *inode_path (Mount *mount, fuse_ino_t ino);
+
+/* The mailbox or user that it is, or is in, as store_node_title() has it; NULL: it is gone. */
+char *inode_title (Mount *mount, fuse_ino_t ino);
 
 /* ---- reply.c: the one place that answers -------------------------------------------------- */
 
@@ -244,7 +293,11 @@ void reply_errno (fuse_req_t req, int code);
  * again. */
 void reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error);
 
+/* These count what the kernel is told of. */
 void reply_entry (fuse_req_t req, const struct fuse_entry_param *entry);
+void reply_listing (fuse_req_t req, const Page *page);
+
+void reply_none (fuse_req_t req);
 void reply_attr (fuse_req_t req, const struct stat *attr, double timeout);
 void reply_bytes (fuse_req_t req, const void *bytes, size_t size);
 void reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset);
@@ -261,17 +314,28 @@ void reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size);
 
 /* ---- attr.c: what stat(2) shows ----------------------------------------------------------- */
 
-void attr_message (Mount *mount, uint32_t number, const StoreMessage *message, struct stat *out);
-bool attr_directory (Mount *mount, uint32_t number, struct stat *out, GError **error);
+void attr_message (Mount *mount, const View *view, uint32_t number, const StoreMessage *message,
+                   struct stat *out);
+bool attr_directory (Mount *mount, const View *view, uint32_t number, struct stat *out,
+                     GError **error);
 bool attr_read (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error); /* of anything */
 
-/* An entry for `attr`, which the kernel may keep; notes that it was told. */
-void attr_entry (Mount *mount, const struct stat *attr, struct fuse_entry_param *out);
+/* An entry for an inode with its `attr`, which the kernel may keep; notes that it was told. */
+void attr_entry (Mount *mount, fuse_ino_t ino, const struct stat *attr,
+                 struct fuse_entry_param *out);
 
 void handle_getattr (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_statfs (fuse_req_t req, fuse_ino_t ino);
 
 /* ---- dir.c: names and listings ------------------------------------------------------------ */
+
+/* What a name was found to be. */
+typedef struct {
+  struct fuse_entry_param entry; /* `ino` is 0: there is no such name */
+  View *view; /* that it is in, held until the kernel was told; NULL: it is a control node */
+} Found;
+void found_clear (Found *found);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Found, found_clear)
 
 void handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
 void handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
@@ -285,15 +349,16 @@ void handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offs
 /* ---- page.c: pages of listings that were made before they are asked for ------------------- */
 
 /* What one READDIRPLUS is answered with. */
-typedef struct {
+struct Page {
   fuse_ino_t ino; /* of the directory; this, `offset` and `size` are what is asked for */
   off_t offset;
   size_t size;
   uint64_t told; /* as in the Telling that began before the page was made */
   off_t end;     /* offset of what comes after it */
   size_t used;   /* 0: there is nothing left */
+  int64_t nodes; /* that it tells the kernel of */
   char *bytes;   /* NULL: not made yet. Owned */
-} Page;
+};
 
 void page_clear (Page *page);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Page, page_clear)
@@ -306,6 +371,8 @@ bool pages_take (Pages *self, Page *page);
 
 /* Keeps a page, whose bytes it takes over. */
 void pages_put (Pages *self, Page *page);
+
+void pages_forget (Pages *self);
 
 /* ---- file.c: reading messages ------------------------------------------------------------- */
 
@@ -337,6 +404,14 @@ void refuse_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t siz
                    struct fuse_file_info *info);
 void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                        struct fuse_file_info *info);
+
+/* ---- snapshots.c: the control directory of snapshots --------------------------------------- */
+
+/* What is not for that directory they refuse. */
+void handle_mkdir (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void handle_rmdir (fuse_req_t req, fuse_ino_t parent, const char *name);
+void handle_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                    const char *new_name, unsigned flags);
 
 /* ---- ahead.c: reading ahead of who reads message by message ------------------------------- */
 
@@ -388,7 +463,8 @@ void marks_set (Marks *self, fuse_ino_t ino, Mark mark);
 bool marks_has (Marks *self, fuse_ino_t ino, Mark mark);
 bool marks_take (Marks *self, fuse_ino_t ino, Mark mark); /* takes it away; whether it was there */
 uint64_t marks_count (Marks *self, Mark mark);
-GArray *marks_list (Marks *self, Mark mark); /* of fuse_ino_t */
+GArray *marks_list (Marks *self, Mark mark, uint32_t view); /* of fuse_ino_t */
+void marks_forget_view (Marks *self, uint32_t view);        /* all of them */
 
 /* Forgets what was found out about a message's bytes; `ino` 0: about everything. */
 void marks_forget_bytes (Marks *self, fuse_ino_t ino);
@@ -431,6 +507,9 @@ typedef void (*AnswerFunc) (fuse_req_t req, fuse_ino_t ino, const char *name);
 bool control_put_off (fuse_req_t req, fuse_ino_t node, AnswerFunc answer, fuse_ino_t ino,
                       const char *name);
 
+/* Whether the kernel may keep the name of a control node, and its attributes. */
+void control_kept (Mount *mount, fuse_ino_t ino, bool *out_name, bool *out_attr);
+
 /* What stat(2) shows, now. ESTALE: there is no such control node. */
 bool control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error);
 
@@ -443,18 +522,19 @@ char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for 
 
 /* ---- census.c: what a directory and everything below it amount to -------------------------- */
 
-Census *census_new (Mount *mount);
+Census *census_new (void);
 void census_free (Census *self); /* returns when nothing is counted any more */
 
-/* The figures of a directory with everything below it; STORE_ROOT: of the store. They are of now,
- * or as old as twenty times what counting took. When that failed they are those before, or zeros,
- * and
+/* The figures of a directory with everything below it; STORE_ROOT: of all of the view. They are of
+ * now, or as old as twenty times what counting took. When that failed they are those before, or
+ * zeros, and
  * `*out_failure` says why; EAGAIN: they are being counted for the first time. Takes two seconds at
  * most. */
-void census_take (Census *self, uint32_t number, StoreStatus *out, GError **out_failure);
+void census_take (Census *self, View *view, uint32_t number, StoreStatus *out,
+                  GError **out_failure);
 
 /* The last count, as it is; false: nobody has asked for one. */
-bool census_last (Census *self, uint32_t number, StoreStatus *out);
+bool census_last (Census *self, const View *view, uint32_t number, StoreStatus *out);
 
 /* ---- write.c: writing to control files ---------------------------------------------------- */
 

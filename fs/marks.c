@@ -59,6 +59,12 @@ find_chunk (Marks *self, fuse_ino_t ino)
   return g_hash_table_lookup (self->chunks, &key);
 }
 
+static uint32_t
+view_of (const Chunk *chunk)
+{
+  return inode_view (chunk->key * CHUNK_SIZE);
+}
+
 static Chunk *
 make_chunk (Marks *self, fuse_ino_t ino)
 {
@@ -141,7 +147,7 @@ marks_count (Marks *self, Mark mark)
 }
 
 GArray *
-marks_list (Marks *self, Mark mark)
+marks_list (Marks *self, Mark mark, uint32_t view)
 {
   GArray *inodes = g_array_new (FALSE, FALSE, sizeof (fuse_ino_t));
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
@@ -150,12 +156,30 @@ marks_list (Marks *self, Mark mark)
 
   g_hash_table_iter_init (&iter, self->chunks);
   while (g_hash_table_iter_next (&iter, (gpointer *)&chunk, NULL))
-    for (fuse_ino_t i = 0; i < CHUNK_SIZE; i++) {
+    for (fuse_ino_t i = 0; i < CHUNK_SIZE && view_of (chunk) == view; i++) {
       fuse_ino_t ino = chunk->key * CHUNK_SIZE + i;
       if ((*find_word (chunk, ino, mark) & bit_of (ino)) != 0)
         g_array_append_val (inodes, ino);
     }
   return inodes;
+}
+
+void
+marks_forget_view (Marks *self, uint32_t view)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  GHashTableIter iter;
+  Chunk *chunk;
+
+  g_hash_table_iter_init (&iter, self->chunks);
+  while (g_hash_table_iter_next (&iter, (gpointer *)&chunk, NULL)) {
+    if (view_of (chunk) != view)
+      continue;
+    for (unsigned mark = 0; mark < MARKS; mark++)
+      for (unsigned i = 0; i < CHUNK_SIZE / WORD_BITS; i++)
+        self->counts[mark] -= (unsigned)__builtin_popcountll (chunk->bits[mark][i]);
+    g_hash_table_iter_remove (&iter);
+  }
 }
 
 void

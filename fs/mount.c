@@ -58,16 +58,48 @@ tell_notice (const char *text, void *data)
   trail_notice (data, text);
 }
 
+/* What is mounted instead of the store as it is. */
+static Store *
+open_snapshot (Mount *mount, GError **error)
+{
+  const char *name = mount->options->snapshot;
+  g_auto (StoreSnapshot) taken = {0};
+
+  if (!g_str_equal (name, SNAPSHOT_NEW))
+    return store_snapshot_open (mount->store, name, error);
+  if (!store_snapshot_take_own (mount->store, "mount", &taken, error))
+    return NULL;
+  mount->taken = g_steal_pointer (&taken.name);
+  return store_snapshot_open (mount->store, mount->taken, error);
+}
+
+/* Who has given it another name meanwhile wants to keep it. */
+static void
+drop_taken (Mount *mount)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (mount->taken != NULL && !store_snapshot_drop (mount->store, mount->taken, &error))
+    log_message (error_code (error) == ENOENT ? LOG_INFO : LOG_WARNING, "%s", error->message);
+  g_clear_pointer (&mount->taken, g_free);
+}
+
 static bool
 open_store (Mount *mount, GError **error)
 {
   const Options *options = mount->options;
+  bool takes = g_strcmp0 (options->snapshot, SNAPSHOT_NEW) == 0;
   StoreNodeTimes root;
 
-  mount->store = store_open (options->store, options->read_only ? STORE_READ_ONLY : 0, error);
+  mount->store =
+      store_open (options->store, options->read_only && !takes ? STORE_READ_ONLY : 0, error);
   if (mount->store == NULL)
     return false;
   store_notice (mount->store, tell_notice, mount);
+  mount->top = options->snapshot != NULL ? open_snapshot (mount, error) : mount->store;
+  if (mount->top == NULL)
+    return false;
+  mount->views = views_new (mount->top);
   if (!store_node_times (mount->store, STORE_ROOT, &root, error))
     return false;
   mount->uid = options->uid != OPTION_UNSET ? options->uid : root.uid;
@@ -202,8 +234,11 @@ serve_until_signal (Mount *mount)
 static void
 tell_mounted (Mount *mount)
 {
+  const StoreSnapshot *snapshot = store_snapshot_of (mount->top);
+
   trail_event (mount, "mounted", "version", MAILFS_VERSION, "store", store_path (mount->store),
-               "mountpoint", mount->options->mountpoint, NULL);
+               "mountpoint", mount->options->mountpoint, snapshot != NULL ? "snapshot" : NULL,
+               snapshot != NULL ? snapshot->name : NULL, NULL);
 }
 
 /* Serves a session that is mounted. Only in the foreground does the end of the program unmount it:
@@ -282,7 +317,7 @@ mount_run (Options *options, int ready_fd)
   mount.control = control_new ();
   mount.renderings = renderings_new (&mount);
   mount.pieces = pieces_new ();
-  mount.census = census_new (&mount);
+  mount.census = census_new ();
   mount.trail = trail_new ();
   mount.metrics = metrics_new ();
   mount.pages = pages_new ();
@@ -296,6 +331,10 @@ mount_run (Options *options, int ready_fd)
   census_free (mount.census);
   control_free (mount.control);
   marks_free (mount.marks);
+  views_free (mount.views);
+  if (mount.top != mount.store)
+    store_close (mount.top);
+  drop_taken (&mount);
   store_close (mount.store);
   trail_free (mount.trail);
   metrics_free (mount.metrics);

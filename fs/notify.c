@@ -10,8 +10,10 @@
  * handler holds a Telling, and when all those that were held at the first telling are gone, the
  * change is told once more. Handlers count themselves into one of two phases; the phase changes at
  * the first telling, so the old one only empties.
+ *
+ * Nothing changes in a snapshot; that it was dropped is told, too.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
 
 #include <string.h>
 
@@ -88,9 +90,9 @@ forget_name (Notify *self, fuse_ino_t parent, const char *name)
 }
 
 static void
-invalidate_all (Notify *self)
+invalidate_all (Notify *self, uint32_t view)
 {
-  g_autoptr (GArray) inodes = marks_list (self->mount->marks, MARK_TOLD);
+  g_autoptr (GArray) inodes = marks_list (self->mount->marks, MARK_TOLD, view);
 
   for (guint i = 0; i < inodes->len; i++) {
     doubt_name (self, g_array_index (inodes, fuse_ino_t, i));
@@ -106,6 +108,8 @@ count_change (Notify *self)
   self->told++;
 }
 
+/* All of a view is told of with its number in the place of the UID. The store, which knows of no
+ * views, has 0 there, as VIEW_TOP is. */
 static void
 tell_change (Notify *self, const StoreChange *change)
 {
@@ -114,7 +118,7 @@ tell_change (Notify *self, const StoreChange *change)
   count_change (self);
   if (change->number == STORE_CHANGE_ALL) {
     marks_forget_bytes (marks, 0);
-    return invalidate_all (self);
+    return invalidate_all (self, change->uid);
   }
   if (change->uid == STORE_CHANGE_NAME)
     return forget_name (self, inode_directory (VIEW_TOP, change->number), change->name);
@@ -125,11 +129,14 @@ tell_change (Notify *self, const StoreChange *change)
     invalidate (self, ino);
 }
 
+/* Nothing changes in a snapshot. */
 static void
 tell_fresh_changes (Notify *self)
 {
   StoreChange change;
 
+  if (self->mount->top != self->mount->store)
+    return;
   while (store_watch_next (self->watch, &change)) {
     tell_change (self, &change);
     g_array_append_val (self->fresh, change);
@@ -161,6 +168,21 @@ tell_waiting_changes (Notify *self)
   GArray *told_again = self->waiting;
   self->waiting = self->fresh;
   self->fresh = told_again;
+}
+
+/* A snapshot was dropped. Without its name the kernel lets go of all below it that nobody uses;
+ * about the rest it asks again, and gets ESTALE. */
+static void
+tell_gone (uint32_t view, const char *name, void *data)
+{
+  Notify *self = data;
+  const StoreChange change = {STORE_CHANGE_ALL, view};
+  fuse_ino_t parent = control_place (self->mount, PLACE_SNAPSHOTS);
+
+  if (view != VIEW_TOP)
+    forget_name (self, parent, name);
+  tell_change (self, &change);
+  g_array_append_val (self->fresh, change);
 }
 
 static void
@@ -197,6 +219,7 @@ run (gpointer data)
       return NULL;
     drop_pages (self, drop);
     tell_fresh_changes (self);
+    views_look (self->mount, tell_gone, self);
     tell_waiting_changes (self);
   }
 }

@@ -5,7 +5,7 @@
  * Each request is stamped with its kind when it comes in, so that the reply can tell how long it
  * took (metrics.c): the functions that libfuse calls are made here of one list, stamp the request
  * and hand it to its handler, which knows nothing of that. Whatever is missing here libfuse answers
- * with ENOSYS, and forgets need no answer.
+ * with ENOSYS. Forgets need no answer, and are not counted.
  */
 #include "fs/internal.h"
 
@@ -68,13 +68,13 @@
   EACH (removexattr, REQUEST_OTHER, handle_removexattr, NAME)                                      \
   EACH (setattr, REQUEST_OTHER, refuse_setattr, SETATTR)                                           \
   EACH (mknod, REQUEST_OTHER, refuse_mknod, MKNOD)                                                 \
-  EACH (mkdir, REQUEST_OTHER, refuse_mkdir, MKDIR)                                                 \
+  EACH (mkdir, REQUEST_OTHER, handle_mkdir, MKDIR)                                                 \
   EACH (create, REQUEST_OTHER, refuse_create, CREATE)                                              \
   EACH (symlink, REQUEST_OTHER, refuse_symlink, SYMLINK)                                           \
   EACH (link, REQUEST_OTHER, refuse_link, LINK)                                                    \
   EACH (unlink, REQUEST_OTHER, refuse_unlink, NAME)                                                \
-  EACH (rmdir, REQUEST_OTHER, refuse_unlink, NAME)                                                 \
-  EACH (rename, REQUEST_OTHER, refuse_rename, RENAME)                                              \
+  EACH (rmdir, REQUEST_OTHER, handle_rmdir, NAME)                                                  \
+  EACH (rename, REQUEST_OTHER, handle_rename, RENAME)                                              \
   EACH (write, REQUEST_WRITE, handle_write, WRITE)                                                 \
   EACH (fallocate, REQUEST_OTHER, refuse_fallocate, FALLOCATE)
 
@@ -90,4 +90,7 @@
 
 OPERATIONS (DEFINE)
 
-const struct fuse_lowlevel_ops operations = {.init = mount_init, OPERATIONS (ENTER)};
+const struct fuse_lowlevel_ops operations = {.init = mount_init,
+                                             .forget = handle_forget,
+                                             .forget_multi = handle_forget_multi,
+                                             OPERATIONS (ENTER)};

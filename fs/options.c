@@ -42,6 +42,7 @@ static const struct fuse_opt option_table[] = {
     SET ("worker=off", no_worker, 1),
     SET ("sloppy", sloppy, 1),
     SET ("replace", replace, 1),
+    SET ("snapshot=%s", snapshot, 0),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("data=ro", KEY_IGNORED), /* as it is always */
@@ -270,6 +271,8 @@ check_values (Options *options)
 {
   if (options->ctldir == NULL)
     options->ctldir = g_strdup (".ctl");
+  if (options->snapshot != NULL && *options->snapshot == '\0')
+    return complain ("snapshot: a name is needed, or 'latest', or '" SNAPSHOT_NEW "'");
   if (*options->ctldir == '\0' || strchr (options->ctldir, '/') != NULL ||
       strlen (options->ctldir) > NAME_MAX || g_str_equal (options->ctldir, ".") ||
       g_str_equal (options->ctldir, ".."))
@@ -294,6 +297,9 @@ add_mount_options (Options *options)
   fuse_opt_insert_arg (&options->rest, 1, text);
   fuse_opt_insert_arg (&options->rest, 1, "-o");
   free (text);
+  /* The last word, for mount(8) says rw by itself. */
+  if (options->snapshot != NULL)
+    fuse_opt_add_arg (&options->rest, "-oro");
 }
 
 bool
@@ -319,6 +325,8 @@ options_parse (int argc, char **argv, Options *out)
     options.foreground = 1;
     fuse_opt_add_arg (&options.rest, "-odebug");
   }
+  if (options.snapshot != NULL)
+    options.read_only = 1;
   if (options.mountpoint != NULL)
     add_mount_options (&options);
   *out = options;
@@ -332,6 +340,7 @@ options_clear (Options *options)
   g_clear_pointer (&options->store, g_free);
   g_clear_pointer (&options->mountpoint, free);
   g_clear_pointer (&options->ctldir, free);
+  g_clear_pointer (&options->snapshot, free);
 }
 
 void
@@ -346,6 +355,8 @@ options_help (void)
          "  -V, --version      version\n"
          "\n"
          "  -o ro              change nothing at all, in the mount and in the store\n"
+         "  -o snapshot=NAME   the store as it was then; new: as it is now, until unmounted.\n"
+         "                     Nothing can be changed (as -o ro)\n"
          "  -o data=ro         no file operation changes mail (the default, and all there is)\n"
          "  -o uid=N,gid=N     owner of everything (the store's owner)\n"
          "  -o fmode=M,dmode=M modes of files and directories, octal (640, 750)\n"

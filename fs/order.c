@@ -495,7 +495,9 @@ order_reply (fuse_req_t req, Order *order, bool good, const GError *error, size_
 {
   Mount *mount = order->mount;
   bool is_message = inode_kind (order->node.ino) == INODE_MESSAGE;
-  fuse_ino_t object = is_message ? order->node.ino : inode_directory (VIEW_TOP, order->node.number);
+  fuse_ino_t object = is_message
+                          ? order->node.ino
+                          : inode_directory (inode_view (order->node.ino), order->node.number);
   g_autofree char *path = inode_path (mount, object);
 
   if (!good || order->text != NULL)

@@ -44,6 +44,8 @@ static const char readme_store[] =
     "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
     "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
     "quarantine.jsonl what was taken out of the store and can be put back\n"
+    "snapshots/       the store as it was: mkdir takes one, rmdir drops it, mv gives\n"
+    "                 it another name; latest is the newest\n"
     "\n"
     "In the .ctl of any other directory, for that one: status, status.json,\n"
     "manifest.sha256 and export.jsonl.\n"
@@ -53,6 +55,24 @@ static const char readme_store[] =
     "cancelled ID. Write words to it, separated by spaces. Verbs that want to be\n"
     "told what they are for have no file here; ctl knows more verbs than these:\n"
     "\n";
+
+static const char readme_past[] =
+    "THE CONTROL DIRECTORY OF A SNAPSHOT\n"
+    "\n"
+    "What is mounted here is a mail store as it was when the snapshot was taken that\n"
+    "status names. Nothing in it changes, or can be changed. This tree, which is not\n"
+    "listed, tells about it:\n"
+    "\n"
+    "README           this text\n"
+    "version          program, and version of this interface\n"
+    "health           ok, degraded or damaged\n"
+    "status           the snapshot and this mount: a key and its value per line\n"
+    "status.json      the same\n"
+    "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
+    "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
+    "\n"
+    "In the .ctl of any other directory, for that one: status, status.json,\n"
+    "manifest.sha256 and export.jsonl. mailfs.ctl(5) tells more.\n";
 
 static const char readme_words[] =
     "\n"
@@ -110,6 +130,10 @@ append_verbs (GString *out, Mount *mount)
 bool
 readme_render (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
+  if (mount->top != mount->store) {
+    g_string_append (out, readme_past);
+    return true;
+  }
   g_string_append (out, readme_store);
   uint32_t words = append_verbs (out, mount);
   g_string_append (out, readme_words);

@@ -42,7 +42,7 @@ reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error)
     metrics_add (mount->metrics, code == EIO ? COUNTER_EIO : COUNTER_EUCLEAN, 1);
   if (grave || log_is_debug ()) {
     g_autofree char *path = inode_path (mount, ino);
-    g_autofree char *mailbox = store_node_title (mount->store, inode_number (ino), NULL);
+    g_autofree char *mailbox = inode_title (mount, ino);
     log_about (grave ? LOG_WARNING : LOG_DEBUG, mailbox, 0, "%s: %s", path, error->message);
   }
   reply_errno (req, code == ENOENT ? ESTALE : code);
@@ -51,8 +51,27 @@ reply_error (fuse_req_t req, fuse_ino_t ino, const GError *error)
 void
 reply_entry (fuse_req_t req, const struct fuse_entry_param *entry)
 {
+  Mount *mount = fuse_req_userdata (req);
+
   count_reply (req);
-  fuse_reply_entry (req, entry);
+  if (fuse_reply_entry (req, entry) == 0)
+    views_count (mount, entry->ino, 1);
+}
+
+void
+reply_listing (fuse_req_t req, const Page *page)
+{
+  Mount *mount = fuse_req_userdata (req);
+
+  count_reply (req);
+  if (fuse_reply_buf (req, page->bytes, page->used) == 0)
+    views_count (mount, page->ino, page->nodes);
+}
+
+void
+reply_none (fuse_req_t req)
+{
+  fuse_reply_none (req);
 }
 
 void

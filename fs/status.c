@@ -25,13 +25,16 @@ judge_health (Mount *mount, const Overview *overview)
   return store_health_name (overview->rebuilding ? STORE_HEALTH_REBUILDING : health);
 }
 
-/* A queue that cannot be read is an empty one here; the worker complains of it. */
+/* A queue that cannot be read is an empty one here; the worker complains of it. That of the store
+ * is no business of a snapshot's mount. */
 static void
 look_at_queue (Mount *mount, Overview *self)
 {
   StoreRecord running[8];
   size_t count = 0;
 
+  if (mount->top != mount->store)
+    return;
   store_queue_length (mount->store, &self->waiting, NULL);
   store_queue_running (mount->store, running, G_N_ELEMENTS (running), &count, NULL);
   for (size_t i = 0; i < count; i++)
@@ -48,9 +51,10 @@ Overview
 overview_take (Mount *mount)
 {
   Overview self = {0};
+  g_autoptr (View) top = view_take (mount, FUSE_ROOT_ID, NULL);
   g_autoptr (GError) failure = NULL;
 
-  census_take (mount->census, STORE_ROOT, &self.census, &failure);
+  census_take (mount->census, top, STORE_ROOT, &self.census, &failure);
   self.failure = failure == NULL ? NULL : store_text_printable (failure->message);
   look_at_queue (mount, &self);
   self.health = judge_health (mount, &self);
@@ -61,7 +65,8 @@ Overview
 overview_look (Mount *mount)
 {
   Overview self = {0};
-  bool counted = census_last (mount->census, STORE_ROOT, &self.census);
+  g_autoptr (View) top = view_take (mount, FUSE_ROOT_ID, NULL);
+  bool counted = census_last (mount->census, top, STORE_ROOT, &self.census);
 
   look_at_queue (mount, &self);
   self.health = judge_health (mount, &self);
@@ -161,6 +166,15 @@ write_figures (Writer *writer, const StoreStatus *census)
   write_number (writer, "users_without_index", census->users_without_index);
 }
 
+static void
+write_time (Writer *writer, const char *key, int64_t time_ns)
+{
+  g_autoptr (GDateTime) time = g_date_time_new_from_unix_utc (time_ns / 1000000000);
+  g_autofree char *text = time == NULL ? NULL : g_date_time_format_iso8601 (time);
+
+  write_text (writer, key, text != NULL ? text : "?");
+}
+
 /* Of the store and this mount. */
 static void
 write_store (Mount *mount, Writer *writer)
@@ -168,16 +182,19 @@ write_store (Mount *mount, Writer *writer)
   static const char *const verify_names[] = {"first", "always", "never"};
   g_auto (Overview) overview = overview_take (mount);
   g_autofree char *job = overview_job (&overview);
-  g_autoptr (GDateTime) mounted = g_date_time_new_from_unix_utc (mount->mounted_ns / 1000000000);
-  g_autofree char *since = g_date_time_format_iso8601 (mounted);
+  const StoreSnapshot *snapshot = store_snapshot_of (mount->top);
 
   write_text (writer, "version", MAILFS_VERSION);
   write_text (writer, "store", store_path (mount->store));
   write_text (writer, "uuid", store_uuid (mount->store));
   write_text (writer, "mountpoint", mount->options->mountpoint);
-  write_text (writer, "mounted", since);
+  write_time (writer, "mounted", mount->mounted_ns);
+  if (snapshot != NULL) {
+    write_text (writer, "snapshot", snapshot->name);
+    write_time (writer, "taken", snapshot->taken_ns);
+  }
   write_number (writer, "pid", (uint64_t)getpid ());
-  write_text (writer, "access", store_is_read_only (mount->store) ? "ro" : "rw");
+  write_text (writer, "access", store_is_read_only (mount->top) ? "ro" : "rw");
   write_text (writer, "verify", verify_names[mount->verify]);
   write_text (writer, "worker", worker_is_on (mount->worker) ? "on" : "off");
   write_text (writer, "health", overview.health);
@@ -199,13 +216,14 @@ write_store (Mount *mount, Writer *writer)
 static bool
 write_node (Mount *mount, uint32_t number, Writer *writer, GError **error)
 {
-  g_autofree char *path = store_node_path (mount->store, number, error);
+  g_autoptr (View) top = view_take (mount, FUSE_ROOT_ID, NULL);
+  g_autofree char *path = store_node_path (top->store, number, error);
   g_autoptr (GError) failure = NULL;
   StoreStatus census;
 
   if (path == NULL)
     return false;
-  census_take (mount->census, number, &census, &failure);
+  census_take (mount->census, top, number, &census, &failure);
   write_text (writer, "path", path);
   write_text (writer, "health", store_health_name (status_judge (&census, failure == NULL)));
   write_figures (writer, &census);

@@ -2,9 +2,10 @@
 /*
  * tree.c - the control directories as the kernel sees them: names, listings, attributes, bytes.
  *
- * The kernel may keep nothing of a control node but listings. These it takes for good as long as
- * the directory's mtime stays the same, which is that of the mount, but for jobs/: there it is the
- * time at which somebody noticed that jobs came or went.
+ * The kernel may keep nothing of a control node but listings, and names of directories that are
+ * always there. Listings it takes for good as long as the directory's mtime stays the same, which
+ * is that of the mount, but for jobs/ and snapshots/: there it is the time at which somebody
+ * noticed that some came or went.
  */
 #include "fs/control.h"
 
@@ -34,7 +35,7 @@ bool
 control_is_directory (Mount *mount, fuse_ino_t parent, const char *name)
 {
   return mount->options->ctl != CTL_OFF && inode_kind (parent) == INODE_DIRECTORY &&
-         strcmp (name, mount->options->ctldir) == 0;
+         inode_view (parent) == VIEW_TOP && strcmp (name, mount->options->ctldir) == 0;
 }
 
 /* A job has one name only: its number, as printf(3) writes it. */
@@ -133,6 +134,8 @@ control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, voi
               (after >= COOKIE_DOTDOT ||
                add ("..", control_parent (mount, ino), S_IFDIR, COOKIE_DOTDOT, data)) &&
               (after >= COOKIE_JOB || add_slots (mount, directory, &node, after, add, data));
+  if (room && directory->holds == PLACE_SNAPSHOTS)
+    return snapshots_list (mount, after, add, data, error);
   if (!room || directory->holds != PLACE_JOBS)
     return true;
   return job_list (mount, after > COOKIE_JOB ? (uint64_t)(after - COOKIE_JOB) : 0, add, data,
@@ -175,8 +178,7 @@ check_subject (Mount *mount, const ControlNode *node, GError **error)
 
   if (node->job != 0)
     return store_queue_get (mount->store, node->job, &job, error);
-  return node->number == STORE_ROOT ||
-         store_node_get (mount->store, node->number, &directory, error);
+  return node->number == STORE_ROOT || store_node_get (mount->top, node->number, &directory, error);
 }
 
 bool
@@ -212,6 +214,17 @@ control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
       .st_ctim = changed,
   };
   return true;
+}
+
+/* Names in the way to the others: the root's control directory and those in it. */
+void
+control_kept (Mount *mount, fuse_ino_t ino, bool *out_name, bool *out_attr)
+{
+  ControlNode node;
+  const ControlFile *file = find_directory (mount, ino, &node);
+
+  *out_name = file != NULL && node.number == STORE_ROOT && node.job == 0;
+  *out_attr = *out_name && file->render == NULL;
 }
 
 /* ---- what takes long ---------------------------------------------------------------------- */

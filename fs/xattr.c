@@ -191,18 +191,24 @@ change_command (Order *order, Change *change, GError **error)
 /* Nothing else can be changed. To set what is so already succeeds, so that copies can be copied
  * back. */
 static bool
+change_nothing (Order *order, Change *change, int code, const char *reason, GError **error)
+{
+  g_autofree char *value = NULL;
+
+  if (change->value != NULL)
+    value = attribute_value (order->mount, change->ino, change->key, NULL);
+  return value != NULL && g_str_equal (value, change->value) ? check_mode (change, true, error)
+                                                             : fail (error, code, "%s", reason);
+}
+
+static bool
 change_other (Order *order, Change *change, GError **error)
 {
   if (inode_kind (change->ino) == INODE_CONTROL)
     return fail (error, EPERM, "control files have no attributes");
   if (!attribute_is_known (change->ino, change->key))
     return fail (error, change->value != NULL ? EINVAL : ENODATA, "there is no such attribute");
-  g_autofree char *value = NULL;
-  if (change->value != NULL)
-    value = attribute_value (order->mount, change->ino, change->key, NULL);
-  return g_strcmp0 (value, change->value) == 0 && value != NULL
-             ? check_mode (change, true, error)
-             : fail (error, EPERM, "the attribute cannot be changed");
+  return change_nothing (order, change, EPERM, "the attribute cannot be changed", error);
 }
 
 static bool
@@ -210,6 +216,8 @@ change_attribute (Order *order, Change *change, GError **error)
 {
   InodeKind kind = inode_kind (change->ino);
 
+  if (inode_view (change->ino) != VIEW_TOP)
+    return change_nothing (order, change, EROFS, "nothing in a snapshot can be changed", error);
   if (kind != INODE_CONTROL && g_str_has_prefix (change->key, COMMAND_PREFIX))
     return change_command (order, change, error);
   if (kind == INODE_MESSAGE && g_str_equal (change->key, "flags"))

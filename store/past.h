@@ -49,7 +49,8 @@ bool past_node_children (Store *self, uint32_t parent, const char *after, StoreN
                          size_t capacity, size_t *out_count, GError **error);
 char *past_node_path (Store *self, uint32_t number, GError **error);
 
-/* Opens the directory wherever it lies now, be it in quarantine. ESTALE: it is nowhere. */
+/* Opens the directory wherever it lies now, be it in quarantine. ESTALE: it is nowhere. The store
+ * lock must not be held. */
 int past_node_open (Store *self, const StoreNode *node, GError **error);
 
 /* Turns the times that a directory has into those that it had. */

@@ -7,6 +7,7 @@
  * goes away while it walks is nobody's fault.
  */
 #include "store/jobs.h"
+#include "store/snapshot.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -513,6 +514,7 @@ inspection_top (Inspection *self, GError **error)
     return true;
   walk_top (self);
   walk_tmp (self);
+  snapshot_check (self->job);
   dev_t device = 0;
   return check_space (self, "mail", &device, error) && check_space (self, "index", &device, error);
 }

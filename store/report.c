@@ -41,6 +41,9 @@ static const struct {
     [STORE_PROBLEM_RECORDS] = {"records", "purge drops them"},
     [STORE_PROBLEM_QUARANTINED] = {"quarantined", "purge removes it"},
     [STORE_PROBLEM_LOCKED] = {"locked", "look what that process is waiting for, or end it"},
+    [STORE_PROBLEM_BAD_SNAPSHOT] = {"bad-snapshot",
+                                    "drop the snapshots that are not needed; until then nothing is "
+                                    "taken that they could have"},
     [STORE_PROBLEM_SNAPSHOT] = {"snapshot", ""},
     [STORE_PROBLEM_ADDED] = {"added", ""},
     [STORE_PROBLEM_REMOVED] = {"removed", ""},

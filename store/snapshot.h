@@ -56,6 +56,11 @@ const StoreSnapshot *snapshot_set_newest (const SnapshotSet *self);
  * the snapshot. One whose birth is not known is if it was there before the snapshot was taken. */
 bool snapshot_has (const StoreSnapshot *self, const MessageState *state, int64_t changed_ns);
 
+/* ---- snapshot-check.c ---------------------------------------------------------------------- */
+
+/* Tells what is wrong with the files of snapshots, and with what is kept for them. */
+void snapshot_check (StoreJob *job);
+
 /* ---- epoch.c: the barrier between changes and snapshots ------------------------------------ */
 
 /* A change, from before it begins to after it has ended. */

@@ -196,6 +196,45 @@ test_numbers (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (after->number, >=, snapshot.next_number);
 }
 
+/* How many problems of a kind check leaves. */
+static guint
+problems (Store *store, StoreProblem problem)
+{
+  static const char *const words[] = {"check", NULL};
+  g_autoptr (GError) error = NULL;
+  StoreRequest *request = store_request_parse (store, words, &error);
+  g_autoptr (StoreJob) job = store_job_new (store, request);
+  guint found = 0;
+  assert_ok (store_job_run (job, &error), error);
+  const GPtrArray *findings = store_job_findings (job);
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = findings->pdata[i];
+    found += finding->problem == problem && finding->outcome == STORE_LEFT;
+  }
+  return found;
+}
+
+static void
+test_check (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  take (fixture->store, "good", NULL);
+  g_assert_cmpuint (deliver (inbox, "one", 0, NULL), ==, 1);
+  g_autofree char *kept = g_strdup_printf ("test -s history/%u", inbox->number);
+  run_in (fixture, kept, "");
+  g_assert_cmpuint (problems (fixture->store, STORE_PROBLEM_BAD_SNAPSHOT), ==, 0);
+  g_assert_cmpuint (problems (fixture->store, STORE_PROBLEM_STRAY), ==, 0);
+  run_in (fixture, "mkdir snapshots/d && ln -s good snapshots/l && cp snapshots/good snapshots/new",
+          "");
+  run_in (fixture, "echo > history/x && ln -s x history/tree", "");
+  g_assert_cmpuint (problems (fixture->store, STORE_PROBLEM_STRAY), ==, 5);
+  run_in (fixture, "echo > snapshots/bad && for f in history/[0-9]*; do echo x >> $f; done", "");
+  g_assert_cmpuint (problems (fixture->store, STORE_PROBLEM_BAD_SNAPSHOT), ==, 2);
+  run_in (fixture, "rm -r snapshots && touch snapshots", "");
+  g_assert_cmpuint (problems (fixture->store, STORE_PROBLEM_BAD_SNAPSHOT), ==, 1);
+}
+
 typedef struct {
   Store *store;
   int begun, done;
@@ -251,6 +290,7 @@ main (int argc, char **argv)
   TEST ("unreadable", test_unreadable);
   TEST ("epoch", test_epoch);
   TEST ("numbers", test_numbers);
+  TEST ("check", test_check);
   TEST ("barrier", test_barrier);
   return g_test_run ();
 }

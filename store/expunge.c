@@ -223,7 +223,7 @@ keep_moves (Batch *self, Keep *keep, GArray *moves, GError **error)
       continue;
     auto_fd fd = open_message (self, move, &before, NULL);
     if (fd >= 0 && fstat (fd, &st) == 0)
-      keep_message (keep, move->uid, stat_ctime_ns (&st), &before);
+      keep_message (keep, move->uid, stat_ctime_ns (&st), &before, self->way == EXPUNGE_BACK);
   }
   return keep_end (keep, error);
 }

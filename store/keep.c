@@ -86,15 +86,54 @@ keep_wants (const Keep *self, uint32_t uid)
   return self->history != NULL && !history_has (self->history, uid, self->epoch->newest);
 }
 
+static void
+add_message (Keep *self, uint32_t until, uint32_t uid, int64_t changed_ns,
+             const MessageState *state)
+{
+  g_autofree char *line = state != NULL ? message_state_format (state) : g_strdup ("-");
+  g_string_append_printf (self->lines, "%u %u %" G_GINT64_FORMAT " %s\n", until, uid, changed_ns,
+                          line);
+}
+
+/* The epoch of the last snapshot that was taken before `changed_ns`; 0: there is none. */
+static uint32_t
+epoch_before (const Epoch *epoch, int64_t changed_ns)
+{
+  uint32_t before = 0;
+  for (guint i = 0; i < epoch->snapshots->snapshots->len; i++) {
+    const StoreSnapshot *snapshot = epoch->snapshots->snapshots->pdata[i];
+    if (snapshot->taken_ns < changed_ns)
+      before = MAX (before, snapshot->epoch);
+  }
+  return before;
+}
+
+/* A file that a crash left in the wrong place, or that somebody moved, has been there since it
+ * changed last: snapshots from before that go by its state, later ones by its place. */
+static void
+add_misplaced (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
+               bool expunged)
+{
+  uint32_t before = MIN (epoch_before (self->epoch, changed_ns), self->epoch->newest);
+  MessageState placed = state != NULL ? *state : (MessageState){0};
+  placed.expunged = expunged;
+  if (before > 0 && !history_has (self->history, uid, before))
+    add_message (self, before, uid, changed_ns, state);
+  if (before < self->epoch->newest)
+    add_message (self, self->epoch->newest, uid, changed_ns, &placed);
+}
+
 void
-keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state)
+keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
+              bool expunged)
 {
   bool later = state != NULL && state->birth > self->epoch->newest;
   if (later || !keep_wants (self, uid))
     return;
-  g_autofree char *line = state != NULL ? message_state_format (state) : g_strdup ("-");
-  g_string_append_printf (self->lines, "%u %u %" G_GINT64_FORMAT " %s\n", self->epoch->newest, uid,
-                          changed_ns, line);
+  if ((state != NULL && state->expunged != 0) == expunged)
+    add_message (self, self->epoch->newest, uid, changed_ns, state);
+  else
+    add_misplaced (self, uid, changed_ns, state, expunged);
 }
 
 bool

@@ -248,7 +248,7 @@ facts_from_files (StoreMailbox *self, IndexMailbox *facts, guint *out_count, GEr
     g_auto (IndexMessage) message = {0};
     bool found;
     uint32_t uid = g_array_index (uids, uint32_t, i);
-    if (!message_from_file (self, uid, false, &message, &found, error))
+    if (!message_from_file (self, uid, false, INT64_MAX, &message, &found, error))
       return false;
     facts->uidnext = MAX (facts->uidnext, uid + 1);
     facts->highestmodseq = MAX (facts->highestmodseq, message.modseq);

@@ -373,7 +373,7 @@ keep_flaggings (StoreMailbox *self, const Epoch *epoch, const GArray *flaggings,
     return false;
   for (guint i = 0; i < flaggings->len; i++) {
     const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
-    keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before);
+    keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before, false);
   }
   return keep_end (&keep, error);
 }

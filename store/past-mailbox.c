@@ -86,10 +86,11 @@ past_mailbox_files (StoreMailbox *self, GError **error)
 static bool
 read_file (StoreMailbox *self, uint32_t uid, IndexMessage *out, bool *out_found, GError **error)
 {
+  int64_t then_ns = self->store->past->snapshot.taken_ns;
   *out_found = false;
   for (int look = 0; look < LOOKS && !*out_found; look++) {
     bool expunged = look % 2 != 0;
-    if (!message_from_file (self, uid, expunged, out, out_found, error))
+    if (!message_from_file (self, uid, expunged, then_ns, out, out_found, error))
       return false;
   }
   return true;

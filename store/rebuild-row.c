@@ -170,7 +170,8 @@ rebuild_keep (Keep *keep, const ScanItem *item)
   keep_message (keep, item->uid, stat_ctime_ns (&item->st),
                 row_counts        ? &of_row
                 : item->has_state ? &item->state
-                                  : NULL);
+                                  : NULL,
+                item->expunged);
 }
 
 bool

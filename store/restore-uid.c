@@ -254,7 +254,7 @@ keep_here (Change *self, uint32_t uid)
   store_message_name (uid, name);
   if (fstatat (to->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
     bool stated = read_state (to, uid, &state);
-    keep_message (&self->keep, uid, stat_ctime_ns (&st), stated ? &state : NULL);
+    keep_message (&self->keep, uid, stat_ctime_ns (&st), stated ? &state : NULL, false);
     return stated && state.birth != 0 ? state.birth
                                       : epoch_of_time (&self->epoch, stat_ctime_ns (&st));
   }
@@ -264,7 +264,7 @@ keep_here (Change *self, uint32_t uid)
     return self->epoch.epoch;
   const MessageState was = {
       .modseq = row.modseq, .birth = row.birth, .flags = row.flags, .keywords = row.keywords};
-  keep_message (&self->keep, uid, row.changed_ns, &was);
+  keep_message (&self->keep, uid, row.changed_ns, &was, false);
   return row.birth;
 }
 

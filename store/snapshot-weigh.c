@@ -127,8 +127,8 @@ weigh_files (Weighing *self, const Weighed *weighed, uint32_t after, GError **er
     uint32_t uid = g_array_index (uids, uint32_t, i);
     g_auto (IndexMessage) row = {0};
     bool found;
-    if (!message_from_file (mailbox, uid, false, &row, &found, error) ||
-        (!found && !message_from_file (mailbox, uid, true, &row, &found, error)) ||
+    if (!message_from_file (mailbox, uid, false, INT64_MAX, &row, &found, error) ||
+        (!found && !message_from_file (mailbox, uid, true, INT64_MAX, &row, &found, error)) ||
         (found && !weigh_page (self, weighed, &row, 1, error)))
       return false;
   }

@@ -12,7 +12,7 @@
  *   g_auto (Keep) keep = { 0 };
  *   epoch_enter (store, &epoch, error)                          no snapshot is taken from here on
  *   keep_begin (&keep, &epoch, mailbox, error)                  the directory itself
- *   keep_message (&keep, uid, changed_ns, &before)              each message that changes
+ *   keep_message (&keep, uid, changed_ns, &before, false)       each message that changes
  *   keep_end (&keep, error)                                     on disk when it returns true
  *   ... change them ...
  *
@@ -219,8 +219,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Keep, keep_clear)
 bool keep_begin (Keep *out, const Epoch *epoch, StoreMailbox *mailbox, GError **error);
 
 /* Adds the message as it is, unless it is kept already or no snapshot has it; `state` is what
- * counts as its state, NULL for none. */
-void keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state);
+ * counts as its state, NULL for none, and `expunged` tells where its file lies. */
+void keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
+                   bool expunged);
 
 /* Whether keep_message() may have to add it. */
 bool keep_wants (const Keep *self, uint32_t uid);

@@ -147,8 +147,8 @@ view_distrust (View *view, GError **error)
 }
 
 bool
-message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, IndexMessage *out,
-                   bool *out_found, GError **error)
+message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t then_ns,
+                   IndexMessage *out, bool *out_found, GError **error)
 {
   char name[32];
   layout_message_path (uid, expunged, name);
@@ -170,13 +170,15 @@ message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, IndexMess
                         .flags = state.flags,
                         .damage = fd < 0 ? INDEX_DAMAGE_UNREADABLE : 0,
                         .birth = state.birth,
-                        /* Where state and place contradict each other the place counts. */
-                        .expunged = expunged ? MAX (state.expunged, 1) : 0,
+                        .expunged = state.expunged,
                         .size = (uint64_t)st.st_size,
                         .modseq = state.modseq,
                         .internal_s = st.st_mtim.tv_sec,
                         .changed_ns = stat_ctime_ns (&st),
                         .keywords = g_steal_pointer (&state.keywords)};
+  /* Where state and place contradict each other the place counts, since the file came there. */
+  if ((out->expunged != 0) != expunged && out->changed_ns <= then_ns)
+    out->expunged = expunged;
   return true;
 }
 
@@ -199,5 +201,6 @@ view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GErr
   }
   index_message_clear (&row);
   *out_found = false;
-  return view->uids == NULL || message_from_file (view->mailbox, uid, false, out, out_found, error);
+  return view->uids == NULL ||
+         message_from_file (view->mailbox, uid, false, INT64_MAX, out, out_found, error);
 }

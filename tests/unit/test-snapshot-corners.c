@@ -4,16 +4,18 @@
 
 #define INBOX "mail/example.com/user/joe/INBOX"
 
-/* A snapshot, and what the store showed when it was taken. */
+/* A snapshot, and what the store showed when it was taken; `facts` alone where a crash or a hand
+ * left files that their rows do not know. */
 typedef struct {
   char name[32];
-  char *shown;
+  char *shown, *facts;
 } Moment;
 
 static void
 moment_clear (Moment *moment)
 {
   g_free (moment->shown);
+  g_free (moment->facts);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Moment, moment_clear)
 
@@ -26,6 +28,7 @@ take (Store *store)
   g_snprintf (moment.name, sizeof moment.name, "s%u", ++count);
   assert_ok (store_snapshot_take (store, moment.name, NULL, &error), error);
   moment.shown = dump_store (store);
+  moment.facts = facts_of_store (store);
   return moment;
 }
 
@@ -37,6 +40,33 @@ assert_shows (Store *store, const Moment *moment)
   g_assert_no_error (error);
   g_autofree char *shown = dump_store (view);
   assert_same_text (moment->name, shown, moment->shown);
+}
+
+static void
+assert_has_facts (Store *store, const Moment *moment)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) view = store_snapshot_open (store, moment->name, &error);
+  g_assert_no_error (error);
+  g_autofree char *facts = facts_of_store (view);
+  assert_same_text (moment->name, facts, moment->facts);
+}
+
+/* Now, from the files alone, when the index is there again, and when the messages have been
+ * expunged. */
+static void
+assert_keeps_facts (Fixture *fixture, const Moment *moments, size_t count)
+{
+  for (int step = 0; step < 4; step++) {
+    if (step == 1)
+      run_in (fixture, "rm -r index", "");
+    if (step == 2)
+      store_job_free (run_job (fixture->store, "repair"));
+    if (step == 3)
+      store_job_free (run_job (fixture->store, "expunge uid=1:* joe@example.com/INBOX"));
+    for (size_t i = 0; i < count; i++)
+      assert_has_facts (fixture->store, &moments[i]);
+  }
 }
 
 static void
@@ -77,11 +107,89 @@ test_fresh_directories (Fixture *fixture, gconstpointer data)
   }
 }
 
+/* Puts a state on a message's file that says `expunged`, and leaves it where it is, as a crash in
+ * the middle of expunging it or bringing it back does. */
+static void
+restate (Fixture *fixture, const char *path, bool expunged)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *file = g_build_filename (fixture->path, INBOX, path, NULL);
+  auto_fd fd = open (file, O_RDONLY);
+  g_auto (MessageState) state = {0};
+  bool found;
+  assert_ok (message_state_read (-1, fd, 1, &state, &found, &error), error);
+  state.expunged = expunged ? store_epoch (fixture->store) : 0;
+  state.modseq++;
+  assert_ok (message_state_write (fixture->store, -1, fd, 1, &state, &error), error);
+}
+
+static void
+test_half_expunge (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  deliver (inbox, "one", 0, NULL);
+  restate (fixture, "0000000001.eml", true);
+  g_auto (Moment) moment = take (fixture->store);
+  assert_keeps_facts (fixture, &moment, 1);
+}
+
+static void
+test_half_undelete (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  uint32_t uid = deliver (inbox, "one", 0, NULL);
+  assert_ok (store_mailbox_expunge (inbox, &uid, 1, &error), error);
+  restate (fixture, ".expunged/0000000001.eml", false);
+  g_auto (Moment) moment = take (fixture->store);
+  assert_keeps_facts (fixture, &moment, 1);
+  store_job_free (run_job (fixture->store, "undelete uid=1 joe@example.com/INBOX"));
+  assert_has_facts (fixture->store, &moment);
+}
+
+/* Waits until the clock that files are stamped with has gone on. */
+static void
+await_tick (const Fixture *fixture)
+{
+  int64_t first_ns = 0, now_ns = 0;
+  while (now_ns <= first_ns) {
+    struct stat st;
+    g_assert_cmpint (fchmod (fixture->store->fd, 0750), ==, 0);
+    g_assert_cmpint (fstat (fixture->store->fd, &st), ==, 0);
+    now_ns = stat_ctime_ns (&st);
+    first_ns = first_ns == 0 ? now_ns : first_ns;
+  }
+}
+
+/* Who moves a file by hand expunges it, or brings it back, then and there. */
+static void
+test_moved_by_hand (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  deliver (inbox, "one", 0, NULL);
+  uint32_t two = deliver (inbox, "two", 0, NULL);
+  Moment moments[3];
+  moments[0] = take (fixture->store);
+  assert_ok (store_mailbox_expunge (inbox, &two, 1, &error), error);
+  moments[1] = take (fixture->store);
+  await_tick (fixture);
+  run_in (fixture, "cd " INBOX " && mv 0000000001.eml .expunged/", "");
+  run_in (fixture, "cd " INBOX " && mv .expunged/0000000002.eml .", "");
+  moments[2] = take (fixture->store);
+  assert_keeps_facts (fixture, moments, 3);
+  for (int i = 0; i < 3; i++)
+    moment_clear (&moments[i]);
+}
+
 int
 main (int argc, char *argv[])
 {
   g_test_init (&argc, &argv, NULL);
   add_test ("/snapshot-corners/only-expunged", test_only_expunged);
   add_test ("/snapshot-corners/fresh-directories", test_fresh_directories);
+  add_test ("/snapshot-corners/half-expunge", test_half_expunge);
+  add_test ("/snapshot-corners/half-undelete", test_half_undelete);
+  add_test ("/snapshot-corners/moved-by-hand", test_moved_by_hand);
   return g_test_run ();
 }

@@ -153,13 +153,25 @@ keep_directory (const Epoch *epoch, StoreMailbox *mailbox, GError **error)
   return keep_begin (&keep, epoch, mailbox, error) && keep_end (&keep, error);
 }
 
+/* Whether the snapshot has the mailbox itself: it may have lain in quarantine then. */
+static bool
+has_mailbox (const StoreSnapshot *snapshot, const StoreMailbox *mailbox)
+{
+  g_auto (HistoryNode) was = {0};
+  bool kept = false;
+  return mailbox->number < snapshot->next_number &&
+         (!history_node (mailbox->store->tree, mailbox->number, snapshot->epoch, &was, &kept,
+                         NULL) ||
+          !kept || !was.absent);
+}
+
 static bool
 needs (const StoreSnapshot *snapshot, StoreMailbox *mailbox, uint32_t uid,
        const MessageState *state, int64_t changed_ns)
 {
   g_auto (HistoryMessage) was = {0};
   bool kept = false;
-  if (mailbox->number >= snapshot->next_number)
+  if (!has_mailbox (snapshot, mailbox))
     return false;
   if (!history_message (mailbox->history, uid, snapshot->epoch, &was, &kept, NULL))
     return true;

@@ -357,7 +357,8 @@ clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
   g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
   History *history = keep_history (mailbox);
   job_looked_at (job, 1, 0, 0);
-  return history_load (history, error) && clean_messages (job, mailbox, snapshots, error) &&
+  return history_load (history, error) && history_load (keep_tree (store), error) &&
+         clean_messages (job, mailbox, snapshots, error) &&
          (job_has (job, STORE_WORD_DRY_RUN) || history_is_empty (history) ||
           clean_history (store, history, snapshots, error));
 }

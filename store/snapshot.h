@@ -202,7 +202,7 @@ History *keep_history (StoreMailbox *mailbox);
 History *keep_tree (Store *store);
 
 /* Whether a snapshot has the message, which is like this now: then its file must stay. In doubt it
- * must. The history has been loaded. */
+ * must. The histories of the mailbox and of the tree have been loaded. */
 bool keep_is_needed (const SnapshotSet *snapshots, StoreMailbox *mailbox, uint32_t uid,
                      const MessageState *state, int64_t changed_ns);
 

@@ -182,6 +182,26 @@ test_moved_by_hand (Fixture *fixture, gconstpointer data)
     moment_clear (&moments[i]);
 }
 
+/* A mailbox that lay in quarantine when a snapshot was taken has nothing that this one needs. */
+static void
+test_cleanup_of_returned (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *place = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  g_autoptr (StoreMailbox) box = open_named (fixture->store, "joe@example.com/Box");
+  uint32_t uid = deliver (box, "one", 0, NULL);
+  assert_ok (store_mailbox_remove (fixture->store, box->number, false, &place, &error), error);
+  g_auto (Moment) moment = take (fixture->store);
+  assert_ok (store_quarantine_restore (fixture->store, place, &error), error);
+  g_autoptr (StoreMailbox) again = open_named (fixture->store, "joe@example.com/Box");
+  g_assert_cmpuint (again->number, ==, box->number);
+  assert_ok (store_mailbox_expunge (again, &uid, 1, &error), error);
+  store_job_free (run_job (fixture->store, "cleanup age=0"));
+  run_in (fixture, "test -z \"$(ls mail/example.com/user/joe/Box/.expunged)\"", "");
+  assert_shows (fixture->store, &moment);
+}
+
 int
 main (int argc, char *argv[])
 {
@@ -191,5 +211,6 @@ main (int argc, char *argv[])
   add_test ("/snapshot-corners/half-expunge", test_half_expunge);
   add_test ("/snapshot-corners/half-undelete", test_half_undelete);
   add_test ("/snapshot-corners/moved-by-hand", test_moved_by_hand);
+  add_test ("/snapshot-corners/cleanup-of-returned", test_cleanup_of_returned);
   return g_test_run ();
 }

@@ -250,7 +250,8 @@ update_list (const Relist *self, GError **error)
   uint64_t domains = 0;
   if (!list_count (self->list, LIST_DOMAIN, &domains, error))
     return false;
-  if (domains == 0)
+  /* Who only looks at an empty store has nothing to write, and may not. */
+  if (domains == 0 && (self->walk.found->len > 0 || !self->walk.dry_run))
     return write_list (self, error);
   g_autoptr (GArray) gone = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   guint unlisted;

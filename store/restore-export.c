@@ -201,7 +201,8 @@ compare (Pair *pair, GError **error)
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
-/* Whether the message is to get its flags back; told of when newer ones stay. */
+/* Whether the message is to get its flags back; told of when newer ones stay. One that has none may
+ * have lost them, or somebody took them off since: as nobody can tell, it gets them. */
 static bool
 wants_flags (const Pair *pair, const Match *match)
 {
@@ -209,11 +210,12 @@ wants_flags (const Pair *pair, const Match *match)
   const StoreMessage *is = &match->is;
   if (is->flags == told->flags && g_strcmp0 (is->keywords, told->keywords) == 0)
     return false;
-  bool newer = pair->same ? is->modseq > told->modseq : is->flags != 0 || is->keywords != NULL;
-  if (newer && !pair->facts->force)
+  bool newer = (is->flags != 0 || is->keywords != NULL) &&
+               (!pair->same || is->modseq > told->modseq) && !pair->facts->force;
+  if (newer)
     job_noted (pair->facts->job, STORE_PROBLEM_CHANGED, pair->node.number, is->uid,
                pair->told->path, "has newer flags, and keeps them");
-  return !newer || pair->facts->force;
+  return !newer;
 }
 
 /* Those that get the same flags get them in one commit. */

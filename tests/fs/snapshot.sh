@@ -85,6 +85,11 @@ same first "$snapshots/first" 'rebuilt'
 same second "$snapshots/second" 'rebuilt'
 inodes "$snapshots/first" | cmp - "$work/inodes" || complain_here 'other inode numbers after a rebuild'
 
+# What was expunged is gone from the store, and still in the snapshots.
+mailstore -q cleanup --age 0 >"$work/out"
+same first "$snapshots/first" 'cleaned up'
+same second "$snapshots/second" 'cleaned up'
+
 # Nothing in one can be changed, and it has no control directory.
 old=$snapshots/first/example.com/user/joe/INBOX
 for command in 'touch file' 'rm 0000000001.eml' 'mkdir Sub' 'rmdir ../Receipts' 'mv 0000000001.eml x' \

@@ -224,6 +224,31 @@ def part_tools(bench):
         bench.table.line(f"{tool} of what it has, to raw, second run", warm, 1.3)
 
 
+def part_past(bench):
+    """Listing a mailbox in a snapshot, against what it was taken of."""
+    source = corpus.make_tiny(os.path.join(WORK, "tiny-past"), mailboxes=1, messages=MESSAGES)
+    mounts, point = [], bench.path("past")
+    mailbox = "joe@example.com/m000"
+
+    def listing(store, options):
+        command = f"find {point} -printf '%s %T@ %C@\\n' >/dev/null"
+        return Case(command, lambda: mounts.append(mount.Mounted(MAILFS, store, point, "-o", options).__enter__()),
+                    lambda: mounts.pop().__exit__())
+
+    cases = {}
+    for name in ("same", "changed"):
+        store = bench.new_store(f"past-{name}")
+        sh(f"{MAILSTORE} -q -s {store} import --format eml --link {source} joe@example.com"
+           f" && {MAILSTORE} -q -s {store} snapshot take then && sync")
+        cases[name] = listing(store, "ro,snapshot=then")
+        cases.setdefault("live", listing(store, "ro"))
+    for words in ("flag --uid 1:* --add Flagged,Later", f"expunge --uid 1:{MESSAGES // 2}"):
+        sh(f"{MAILSTORE} -q -s {store} {words} {mailbox}")
+    results = interleave(cases, ROUNDS, bench.directory)
+    bench.table.ratio("listing in a snapshot, to the live one", results["same"], results["live"], 1.3)
+    bench.table.ratio("the same, all flagged and half expunged since", results["changed"], results["live"], 1.3)
+
+
 def walk_memory(bench, name, store, target):
     with mount.Mounted(MAILFS, store, bench.path("walk")) as mounted:
         sh(f"find {mounted.path} -printf '%s %T@\\n' >/dev/null; "

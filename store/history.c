@@ -128,7 +128,6 @@ add_line (History *self, const char *text, size_t size, uint64_t at)
   line.before = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, key));
   line.at = at;
   self->generation++;
-  g_string_truncate (self->window, 0);
   g_array_append_val (self->lines, line);
   g_hash_table_replace (self->last, key, GUINT_TO_POINTER (self->lines->len));
 }
@@ -137,6 +136,7 @@ static void
 forget (History *self)
 {
   self->generation++;
+  g_string_truncate (self->window, 0);
   store_close_fd (&self->fd);
   self->fd = -1;
   self->size = 0;
@@ -160,12 +160,12 @@ read_lines (History *self, GError **error)
     if (got == 0)
       return true;
     g_string_append_len (text, chunk, got);
-    const char *begin = text->str, *end;
+    char *begin = text->str, *end;
     size_t left = text->len;
     for (; (end = memchr (begin, '\n', left)) != NULL; begin = end + 1) {
-      g_autofree char *line = g_strndup (begin, (gsize)(end - begin));
+      *end = '\0';
       left -= (size_t)(end + 1 - begin);
-      add_line (self, line, (size_t)(end - begin), self->size);
+      add_line (self, begin, (size_t)(end - begin), self->size);
       self->size += (uint64_t)(end + 1 - begin);
     }
     g_string_erase (text, 0, (gssize)(text->len - left));

@@ -216,11 +216,11 @@ state_take_number (const char **line, unsigned base, uint64_t max, uint64_t *out
   const char *at = *line;
   uint64_t value = 0;
   for (unsigned digit; (digit = digit_value (*at)) < base; at++) {
-    if (digit > max || value > (max - digit) / base)
+    if (__builtin_mul_overflow (value, base, &value) ||
+        __builtin_add_overflow (value, digit, &value))
       return false;
-    value = value * base + digit;
   }
-  if (at == *line || (*at != ' ' && *at != '\0'))
+  if (value > max || at == *line || (*at != ' ' && *at != '\0'))
     return false;
   *line = at + (*at == ' ');
   *out = value;

@@ -13,7 +13,7 @@ order='cat'
 plain() {
   sed -E -e "s#($direct|$store|$mnt)#STORE#g" \
     -e 's/ in [0-9.:]+( s)?;/ in T;/; s/, [0-9.:]+( s)?\)/, T)/' \
-    -e 's/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}/STAMP/g' -e 's/ [0-9.]+ s  / T  /' \
+    -e 's/[0-9]{8}T[0-9]{6}Z(-[0-9a-f]+)?/STAMP/g' -e 's/ [0-9.]+ s  / T  /' \
     -e 's/\b1[0-9]{9}\b/VALIDITY/g; s/ [0-9]{14} / TIME /; s/process [0-9]+/process PID/g' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}Z?/TIME/g' "$1" | $order
 }
@@ -177,6 +177,43 @@ both_end 0 undelete --uid 1 joe@example.com/INBOX
 both_end 0 list
 both_end 0 --json list joe@example.com/INBOX
 
+# Snapshots.
+both_end 0 snapshot
+both_end 0 snapshot take one
+both_end 73 snapshot take one
+both_end 64 snapshot take latest
+both_end 0 --json snapshot take 'a b/c %41'
+both_end 0 snapshot take
+both_end 0 flag joe@example.com 2 +Later
+both_end 0 move joe@example.com/INBOX 5 joe@example.com/Receipts
+both_end 0 mailbox rename joe@example.com/Lists joe@example.com/Old/Lists
+both_end 0 snapshot
+both_end 0 --json snapshot list one
+both_end 0 snapshot list --brief latest
+both_end 66 snapshot list nowhere
+both_end 1 snapshot diff one
+both_end 1 --json snapshot diff 'a b/c %41' joe@example.com/Lists
+both_end 0 snapshot diff one 'a b/c %41'
+both_end 66 snapshot diff one nowhere
+for name in one 'a b/c %41' latest; do
+  both_end 0 --snapshot "$name" list
+  both_end 0 --snapshot "$name" list -l
+  both_end 0 --snapshot "$name" --json list joe@example.com/INBOX
+  both_end 0 --snapshot "$name" cat joe@example.com/INBOX 5
+  both_end 0 --snapshot "$name" mailbox list -r joe@example.com
+  both_end 0 --snapshot "$name" manifest
+  both_end 0 --snapshot "$name" export --format jsonl
+  both_end 66 --snapshot "$name" list joe@example.com/Old
+  both_end 73 --snapshot "$name" mailbox create joe@example.com/New
+done
+both_end 66 --snapshot nowhere list
+both_end 64 --snapshot one check
+both_end 0 snapshot rename one two
+both_end 66 snapshot rename one three
+both_end 66 --snapshot one list
+both_end 0 snapshot drop two 'a b/c %41'
+both_end 66 snapshot drop two latest
+
 # What wants the store itself uses the one that is mounted.
 both_end 73 init
 both_end 0 import --format eml "$sample" new@example.com
@@ -316,7 +353,9 @@ start -f -o ro
 both_end 0 list -l
 both_end 0 check
 both_end 0 reconstruct -n
-for words in 'reconstruct' 'queue add repair' 'jobs cancel 1' 'work --once' 'deliver joe'; do
+both_end 0 snapshot
+both_end 66 snapshot diff nowhere
+for words in 'reconstruct' 'queue add repair' 'jobs cancel 1' 'work --once' 'deliver joe' 'snapshot take'; do
   # shellcheck disable=SC2086 # they are several
   run -s "$mnt" $words
   expect_status 73

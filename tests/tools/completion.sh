@@ -152,6 +152,8 @@ expect_among 'mailfs -o ' "${options[@]}"
 expect_offer 'mailfs -o ro,ctl=' hidden off visible
 expect_offer 'mailfs -o ro,ver' ro,verify=
 expect_offer 'mailfs -o ctl=off,ver' off,verify=
+expect_offer 'mailfs -o ro,snapshot=' latest new
+expect_offer "mailfs $store $work -o ro,snapshot=n" new nightly
 expect_offer 'mailfs --v' --version
 expect_offer "mailfs -o ro $work/d" "$work/dir"
 

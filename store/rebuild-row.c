@@ -150,24 +150,33 @@ put_back (RebuildApply *self, ScanItem *item, GError **error)
   return true;
 }
 
+/* Whether the message was shown as its row has it: a row is believed that tells where the file is,
+ * though a crash may have left it behind the file. */
+static bool
+is_shown_by_row (const ScanItem *item)
+{
+  return item->verdict == SCAN_CHANGED && !item->recalled &&
+         (item->row.expunged != 0) == item->expunged;
+}
+
 void
 rebuild_keep (Keep *keep, const ScanItem *item)
 {
-  bool changes;
+  bool changes, known = item->verdict == SCAN_CHANGED, by_row = is_shown_by_row (item);
   if (item->verdict == SCAN_GONE || !keep_wants (keep, item->uid))
     return;
   g_auto (IndexMessage) row = make_row (item, keep->epoch, &changes);
-  if (!changes && !scan_item_is_back (item))
+  if (!changes && !scan_item_is_back (item) && !(by_row && row.modseq != item->row.modseq))
     return;
-  bool known = item->verdict == SCAN_CHANGED;
-  bool row_counts = known && (!item->has_state || item->row.modseq > item->state.modseq);
+  bool row_counts =
+      by_row || (known && (!item->has_state || item->row.modseq > item->state.modseq));
   const MessageState of_row = {.modseq = item->row.modseq,
                                .birth = item->row.birth,
                                .expunged = item->row.expunged,
                                .digest = state_digest (item),
                                .flags = item->row.flags,
                                .keywords = item->row.keywords};
-  keep_message (keep, item->uid, stat_ctime_ns (&item->st),
+  keep_message (keep, item->uid, by_row ? item->row.changed_ns : stat_ctime_ns (&item->st),
                 row_counts        ? &of_row
                 : item->has_state ? &item->state
                                   : NULL,

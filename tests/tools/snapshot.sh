@@ -51,7 +51,7 @@ expect_status 64
 mailstore -q deliver joe@example.com <"$sample/01-welcome.eml" >"$work/out"
 mailstore -q flag joe@example.com 1 -Seen
 mailstore -q flag joe@example.com 2 '=Flagged' '+x'
-mailstore -q expunge --uid 3 joe@example.com/INBOX
+mailstore -q expunge --uid 3 joe@example.com/INBOX >"$work/out"
 mailstore -q move joe@example.com/Lists '*' joe@example.com/Sent >"$work/out"
 mailstore -q mailbox rename joe@example.com/Old joe@example.com/Archive/2024
 mailstore -q mailbox remove joe@example.com/Receipts
@@ -61,11 +61,11 @@ expect_dump first --snapshot first
 run snapshot take 'a b/c %41'
 expect_equal "$out" 'a b/c %41'
 dump >"$work/dump-second"
-mailstore -q cleanup --age 0
-mailstore -q purge --age 0
+mailstore -q cleanup --age 0 >"$work/out"
+mailstore -q purge --age 0 >"$work/out"
 rm -r "$store/index" "$store/mailboxes.sqlite3"
 expect_dump first --snapshot first
-mailstore -q reconstruct
+mailstore -q reconstruct >"$work/out"
 expect_dump first --snapshot first
 expect_dump second --snapshot 'a b/c %41'
 expect_dump second
@@ -155,6 +155,9 @@ expect_equal "$(wc -l <"$work/out")" 3
 run --snapshot first report
 expect_status 0
 expect_out '8 messages'
+run --snapshot first verify
+expect_status 0
+expect_err 'verify: 7 mailboxes, 8 messages'
 run --snapshot nowhere list
 expect_status 66
 expect_one_error

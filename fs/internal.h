@@ -372,8 +372,6 @@ bool pages_take (Pages *self, Page *page);
 /* Keeps a page, whose bytes it takes over. */
 void pages_put (Pages *self, Page *page);
 
-void pages_forget (Pages *self);
-
 /* ---- file.c: reading messages ------------------------------------------------------------- */
 
 void handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);

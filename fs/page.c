@@ -66,15 +66,6 @@ pages_take (Pages *self, Page *page)
 }
 
 void
-pages_forget (Pages *self)
-{
-  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-
-  for (size_t i = 0; i < PAGES_MAX; i++)
-    page_clear (&self->pages[i]);
-}
-
-void
 pages_put (Pages *self, Page *page)
 {
   if (page->size > LISTING_SIZE)

@@ -149,8 +149,9 @@ keep_open (Views *self, View *opened, GError **error)
   if (known->view == NULL)
     known->view = g_steal_pointer (&view);
   known->taken_at = ++self->takes;
+  View *taken = view_ref (known->view);
   superfluous = take_superfluous (self);
-  return view_ref (known->view);
+  return taken;
 }
 
 View *
@@ -257,7 +258,8 @@ is_forgotten (Views *self, uint32_t number, View **out_view)
   return true;
 }
 
-/* Lets another snapshot have the view. */
+/* Lets another snapshot have the view. Pages of listings that were made of this one are not used:
+ * it was told since that it is gone. */
 static void
 give_free (Mount *mount, uint32_t number)
 {
@@ -265,7 +267,6 @@ give_free (Mount *mount, uint32_t number)
   Known *known = &self->known[number];
 
   marks_forget_view (mount->marks, number);
-  pages_forget (mount->pages);
   g_mutex_lock (&self->mutex);
   g_free (known->name);
   *known = (Known){0};

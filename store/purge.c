@@ -352,9 +352,9 @@ is_over (const Purge *self, const StoreQuarantined *object)
 /* Removes what is old enough in quarantine, of users who were looked at; with the whole store also
  * what is of nobody. */
 static bool
-purge_quarantined (Store *store, const StoreQuarantined *object, void *data, GError **error)
+purge_quarantined (Purge *self, const StoreQuarantined *object, GError **error)
 {
-  Purge *self = data;
+  Store *store = self->job->store;
   const char *path = strchr (object->path, '/') + 1;
   bool everything = self->job->request->targets->len == 0;
   if (!job_go_on (self->job, error))
@@ -374,14 +374,29 @@ purge_quarantined (Store *store, const StoreQuarantined *object, void *data, GEr
   return true;
 }
 
+/* First what is there, then what of it snapshots need: where a directory goes is kept before it
+ * goes. What comes later is for the next purge. */
+static bool
+purge_quarantine (Purge *self, GError **error)
+{
+  Store *store = self->job->store;
+  g_autoptr (GPtrArray) objects = store_quarantine_list (store, error);
+  self->needed = objects != NULL ? quarantine_needed (store, error) : NULL;
+  if (self->needed == NULL)
+    return false;
+  for (guint i = 0; i < objects->len; i++) {
+    if (!purge_quarantined (self, objects->pdata[i], error))
+      return false;
+  }
+  return true;
+}
+
 static bool
 purge_rest (Purge *self, GError **error)
 {
-  Store *store = self->job->store;
   bool everything = self->job->request->targets->len == 0;
-  self->needed = quarantine_needed (store, error);
-  if (self->needed == NULL || (everything && !purge_containers (self, STORE_ROOT, error)) ||
-      !quarantine_each (store, purge_quarantined, self, error))
+  if ((everything && !purge_containers (self, STORE_ROOT, error)) ||
+      !purge_quarantine (self, error))
     return false;
   if (self->kept > 0)
     job_noted (self->job, STORE_PROBLEM_NOTE, 0, 0, "../quarantine",

@@ -225,7 +225,7 @@ keep_moves (Batch *self, Keep *keep, GArray *moves, GError **error)
     if (fd >= 0 && fstat (fd, &st) == 0)
       keep_message (keep, move->uid, stat_ctime_ns (&st), &before, self->way == EXPUNGE_BACK);
   }
-  return keep_end (keep, error);
+  return keep_write (keep, error);
 }
 
 static bool
@@ -324,11 +324,11 @@ note_moves (const Batch *self, const GArray *moves)
 /* Moves the files and makes that last. As soon as one has moved the index follows, whatever became
  * of the others; if it cannot, the files are shown instead of it. */
 static bool
-run_batch (Batch *self, GArray *moves, GError **error)
+run_batch (Batch *self, Keep *keep, GArray *moves, GError **error)
 {
   self->facts.highestmodseq++;
   uint64_t written = self->facts.highestmodseq;
-  if (!mailbox_write_state (self->mailbox, &self->facts, error))
+  if (!mailbox_write_state (self->mailbox, &self->facts, error) || !keep_sync (keep, error))
     return false;
   if (fsync (self->mailbox->fd) < 0)
     return fail_errno (error, "sync '%s'", self->mailbox->path);
@@ -363,7 +363,7 @@ expunge_move (StoreMailbox *self, const Epoch *epoch, ExpungeWay way, GArray *mo
   batch.write = write;
   batch.from_fd = way == EXPUNGE_OUT ? self->fd : gone;
   batch.to_fd = way == EXPUNGE_OUT ? gone : self->fd;
-  return keep_moves (&batch, &keep, moves, error) && run_batch (&batch, moves, error);
+  return keep_moves (&batch, &keep, moves, error) && run_batch (&batch, &keep, moves, error);
 }
 
 void

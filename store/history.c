@@ -588,14 +588,11 @@ open_to_append (const History *self, GError **error)
   return g_steal_fd (&fd);
 }
 
-bool
-history_append (History *self, const char *lines, GError **error)
+static bool
+write_lines (const History *self, int fd, const char *lines, GError **error)
 {
-  auto_fd fd = open_to_append (self, error);
   struct stat st;
   char last = '\n';
-  if (fd < 0)
-    return false;
   if (fstat (fd, &st) < 0 || (st.st_size > 0 && pread (fd, &last, 1, st.st_size - 1) != 1))
     return fail_errno (error, "read %s/%s", self->store->path, self->path);
   g_autofree char *ended = last != '\n' ? g_strconcat ("\"\n", lines, NULL) : NULL;
@@ -607,6 +604,19 @@ history_append (History *self, const char *lines, GError **error)
       return fail_errno (error, "write %s/%s", self->store->path, self->path);
     done += written > 0 ? (size_t)written : 0;
   }
+  return true;
+}
+
+int
+history_append (History *self, const char *lines, GError **error)
+{
+  auto_fd fd = open_to_append (self, error);
+  return fd >= 0 && write_lines (self, fd, lines, error) ? g_steal_fd (&fd) : -1;
+}
+
+bool
+history_sync (const History *self, int fd, GError **error)
+{
   return fdatasync (fd) == 0 || fail_errno (error, "sync %s/%s", self->store->path, self->path);
 }
 

@@ -6,12 +6,15 @@
 #include "store/snapshot.h"
 
 #include <string.h>
+#include <unistd.h>
 
 void
 keep_clear (Keep *self)
 {
   if (self->lines != NULL)
     g_string_free (self->lines, TRUE);
+  if (self->written)
+    close (self->fd);
   *self = (Keep){0};
 }
 
@@ -137,13 +140,31 @@ keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *
 }
 
 bool
-keep_end (Keep *self, GError **error)
+keep_write (Keep *self, GError **error)
 {
   if (self->lines == NULL || self->lines->len == 0)
     return true;
-  bool kept = history_append (self->history, self->lines->str, error);
+  self->fd = history_append (self->history, self->lines->str, error);
+  self->written = self->fd >= 0;
   g_string_truncate (self->lines, 0);
-  return kept || fail_prefix (error, "keep what snapshots need");
+  return self->written || fail_prefix (error, "keep what snapshots need");
+}
+
+bool
+keep_sync (Keep *self, GError **error)
+{
+  if (!self->written)
+    return true;
+  bool synced = history_sync (self->history, self->fd, error);
+  close (self->fd);
+  self->written = false;
+  return synced || fail_prefix (error, "keep what snapshots need");
+}
+
+bool
+keep_end (Keep *self, GError **error)
+{
+  return keep_write (self, error) && keep_sync (self, error);
 }
 
 bool

@@ -364,18 +364,23 @@ flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbo
   return index_write_commit (write, error);
 }
 
-/* Snapshots need the messages, and the mailbox, as they are. */
+/* Puts the new modseq on the directory: one that a crash leaves on a file alone is not given out
+ * again. Snapshots need the mailbox, and the messages, as they are. */
 static bool
-keep_flaggings (StoreMailbox *self, const Epoch *epoch, const GArray *flaggings, GError **error)
+prepare_directory (StoreMailbox *self, const Epoch *epoch, const GArray *flaggings,
+                   const IndexMailbox *facts, GError **error)
 {
   g_auto (Keep) keep = {0};
-  if (!keep_begin (&keep, epoch, self, error))
+  if (!keep_directory (epoch, self, error) || !keep_begin (&keep, epoch, self, error))
     return false;
   for (guint i = 0; i < flaggings->len; i++) {
     const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
     keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before, false);
   }
-  return keep_end (&keep, error);
+  if (!keep_write (&keep, error) || !mailbox_write_state (self, facts, error) ||
+      !keep_sync (&keep, error))
+    return false;
+  return fsync (self->fd) == 0 || fail_errno (error, "sync '%s'", self->path);
 }
 
 /* The user is locked, and the epoch held. */
@@ -394,12 +399,8 @@ flag_all (StoreMailbox *self, const Epoch *epoch, GArray *flaggings, GError **er
     facts.highestmodseq =
         MAX (facts.highestmodseq, g_array_index (flaggings, Flagging, i).before.modseq);
   facts.highestmodseq++;
-  /* The directory first: a modseq that a crash leaves on a file alone is not given out again. */
-  if (!keep_flaggings (self, epoch, flaggings, error) || !mailbox_write_state (self, &facts, error))
-    return false;
-  if (fsync (self->fd) < 0)
-    return fail_errno (error, "sync '%s'", self->path);
-  if (!flag_files (self, epoch, flaggings, facts.highestmodseq, error))
+  if (!prepare_directory (self, epoch, flaggings, &facts, error) ||
+      !flag_files (self, epoch, flaggings, facts.highestmodseq, error))
     return false;
   /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the
    * index was deleted meanwhile: then there is nobody to believe but the files. */

@@ -184,9 +184,11 @@ bool history_node (History *self, uint32_t number, uint32_t epoch, HistoryNode *
 /* Numbers of the nodes that were in `parent` in `epoch`, as far as that is kept, ascending. */
 GArray *history_children (History *self, uint32_t parent, uint32_t epoch);
 
-/* Adds whole lines to the file, durably; who holds the user lock of the directory, or the store
- * lock, does. */
-bool history_append (History *self, const char *lines, GError **error);
+/* Adds whole lines to the file; who holds the user lock of the directory, or the store lock, does.
+ * They are on disk when history_sync() has been called with the descriptor that is returned, which
+ * is the caller's. -1 with an error. */
+int history_append (History *self, const char *lines, GError **error);
+bool history_sync (const History *self, int fd, GError **error);
 
 /* Drops the lines that none of the snapshots needs; both of those locks are held. `*out_left` is
  * false when no line is left, and no file. */
@@ -211,6 +213,8 @@ struct Keep {
   const Epoch *epoch;
   History *history; /* NULL: no snapshot needs anything */
   GString *lines;
+  bool written; /* and not synced */
+  int fd;       /* then */
 };
 void keep_clear (Keep *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Keep, keep_clear)
@@ -238,6 +242,11 @@ void keep_absent (Keep *self, uint32_t number);
 
 /* Writes all of it, durably. What is changed after a failure would be lost to the snapshots. */
 bool keep_end (Keep *self, GError **error);
+
+/* The same in two steps, between which other files may be written that are synced next: then most
+ * filesystems have one commit to do instead of two. */
+bool keep_write (Keep *self, GError **error);
+bool keep_sync (Keep *self, GError **error);
 
 /* The directory alone. */
 bool keep_directory (const Epoch *epoch, StoreMailbox *mailbox, GError **error);

@@ -268,6 +268,51 @@ def part_memory(bench):
         bench.table.skip("mailfs, memory after a walk of a million messages", "set BENCH_MILLION=1")
 
 
+# ---- snapshots -----------------------------------------------------------------------------------
+
+def part_take(bench):
+    """Taking a snapshot, and dropping it, of few messages and of many."""
+    program, count = os.path.join(BUILD, "tests", "bench-snapshot"), 100
+    many = 1000000 if os.environ.get("BENCH_MILLION") == "1" else 100000
+    cases = {}
+    for name, messages in (("few", 1000), ("many", many)):
+        store = bench.new_store(f"take-{name}")
+        source = corpus.make_tiny(os.path.join(WORK, f"tiny{messages}"), mailboxes=10,
+                                  messages=messages // 10)
+        sh(f"{MAILSTORE} -q -s {store} import --format eml --copy {source} joe@example.com && sync")
+        cases[name] = Case(f"{program} take {store} {count}")
+    results = interleave(cases, ROUNDS, bench.directory)
+    bench.table.ratio(f"take and drop a snapshot, of {many} messages to 1000", results["many"],
+                      results["few"], 1.15)
+    bench.table.line("take and drop a snapshot", results["many"].time / count * 1000, None, "ms")
+
+
+def part_keep(bench):
+    """Delivering and flagging with a snapshot, each message changed for the first time since, and without one."""
+    program = os.path.join(BUILD, "tests", "bench-snapshot")
+    deliver, count = os.path.join(BUILD, "tests", "bench-deliver"), 1600
+    store = bench.new_store("keep")
+    sh(f"{deliver} store {store} {count} 4 1")
+
+    def drop():
+        sh(f"for name in $(ls {store}/snapshots 2>&-); do {MAILSTORE} -q -s {store} snapshot drop $name; done")
+
+    def take():
+        drop()
+        sh(f"{MAILSTORE} -q -s {store} snapshot take bench")
+
+    flag, one = f"{program} flag {store} {count}", f"{deliver} store {store} {count} 1 1"
+    threads = f"{deliver} store {store} {count} 16 1"
+    results = interleave({"flag": Case(flag, drop), "flag with": Case(flag, take),
+                          "one": Case(one, drop), "one with": Case(one, take),
+                          "threads": Case(threads, drop), "threads with": Case(threads, take)},
+                         ROUNDS, bench.directory)
+    for name, what in (("flag", "flag"), ("one", "deliver, one at a time"),
+                       ("threads", "deliver, 16 threads, one mailbox")):
+        bench.table.ratio(f"{what}, with a snapshot to without", results[f"{name} with"],
+                          results[name], 1.1)
+
+
 # ---- what must not grow --------------------------------------------------------------------------
 
 def part_entries(bench):

@@ -41,9 +41,12 @@ const StoreCommand store_commands[] = {
      .force = "make sound ones again, too"},
     {"checkpoint", 0, 0, MAILBOXES, "finish or take back interrupted writes; sync databases",
      command_checkpoint},
-    {"backup", STORE_WORD_DIRECTORY | STORE_WORD_RECURSIVE | STORE_WORD_RATE,
+    {"backup",
+     STORE_WORD_DIRECTORY | STORE_WORD_RECURSIVE | STORE_WORD_RATE | STORE_WORD_FULL |
+         STORE_WORD_FORCE,
      STORE_COMMAND_DIRECTORY, "DIR " MAILBOXES,
-     "copy the store, or some of it, as it is at one moment", command_backup},
+     "copy the store, or some of it, as it is at one moment", command_backup,
+     .force = "DANGER: give up the copies of what has vanished from the store"},
     {"restore",
      STORE_WORD_DIRECTORY | STORE_WORD_EXPORT | STORE_WORD_OF | STORE_WORD_RECURSIVE |
          STORE_WORD_DRY_RUN | STORE_WORD_FORCE | STORE_WORD_RATE,

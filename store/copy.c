@@ -78,18 +78,12 @@ copy_facts (Store *store, int from, int to, const struct stat *st, GError **erro
 }
 
 int
-copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to, Pace *pace,
-           GError **error)
+copy_open_file (Store *store, int source, int to_fd, const char *to, Pace *pace, GError **error)
 {
-  auto_fd source = layout_open_message (from_fd, from);
   struct stat st;
-  if (source < 0 || fstat (source, &st) < 0) {
-    fail_errno (error, "open '%s'", from);
-    return -1;
-  }
   auto_fd copy = openat (to_fd, to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (copy < 0) {
-    fail_errno (error, "make a copy of '%s'", from);
+  if (copy < 0 || fstat (source, &st) < 0) {
+    fail_errno (error, "make a file");
     return -1;
   }
   bool done =
@@ -100,8 +94,22 @@ copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *t
   if (done)
     return g_steal_fd (&copy);
   unlinkat (to_fd, to, 0);
-  fail_prefix (error, "copy '%s'", from);
   return -1;
+}
+
+int
+copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to, Pace *pace,
+           GError **error)
+{
+  auto_fd source = layout_open_message (from_fd, from);
+  if (source < 0) {
+    fail_errno (error, "open '%s'", from);
+    return -1;
+  }
+  auto_fd copy = copy_open_file (store, source, to_fd, to, pace, error);
+  if (copy < 0)
+    fail_prefix (error, "copy '%s'", from);
+  return g_steal_fd (&copy);
 }
 
 bool

@@ -245,18 +245,25 @@ pass_node (Export *self, const StoreNode *node, StoreMailbox *mailbox, const cha
   return true;
 }
 
+void
+manifest_write_line (FILE *out, const uint8_t sha256[32], const char *path, bool damaged)
+{
+  bool escaped;
+  g_autofree char *name = escape_name (path, &escaped);
+  g_autofree char *digest = sha256 != NULL ? store_digest_string (sha256) : NULL;
+  if (damaged)
+    fprintf (out, "# damaged %s\n", name);
+  if (digest != NULL)
+    fprintf (out, "%s%s  %s\n", escaped ? "\\" : "", digest, name);
+}
+
 /* A damaged message keeps its line: it is to fail where somebody checks it, until it is restored.
  */
 static void
 write_digest (Export *self, const Exported *exported)
 {
-  bool escaped;
-  g_autofree char *name = escape_name (exported->path, &escaped);
-  g_autofree char *digest = store_digest_string (exported->sha256);
-  if (exported->damaged)
-    fprintf (self->out, "# damaged %s\n", name);
-  if (exported->known)
-    fprintf (self->out, "%s%s  %s\n", escaped ? "\\" : "", digest, name);
+  manifest_write_line (self->out, exported->known ? exported->sha256 : NULL, exported->path,
+                       exported->damaged);
 }
 
 bool

@@ -761,6 +761,12 @@ int expunge_place (StoreMailbox *self, GError **error);
 /* UIDs of the expunged messages, ascending. */
 GArray *expunge_uids (StoreMailbox *self, GError **error);
 
+/* ---- export.c ------------------------------------------------------------------------------- */
+
+/* A line as sha256sum(1) writes and checks it, unless the digest is NULL. What is damaged has a
+ * comment above it. */
+void manifest_write_line (FILE *out, const uint8_t sha256[32], const char *path, bool damaged);
+
 /* ---- draft.c: new mail ----------------------------------------------------------------------- */
 
 struct StoreDraft {
@@ -899,9 +905,13 @@ typedef struct Pace Pace;
 bool pace_pass (Pace *self, uint64_t bytes, GError **error);
 size_t pace_chunk (const Pace *self, size_t most);
 
-/* Copies the regular file `from` to a new file `to`: bytes (shared where the filesystem can),
+/* Copies the regular file `source` to a new file `to`: bytes (shared where the filesystem can),
  * user.* attributes, mode and mtime; it belongs to the store's owner. It is not synced. Returns a
- * descriptor, or -1; ENOENT when there is none. */
+ * descriptor, or -1. */
+int copy_open_file (Store *store, int source, int to_fd, const char *to, Pace *pace,
+                    GError **error);
+
+/* The same for the file `from`; ENOENT when there is none. */
 int copy_file (Store *store, int from_fd, const char *from, int to_fd, const char *to, Pace *pace,
                GError **error);
 

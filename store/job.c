@@ -166,6 +166,14 @@ job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t b
 }
 
 void
+job_copied (StoreJob *self, uint64_t messages, uint64_t bytes)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  self->result.taken += messages;
+  self->result.taken_bytes += bytes;
+}
+
+void
 store_job_progress (StoreJob *self, StoreProgress *out)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);

@@ -37,6 +37,9 @@ bool job_go_on (StoreJob *self, GError **error);
 void job_step (StoreJob *self, uint64_t done, uint64_t total);
 void job_looked_at (StoreJob *self, uint64_t mailboxes, uint64_t messages, uint64_t bytes);
 
+/* Counts messages that were taken without a finding of each. */
+void job_copied (StoreJob *self, uint64_t messages, uint64_t bytes);
+
 /* Adds a finding. `path`, where the message or directory is below mail/, and `detail` are made
  * printable. */
 void job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, uint32_t uid,
@@ -218,6 +221,9 @@ bool recover_owner (StoreJob *job, uint32_t owner, GError **error);
 /* backup.conf in a backup: which store it is of, and whether it is complete. In a store: where its
  * last backup is. */
 #define BACKUP_CONF "backup.conf"
+
+/* In a backup: the digest of every file, for sha256sum(1). */
+#define BACKUP_MANIFEST "manifest.sha256"
 
 typedef struct {
   char *uuid;

@@ -49,6 +49,7 @@ static const struct {
     [STORE_PROBLEM_REMOVED] = {"removed", ""},
     [STORE_PROBLEM_RENAMED] = {"renamed", ""},
     [STORE_PROBLEM_DIFFERENT] = {"different", ""},
+    [STORE_PROBLEM_VANISHED] = {"vanished", "restore brings it back, backup --force gives it up"},
     [STORE_PROBLEM_NOTE] = {"note", ""},
     [STORE_PROBLEM_FLAGGED] = {"flagged", ""},
     [STORE_PROBLEM_COPIED] = {"copied", ""},

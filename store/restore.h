@@ -10,7 +10,7 @@ typedef struct {
   Store *live, *backup;
   Pace pace;
   bool same_store;
-  bool exact; /* what the backup does not have goes, and what it has counts: force, and it is whole */
+  bool exact; /* what the backup does not have goes, what it has counts: force, and it is whole */
   GHashTable *touched; /* owners in the store whose rows are behind */
 } Restore;
 

@@ -806,6 +806,7 @@ typedef enum {
   STORE_PROBLEM_NUMBER,        /* two directories have one mailbox number */
   STORE_PROBLEM_LOCKED,        /* somebody holds a lock longer than any change takes */
   STORE_PROBLEM_BAD_SNAPSHOT,  /* the file of a snapshot, or what is kept for it, makes no sense */
+  STORE_PROBLEM_VANISHED,      /* a backup has it, the store not any more, and did not take it away */
   STORE_PROBLEM_FLAGGED,       /* nothing: flags in `object` were changed. `detail`: the UIDs, "4:7,9" */
   STORE_PROBLEM_COPIED,        /* nothing: `object` has copies now. `detail`: "4:7,9 -> 12:16", two sets
                                   of UIDs in the same order, of the messages and of their copies */

@@ -56,6 +56,8 @@ taking (const StoreCommand *command, bool dry_run)
 {
   if (command->traits & STORE_COMMAND_BRINGS)
     return dry_run ? "to bring back" : "brought back";
+  if (command->traits & STORE_COMMAND_DIRECTORY)
+    return "copied";
   return dry_run ? "to take" : "taken";
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A backup that is killed at any call that changes its directory: it is never taken for complete unless it
-# is, and the next run finishes it.
+# A backup that is killed at a call that changes its directory or the store: it is never taken for complete
+# unless it is, and the next run finishes it, copying only what is missing.
 set -euo pipefail
 work=$(mktemp -d -t mailfs-crash.XXXXXX)
 trap 'rm -rf -- "$work"' EXIT
@@ -12,30 +12,60 @@ mailstore init
 mailstore import --format eml "$sample" joe@example.com
 mailstore expunge --uid 2 joe@example.com/INBOX >/dev/null
 dump() { mailstore -s "$1" list --json -r && mailstore -s "$1" list --json joe@example.com/INBOX; }
-expected=$(dump "$MAILSTORE")
-step=1
-[ -z "${MAILFS_SANITIZE:-}" ] || step=7
+slower=1
+[ -z "${MAILFS_SANITIZE:-}" ] || slower=7
 
-# A first backup, and one that brings an older one up to date.
-for again in false true; do
-  for ((n = 1; ; n += step)); do
-    rm -rf "$work/backup"
-    mkdir "$work/backup"
-    if $again; then
-      mailstore backup "$work/backup" joe@example.com/INBOX
-      rm "$work/backup/mail/example.com/user/joe/INBOX/0000000003.eml"
-    fi
-    status=0
-    "$MAILFS_BUILD/tests/crash/kill-at" -d "$work/backup" -n "$n" -e kill -l "$work/log" -- \
+give_up() {
+  echo "killed at call $n below $watched: $*"
+  exit 1
+}
+
+# What there is for a first backup, and for one that brings an older one up to date: messages that came, went and
+# rotted, a mailbox that was renamed. `total` copies are in it at the end.
+prepare() {
+  rm -rf "$work/backup" "$work/store"
+  cp -a "$work/before" "$work/store"
+  mkdir "$work/backup"
+  expected=$(dump "$MAILSTORE") total=8
+  $again || return 0
+  mailstore backup "$work/backup"
+  mailstore deliver joe@example.com <"$sample/01-welcome.eml" >/dev/null
+  mailstore undelete joe@example.com/INBOX >/dev/null
+  mailstore expunge --uid 1 joe@example.com/INBOX >/dev/null
+  mailstore mailbox rename joe@example.com/Lists joe@example.com/Renamed
+  mailstore flag joe@example.com/INBOX 4 +Seen >/dev/null
+  rm "$work/backup/mail/example.com/user/joe/INBOX/0000000003.eml"
+  expected=$(dump "$MAILSTORE") total=9
+}
+
+# Kills at each $2nd of the calls below $1, of which there are more than $3.
+kill_below() {
+  local step=$(($2 * slower))
+  watched=$1 n=1
+  while true; do
+    prepare
+    local status=0 there
+    "$MAILFS_BUILD/tests/crash/kill-at" -d "$watched" -n "$n" -e kill -l "$work/log" -- \
       "$MAILFS_BUILD/tools/mailstore" -q backup "$work/backup" >/dev/null 2>&1 || status=$?
-    if grep -qs complete=true "$work/backup/backup.conf" && ! $again; then
-      [ "$(dump "$work/backup")" == "$expected" ] || { echo "call $n: complete, but it is not"; exit 1; }
+    if ! $again && grep -qs complete=true "$work/backup/backup.conf"; then
+      [ "$(dump "$work/backup")" == "$expected" ] || give_up 'complete, but it is not'
     fi
     [ "$status" -ne 0 ] || break
-    mailstore backup "$work/backup" || { echo "call $n: the next backup fails"; exit 1; }
-    mailstore -s "$work/backup" check --full || { echo "call $n: check finds something"; exit 1; }
-    [ "$(dump "$work/backup")" == "$expected" ] || { echo "call $n: it is not the store"; exit 1; }
+    there=$(find "$work/backup" -path '*/mail/*.eml' | wc -l)
+    [[ $(mailstore backup --json "$work/backup" | tail -n 1) == *'"taken":'$((total - there)),* ]] ||
+      give_up "there were $there of $total, and the next backup copies others than those that were missing"
+    mailstore -s "$work/backup" check --full || give_up 'check finds something'
+    [ "$(dump "$work/backup")" == "$expected" ] || give_up 'it is not the store'
+    (cd "$work/backup" && sha256sum --quiet -c manifest.sha256) || give_up 'the manifest does not fit'
+    ! compgen -G "$MAILSTORE/snapshots/*" >/dev/null || give_up 'its snapshot stays'
+    n=$((n + step))
   done
-  echo "killed at $((n - 1)) calls"
-  [ "$n" -gt 20 ] || { echo 'it was hardly ever killed'; exit 1; }
+  echo "killed at $((n - 1)) calls below $watched"
+  [ "$n" -gt "$3" ] || give_up 'that is hardly ever'
+}
+
+cp -a "$work/store" "$work/before"
+for again in false true; do
+  kill_below "$work/backup" 2 20
+  kill_below "$work/store" 7 20
 done

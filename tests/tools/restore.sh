@@ -11,42 +11,64 @@ done
 mailstore -q deliver -c ann@example.com/Old <"$sample/05-bounce.eml" >/dev/null
 inbox=ann@example.com/INBOX
 
-# A mailbox that is renamed after it was copied stays in the backup; a second one is refused. The
-# last user's lock holds the backup up.
-exec {lock}<"$store/mail/example.com/user/zed"
-flock "$lock"
-mailstore -q backup "$work/renamed" {lock}<&- &
-until [ -e "$work/renamed/index/example.com/user/ann.sqlite3" ]; do sleep 0.01; done
-run backup "$work/renamed" {lock}<&-
+# Begins a backup, and stops it while it copies the first user's mail.
+head -c 300000 /dev/zero | tr '\0' x | mailstore -q deliver -c ann@example.com/Large >/dev/null
+snapshots() { compgen -G "$store/snapshots/backup-*" | wc -l || true; }
+hold() {
+  local before
+  before=$(snapshots)
+  for _ in {1..20}; do
+    rm -rf "$1"
+    mailstore -q backup --rate=100K "$1" &
+    held=$!
+    until [ "$(snapshots)" -gt "$before" ] || [ ! -e "/proc/$held" ]; do sleep 0.01; done
+    ! kill -STOP "$held" || return 0
+    wait "$held"
+  done
+  complain 'it was never stopped'
+}
+release() {
+  kill -CONT "$held"
+  wait "$held" || complain "the backup exits with $?"
+  expect_equal "$(snapshots)" 0 'snapshots that were not dropped'
+}
+
+# The backup is of the moment at which it began: what is renamed, removed or cleaned up meanwhile is in it. A
+# second one to the same place is refused.
+mailstore -q deliver -c bob@example.com/INBOX <"$sample/01-welcome.eml" >/dev/null
+hold "$work/renamed"
+run backup "$work/renamed"
 expect_status 75
 expect_err 'another backup goes to'
 mailstore -q mailbox rename ann@example.com/Old ann@example.com/New
-exec {lock}<&-
-wait
+mailstore -q mailbox remove -r bob@example.com
+mailstore -q expunge --uid 1 zed@example.com/INBOX >/dev/null
+mailstore -q cleanup --age 0 zed@example.com
+mailstore -q deliver zed@example.com/INBOX <"$sample/02-unicode.eml" >/dev/null
+release
 run -s "$work/renamed" list -r --json
-expect_json 'sum(row["messages"] for row in rows) == 3' 'any(row["mailbox"].endswith("/Old") for row in rows)'
+expect_json 'sum(row["messages"] for row in rows) == 5' 'any(row["mailbox"].endswith("/Old") for row in rows)'
+run -s "$work/renamed" list --json zed@example.com/INBOX
+expect_json '[row["uid"] for row in rows if "uid" in row] == [1]'
 run -s "$work/renamed" check --full
 expect_status 0
 # The next one follows.
 run backup "$work/renamed"
 expect_status 0
 run -s "$work/renamed" list -r --json
-expect_json 'sum(row["messages"] for row in rows) == 3' 'any(row["mailbox"].endswith("/New") for row in rows)'
-
-# A user who is removed meanwhile is no reason to do without the others.
-mailstore -q deliver -c bob@example.com/INBOX <"$sample/01-welcome.eml" >/dev/null
-exec {lock}<"$store/mail/example.com/user/ann"
-flock "$lock"
-mailstore -q backup "$work/removed" {lock}<&- &
-backup=$!
-until [ -e "$work/removed/tmp" ]; do sleep 0.01; done
-while ! grep -q "FLOCK .*-> \|-> FLOCK" /proc/locks; do sleep 0.01; done
-mailstore -q mailbox remove -r bob@example.com
-exec {lock}<&-
-wait "$backup" || complain 'the backup was given up'
-run -s "$work/removed" check
-expect_status 0
+expect_json 'sum(row["messages"] for row in rows) == 4' 'any(row["mailbox"].endswith("/New") for row in rows)'
 mailstore -q quarantine remove --force "$(ls "$store/quarantine")"
+
+# What one that was killed leaves behind, the next one drops; but not what another one uses.
+hold "$work/killed"
+killed=$held
+hold "$work/other"
+kill -KILL "$killed"
+wait "$killed" || true
+run backup "$work/third"
+expect_status 0
+expect_equal "$(snapshots)" 1 'snapshots'
+release
 
 # Not into the store by another way.
 ln -s "$store/mail" "$work/link"

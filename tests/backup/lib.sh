@@ -24,7 +24,6 @@ joe=example.com/user/joe
 compare_options=()
 # shellcheck disable=SC2034 # for the tests
 run='' said='' ways=(live snapshot)
-[[ $(mailfs -h) == *snapshot=* ]] || ways=(live)
 
 # ---- the store -----------------------------------------------------------------------------------
 

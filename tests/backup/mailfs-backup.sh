@@ -6,7 +6,6 @@
 # shellcheck disable=SC2016 # for the shell in the mount
 source "$(dirname "$0")/lib.sh"
 needs_tool rsync
-[[ $(mailfs -h) == *snapshot=* ]] || skip 'no snapshots yet'
 export MAILFS_BACKUP_RUN=$work/run PATH=$MAILFS_SOURCE/contrib:$PATH
 mountpoint=$work/run$store
 mounts+=("$mountpoint")
@@ -138,6 +137,9 @@ begin() {
   wrapper=$!
   read -r inside <"$work/go"
 }
+kill_runs() {
+  { kill -KILL "$@" && wait "$wrapper"; } 2>/dev/null || true
+}
 for signal in HUP INT TERM; do
   begin 'exec sleep 1000'
   kill "-$signal" "$wrapper"
@@ -151,8 +153,7 @@ begin "read -r _ <'$work/go'; cmp '$sample/01-welcome.eml' 'example.com/user/joe
 wrap "$store" true
 expect_status 75
 expect_told "begun by process $wrapper"
-kill -KILL "$wrapper"
-wait "$wrapper" 2>/dev/null || true
+kill_runs "$wrapper"
 wrap "$store" true
 expect_status 75
 expect mountpoint -q "$mountpoint"
@@ -168,8 +169,7 @@ expect_nothing_left
 # Everything of it dies.
 begin 'exec sleep 1000'
 daemon=$(sed -n 's/^pid //p' "$mountpoint/.ctl/status")
-kill -KILL "$wrapper" "$inside" "$daemon"
-wait "$wrapper" 2>/dev/null || true
+kill_runs "$wrapper" "$inside" "$daemon"
 within 10000 gone "$inside"
 within 10000 gone "$daemon"
 back_up

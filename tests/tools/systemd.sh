@@ -85,6 +85,16 @@ expect_status 1
 expect_out missing-index
 mailstore -q repair >"$work/out"
 
+# The backup's command is words, and does not know where it is run. Without one it is refused.
+export MAILFS_BACKUP_RUN=$work/run
+BACKUP='' run_service mailfs-backup@.service
+expect_status 64
+if [ "$(id -u)" -eq 0 ] && [ -e /dev/fuse ]; then
+  BACKUP="cp -r ./example.com $work/copied" run_service mailfs-backup@.service
+  expect_status 0
+  expect_equal "$(find "$work/copied" -name '*.eml' | wc -l)" 8
+fi
+
 # The mount says when it is ready, and what it is doing; a signal unmounts it.
 [ "$(id -u)" -eq 0 ] || skip 'needs root'
 needs_fuse

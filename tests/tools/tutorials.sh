@@ -8,6 +8,7 @@ setfattr -n user.test -v 1 "$work" 2>/dev/null || skip 'the filesystem keeps no 
 needs_fuse
 make_namespace
 unset MAILSTORE
+PATH=$MAILFS_SOURCE/contrib:$PATH
 
 cd "$MAILFS_SOURCE"
 for tutorial in docs/tutorial-*.md; do
@@ -16,7 +17,7 @@ for tutorial in docs/tutorial-*.md; do
   inside mount --bind "$here/lib" /var/lib
   inside mount --bind "$here/mnt" /mnt
   [ ! -d /var/backups ] || inside mount --bind "$here/backups" /var/backups
-  HOME=$here/home inside python3 -B tests/tools/tutorial.py ${SHOW:+--show} "$tutorial" || failures=$((failures + 1))
+  MAILFS_BACKUP_RUN=$here/run HOME=$here/home inside python3 -B tests/tools/tutorial.py ${SHOW:+--show} "$tutorial" || failures=$((failures + 1))
   inside umount -a -t fuse.mailfs || complain "$tutorial leaves something mounted and in use"
   inside umount /var/lib /mnt
   [ ! -d /var/backups ] || inside umount /var/backups

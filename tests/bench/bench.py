@@ -313,6 +313,40 @@ def part_keep(bench):
                           results[name], 1.1)
 
 
+# ---- backups -------------------------------------------------------------------------------------
+
+def part_backup(bench):
+    """A first backup, and one that brings it up to date after one message of a hundred came and another got a flag."""
+    store, fresh, link = bench.new_store("backed-up"), iter(range(1000)), bench.path("backup")
+    sh(f"{MAILSTORE} -q -s {store} import --format maildir {bench.corpus} joe@example.com && sync")
+    inbox, part = "joe@example.com/INBOX", bench.count // 100
+    told = {name: bench.path(f"backup-{name}") for name in ("full", "changed", "unchanged")}
+
+    def command(name):
+        return (f"/usr/bin/time -q -f %O -o {told[name]}.blocks {MAILSTORE} -s {store} backup --json"
+                f" $(readlink {link}) | tail -n 1 >{told[name]} && sync")
+
+    def change():
+        first = 1 + next(fresh) * part
+        sh(f"{MAILSTORE} -q -s {store} copy {inbox} {first}:{first + part - 1} {inbox} &&"
+           f" {MAILSTORE} -q -s {store} flag {inbox} {first}:{first + part - 1} +Bench")
+
+    def bytes_of(name):
+        with open(told[name], encoding="utf-8") as result, open(f"{told[name]}.blocks", encoding="ascii") as blocks:
+            return json.load(result)["taken_bytes"], int(blocks.read().split()[-1]) * 512
+
+    results = interleave({
+        "full": Case(command("full"), lambda: sh(f"ln -sfn {bench.path(f'backup{next(fresh)}')} {link}")),
+        "changed": Case(command("changed"), change),
+        "unchanged": Case(command("unchanged")),
+    }, ROUNDS, bench.directory)
+    bench.table.ratio("backup after 1 % change, to the full one", results["changed"], results["full"], 0.2)
+    bench.table.ratio("the same after no change", results["unchanged"], results["full"])
+    for what, changed, full in zip(("copied", "written to disk"), bytes_of("changed"), bytes_of("full")):
+        bench.table.line(f"backup after 1 % change, bytes {what}, to the full one", changed / full, 0.05)
+    bench.table.line("backup, peak memory", results["full"].memory, 64, "MB")
+
+
 # ---- what must not grow --------------------------------------------------------------------------
 
 def part_entries(bench):

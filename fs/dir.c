@@ -165,6 +165,8 @@ fill_listing (Listing *self, off_t offset, GError **error)
   bool full = false;
 
   marks_set (self->mount->marks, self->page->ino, MARK_TOLD);
+  if (inode_view (self->page->ino) == VIEW_TOP)
+    foreign_follow (self->mount->foreign, inode_number (self->page->ino));
   if (offset < COOKIE_CONTROL && !add_dots (self, offset, &full, error))
     return false;
   if (!full && offset < COOKIE_MESSAGE && !add_children (self, offset, &full, error))

@@ -89,6 +89,7 @@ struct Mount {
   struct fuse_session *session;
   Views *views;
   Marks *marks;
+  struct Foreign *foreign;
   Control *control;
   Renderings *renderings;
   Pieces *pieces;
@@ -561,6 +562,17 @@ bool loop_sleep (Loop *self, int64_t us);
 /* ---- notify.c: telling the kernel what changed -------------------------------------------- */
 
 /* Starts the thread; `mount->session` must be mounted. */
+/* foreign.c: what others put into mail/ without telling anybody. */
+typedef struct Foreign Foreign;
+Foreign *foreign_new (const Mount *mount);
+void foreign_free (Foreign *self);
+
+/* From now on changes of the directory, whose listing the kernel is about to keep, are looked for. */
+void foreign_follow (Foreign *self, uint32_t number);
+
+/* Looks at some directories: the numbers (uint32_t) of those that somebody else has changed. */
+GArray *foreign_look (Foreign *self);
+
 Notify *notify_start (Mount *mount, GError **error);
 void notify_stop (Notify *self);
 

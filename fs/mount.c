@@ -314,6 +314,7 @@ mount_run (Options *options, int ready_fd)
   raise_descriptor_limit ();
   block_signals (options->foreground);
   mount.marks = marks_new ();
+  mount.foreign = foreign_new (&mount);
   mount.control = control_new ();
   mount.renderings = renderings_new (&mount);
   mount.pieces = pieces_new ();
@@ -330,6 +331,7 @@ mount_run (Options *options, int ready_fd)
   pieces_free (mount.pieces);
   census_free (mount.census);
   control_free (mount.control);
+  foreign_free (mount.foreign);
   marks_free (mount.marks);
   views_free (mount.views);
   if (mount.top != mount.store)

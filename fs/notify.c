@@ -143,6 +143,19 @@ tell_fresh_changes (Notify *self)
   }
 }
 
+static void
+tell_foreign_changes (Notify *self)
+{
+  if (self->mount->top != self->mount->store)
+    return;
+  g_autoptr (GArray) numbers = foreign_look (self->mount->foreign);
+  for (guint i = 0; i < numbers->len; i++) {
+    const StoreChange change = {.number = g_array_index (numbers, uint32_t, i)};
+    tell_change (self, &change);
+    g_array_append_val (self->fresh, change);
+  }
+}
+
 /* True when no handler that began before the last change of phase is still at work; then the phase
  * changes again. */
 static bool
@@ -219,6 +232,7 @@ run (gpointer data)
       return NULL;
     drop_pages (self, drop);
     tell_fresh_changes (self);
+    tell_foreign_changes (self);
     views_look (self->mount, tell_gone, self);
     tell_waiting_changes (self);
   }

@@ -189,6 +189,31 @@ integrate_at (Store *store, uint32_t parent)
   return lock >= 0 && integrate (&top, list->list, number, NULL);
 }
 
+int64_t
+store_path_changed_ns (Store *self, const char *path)
+{
+  struct stat st;
+  const char *name = *path != '\0' ? path : ".";
+  return fstatat (self->mail_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? stat_ctime_ns (&st) : 0;
+}
+
+bool
+store_node_is_foreign (Store *self, uint32_t number)
+{
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, NULL);
+  if (mailbox == NULL)
+    return true;
+  if (mailbox->kind == STORE_NODE_MAILBOX) {
+    bool behind = mailbox_is_behind (mailbox);
+    if (behind)
+      heal_note (mailbox, HEAL_ROWS);
+    return behind;
+  }
+  g_autoptr (Handle) list = cache_list (self, NULL);
+  bool agrees = false;
+  return list == NULL || !container_agrees (self, list->list, number, &agrees, NULL) || !agrees;
+}
+
 /* ---- doubt --------------------------------------------------------------------------------- */
 
 static bool

@@ -661,8 +661,12 @@ bool view_begin_still (StoreMailbox *mailbox, View *out, GError **error);
 /* Gives the index up after it failed in the middle: from here on the files are looked at. */
 bool view_distrust (View *view, GError **error);
 
-/* Whether a view would show the files: the index is missing, damaged or behind. A look at one row
- * and the directory's mtime. */
+/* Whether a copy was put over the mailbox, and took the states from its files: what only rows tell
+ * is to go back on them, so all have to be looked at. */
+bool mailbox_is_copied (const StoreMailbox *self);
+
+/* Whether a view would show the files, because the index is missing, damaged or behind; or should
+ * not be believed, as of a copy. A look at one row, and at the directory. */
 bool mailbox_is_behind (StoreMailbox *self);
 
 /* Message `uid` as the index or the file shows it; `*out_found` is false when there is no such

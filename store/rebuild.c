@@ -436,17 +436,6 @@ collect_differences (StoreMailbox *mailbox, GPtrArray *items, int64_t *out_direc
   return true;
 }
 
-/* Whether a copy was put over the mailbox, and took the states from its files: what only rows tell
- * is to go back on them, so all have to be looked at. */
-static bool
-is_copied (const StoreMailbox *mailbox)
-{
-  g_auto (NodeState) state = {0};
-  bool found = false;
-  return node_state_read (mailbox->fd, mailbox->kind, &state, &found, NULL) && found &&
-         state.copied;
-}
-
 /* Takes the items in, which are all of one mailbox. */
 static bool
 catch_up_items (RebuildApply *context, StoreMailbox *mailbox, GPtrArray *items, GError **error)
@@ -479,7 +468,7 @@ mailbox_catch_up (StoreMailbox *self, const Epoch *epoch, IndexWrite *write, GEr
     return false;
   if (fstat (self->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", self->path);
-  if (found && row.directory_ns != 0 && is_copied (self)) {
+  if (found && row.directory_ns != 0 && mailbox_is_copied (self)) {
     row.directory_ns = 0;
     return index_write_mailbox (write, &row, error);
   }

@@ -182,6 +182,14 @@ typedef struct {
 } StoreNodeTimes;
 bool store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **error);
 
+/* When the directory `path` below mail/ was changed last, be it only its attributes; 0: it is gone. One
+ * system call. */
+int64_t store_path_changed_ns (Store *self, const char *path);
+
+/* Whether somebody put something into the directory, or took it away, without this library: then what
+ * is shown of it is not what was shown before. Of a mailbox a repair is asked for. */
+bool store_node_is_foreign (Store *self, uint32_t number);
+
 /* "example.com/user/joe/INBOX": the path below mail/ and below the mount; "" is the root. */
 char *store_node_path (Store *self, uint32_t number, GError **error);
 

@@ -120,13 +120,22 @@ view_begin_still (StoreMailbox *mailbox, View *out, GError **error)
 }
 
 bool
+mailbox_is_copied (const StoreMailbox *self)
+{
+  g_auto (NodeState) state = {0};
+  bool found = false;
+  return node_state_read (self->fd, self->kind, &state, &found, NULL) && found && state.copied;
+}
+
+bool
 mailbox_is_behind (StoreMailbox *self)
 {
   g_auto (View) view = {0};
   int64_t mtime_ns;
   HealReasons reasons;
   return self->kind == STORE_NODE_MAILBOX &&
-         find_row (self, false, &view, &mtime_ns, &reasons, NULL) && reasons != 0;
+         ((find_row (self, false, &view, &mtime_ns, &reasons, NULL) && reasons != 0) ||
+          mailbox_is_copied (self));
 }
 
 void

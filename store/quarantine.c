@@ -334,11 +334,13 @@ lock_place (Store *store, const StoreNode *node, Epoch *epoch, GError **error)
   g_autoptr (StoreMailbox) directory = store_mailbox_open (store, node->number, error);
   bool owned = node->owner != 0;
   auto_fd lock = directory != NULL && owned ? lock_user (store, node->owner, error) : -1;
-  if (directory == NULL || (owned && lock < 0) || !epoch_enter (store, epoch, error) ||
-      (!owned && (lock = lock_store (store, error)) < 0) ||
-      !keep_directory (epoch, directory, error))
+  if (directory == NULL || (owned && lock < 0) || !epoch_enter (store, epoch, error))
     return -1;
-  return g_steal_fd (&lock);
+  /* What is kept of a directory that is no mailbox, the store lock guards. */
+  auto_fd listed = node->kind != STORE_NODE_MAILBOX ? lock_store (store, error) : -1;
+  if ((node->kind != STORE_NODE_MAILBOX && listed < 0) || !keep_directory (epoch, directory, error))
+    return -1;
+  return owned ? g_steal_fd (&lock) : g_steal_fd (&listed);
 }
 
 /* The same, durably, with whoever changes that place kept out. A directory's place on the list, and

@@ -249,7 +249,7 @@ snapshot_set_get (Store *store, uint32_t epoch)
   SnapshotSet *self = g_memdup2 (&now, sizeof now);
   g_atomic_ref_count_init (&self->references);
   self->snapshots = g_ptr_array_new_with_free_func ((GDestroyNotify)store_snapshot_free);
-  self->fresh = now.inode != 0 && now_ns - now.mtime_ns < FRESH_NS;
+  self->fresh = now.mtime_ns <= now_ns && now_ns - now.mtime_ns < FRESH_NS;
   if (there)
     read_set (store, self);
   g_mutex_lock (&store->snapshot_mutex);

@@ -105,7 +105,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Standstill, standstill_end)
 void epoch_init (Store *store);
 void epoch_clear (Store *store);
 
-/* ---- history.c: what snapshots need of what has changed ------------------------------------ */
+/* ---- history*.c: what snapshots need of what has changed ------------------------------------ */
 
 /*
  * The history of one directory, or the one of all directories' places (the tree). It is a file of

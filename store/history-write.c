@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Adding to a history, and dropping from it what no snapshot needs. */
+#include "store/history.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+/* Opens the file to add to it, and makes it with history/ when there is none. -1 and an error. */
+static int
+open_to_append (const History *self, GError **error)
+{
+  static const int flags = O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW;
+  Store *store = self->store;
+  auto_fd fd = layout_open (store->fd, self->path, flags, 0640);
+  if (fd < 0 && errno == ENOENT && (mkdirat (store->fd, HISTORY, 0750) == 0 || errno == EEXIST)) {
+    auto_fd directory = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
+    if (directory >= 0 && (!layout_own (store, directory, error) || fsync (store->fd) < 0))
+      return -1;
+    fd = layout_open (store->fd, self->path, flags, 0640);
+  }
+  struct stat st;
+  if (fd < 0 || fstat (fd, &st) < 0 || !S_ISREG (st.st_mode)) {
+    fail_errno (error, "open %s/%s", store->path, self->path);
+    return -1;
+  }
+  if (st.st_size > 0)
+    return g_steal_fd (&fd);
+  /* It may be new. */
+  auto_fd directory = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
+  if (!layout_own (store, fd, error))
+    return -1;
+  if (directory < 0 || fsync (directory) < 0) {
+    fail_errno (error, "sync %s/" HISTORY, store->path);
+    return -1;
+  }
+  return g_steal_fd (&fd);
+}
+
+static bool
+write_lines (const History *self, int fd, const char *lines, GError **error)
+{
+  struct stat st;
+  char last = '\n';
+  if (fstat (fd, &st) < 0 || (st.st_size > 0 && pread (fd, &last, 1, st.st_size - 1) != 1))
+    return fail_errno (error, "read %s/%s", self->store->path, self->path);
+  g_autofree char *ended = last != '\n' ? g_strconcat ("\"\n", lines, NULL) : NULL;
+  const char *text = ended != NULL ? ended : lines;
+  size_t size = strlen (text);
+  for (size_t done = 0; done < size;) {
+    ssize_t written = write (fd, text + done, size - done);
+    if (written < 0 && errno != EINTR)
+      return fail_errno (error, "write %s/%s", self->store->path, self->path);
+    done += written > 0 ? (size_t)written : 0;
+  }
+  return true;
+}
+
+int
+history_append (History *self, const char *lines, GError **error)
+{
+  auto_fd fd = open_to_append (self, error);
+  return fd >= 0 && write_lines (self, fd, lines, error) ? g_steal_fd (&fd) : -1;
+}
+
+bool
+history_sync (const History *self, int fd, GError **error)
+{
+  return fdatasync (fd) == 0 || fail_errno (error, "sync %s/%s", self->store->path, self->path);
+}
+
+/* ---- dropping what nobody needs ------------------------------------------------------------ */
+
+/* Marks the lines that a snapshot needs; of removed directories also the one that tells where they
+ * are. Returns how many there are. */
+static guint
+mark_needed (History *self, const SnapshotSet *snapshots, bool *needed)
+{
+  GHashTableIter iter;
+  gpointer key;
+  guint count = 0;
+  g_hash_table_iter_init (&iter, self->last);
+  while (g_hash_table_iter_next (&iter, &key, NULL)) {
+    g_autofree char *place = NULL;
+    guint at = 0;
+    bool any = false;
+    for (guint i = 0; i < snapshots->snapshots->len; i++) {
+      const StoreSnapshot *snapshot = snapshots->snapshots->pdata[i];
+      const Line *line = line_find (self, GPOINTER_TO_UINT (key), snapshot->epoch);
+      if (line == NULL)
+        break; /* Nor is there one for those that came later. */
+      needed[line - (const Line *)(void *)self->lines->data] = any = true;
+    }
+    if (any && self->is_tree &&
+        (at = history_find_place (self, GPOINTER_TO_UINT (key), &place)) > 0)
+      needed[at - 1] = true;
+  }
+  for (guint i = 0; i < self->lines->len; i++)
+    count += needed[i];
+  return count;
+}
+
+/* Writes the lines that are needed to a new file, which takes the place of the old one. */
+static bool
+rewrite (History *self, const bool *needed, GError **error)
+{
+  auto_fd directory = layout_open (self->store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
+  g_autofree char *name = g_path_get_basename (self->path);
+  g_autofree char *temporary = g_strdup_printf (".%s.new", name);
+  if (directory < 0)
+    return fail_errno (error, "open %s/" HISTORY, self->store->path);
+  unlinkat (directory, temporary, 0);
+  auto_fd fd =
+      openat (directory, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+  FILE *out = fd >= 0 && layout_own (self->store, fd, error) ? fdopen (fd, "w") : NULL;
+  if (out == NULL)
+    return fail_errno (error, "write %s", self->path);
+  fd = -1;
+  bool good = true;
+  for (guint i = 0; i < self->lines->len && good; i++) {
+    g_autofree char *line =
+        needed[i] ? line_read (self, g_array_index (self->lines, Line, i).at, error) : NULL;
+    good = !needed[i] || (line != NULL && fprintf (out, "%s\n", line) > 0);
+  }
+  good = good && fflush (out) == 0 && fsync (fileno (out)) == 0;
+  int code = errno;
+  fclose (out);
+  errno = code;
+  if (good && renameat (directory, temporary, directory, name) == 0)
+    return fsync (directory) == 0 || fail_errno (error, "sync %s/" HISTORY, self->store->path);
+  unlinkat (directory, temporary, 0);
+  return error != NULL && *error != NULL ? false : fail_errno (error, "write %s", self->path);
+}
+
+bool
+history_compact (History *self, const SnapshotSet *snapshots, bool *out_left, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  if (!history_load_locked (self, error))
+    return false;
+  *out_left = self->fd >= 0;
+  if (self->fd < 0 || snapshots->doubtful)
+    return true;
+  g_autofree bool *needed = g_new0 (bool, self->lines->len + 1);
+  guint count = mark_needed (self, snapshots, needed);
+  *out_left = count > 0;
+  if (count == self->lines->len && count > 0)
+    return true;
+  if (count > 0)
+    return rewrite (self, needed, error);
+  return unlinkat (self->store->fd, self->path, 0) == 0 ||
+         fail_errno (error, "remove %s/%s", self->store->path, self->path);
+}

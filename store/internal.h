@@ -366,8 +366,8 @@ bool lock_fits (StoreMailbox *mailbox, GError **error);
  * changes nothing on disk, and so it can be had of a store that is open read only, too. */
 int lock_user_look (Store *store, uint32_t owner, GError **error);
 
-/* Likewise the store lock. */
-int lock_store_look (Store *store, GError **error);
+/* Likewise the store lock together with the list, as lock_list(); one in memory will do. */
+int lock_list_look (Store *store, Handle **out_list, GError **error);
 
 /* As lock_user_look() without waiting for a writer: EAGAIN. */
 int lock_user_try_look (Store *store, uint32_t owner, GError **error);

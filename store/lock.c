@@ -123,9 +123,17 @@ lock_user (Store *store, uint32_t owner, GError **error)
 }
 
 int
-lock_store_look (Store *store, GError **error)
+lock_list_look (Store *store, Handle **out_list, GError **error)
 {
-  return lock_directory (store->mail_fd, "mail", LOCK_SH, error);
+  for (;;) {
+    g_autoptr (Handle) list = cache_list (store, error);
+    auto_fd lock = list != NULL ? lock_directory (store->mail_fd, "mail", LOCK_SH, error) : -1;
+    if (lock >= 0 && list->failure == NULL && !list_is_current (list->list))
+      continue;
+    if (lock >= 0)
+      *out_list = g_steal_pointer (&list);
+    return g_steal_fd (&lock);
+  }
 }
 
 int

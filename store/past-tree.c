@@ -371,43 +371,61 @@ open_node (int above, const char *path, const StoreNode *node)
   return -1;
 }
 
-/* Where the list has it now, or else where it was taken to. */
-static int
-look_for_node (Store *self, const StoreNode *node)
+/* Where in quarantine the directory was taken to; NULL: nowhere. Of several removals the last one
+ * counts. */
+static char *
+quarantined_place (Store *self, uint32_t number)
 {
+  const Past *past = self->past;
   g_auto (HistoryNode) old = {0};
   bool kept = false;
-  g_autofree char *path = store_node_path (self->past->live, node->number, NULL);
+  if (!history_load (past->tree, NULL) ||
+      !history_node (past->tree, number, past->snapshot.epoch, &old, &kept, NULL) || !kept)
+    return NULL;
+  return g_steal_pointer (&old.place);
+}
+
+/* Opens it where the list has it now, at `path`, or else where it was taken to. What came back from
+ * there is on the list a moment later. -1 and errno. */
+static int
+look_for_node (Store *self, const StoreNode *node, const char *path)
+{
   int fd = path != NULL ? open_node (self->mail_fd, path, node) : -1;
   if (fd >= 0 || (path != NULL && errno != ENOENT && errno != ENOTDIR))
     return fd;
-  errno = ENOENT;
-  /* Of several removals the last one counts. */
-  if (!history_load (self->past->tree, NULL) ||
-      !history_node (self->past->tree, node->number, self->past->snapshot.epoch, &old, &kept,
-                     NULL) ||
-      !kept || old.place == NULL) {
+  g_autofree char *place = quarantined_place (self, node->number);
+  auto_fd quarantine = place != NULL ? quarantine_open (self, NULL) : -1;
+  fd = quarantine >= 0 ? open_node (quarantine, place, node) : -1;
+  const char *origin = place != NULL ? strchr (place, '/') : NULL;
+  if (fd < 0 && origin != NULL)
+    fd = open_node (self->mail_fd, origin + 1, node);
+  if (fd < 0 && (place == NULL || errno == ENOTDIR))
     errno = ENOENT;
-    return -1;
-  }
-  auto_fd quarantine = quarantine_open (self, NULL);
-  return quarantine >= 0 ? open_node (quarantine, old.place, node) : -1;
+  return fd;
+}
+
+/* The same while nobody moves it: who does holds the store lock until the list has followed. */
+static int
+look_again (Store *self, const StoreNode *node)
+{
+  g_autoptr (Handle) list = NULL;
+  g_autofree char *path = NULL;
+  auto_fd lock = lock_list_look (self->past->live, &list, NULL);
+  if (lock >= 0 && !list_node_path (list->list, node->number, &path, NULL))
+    path = NULL;
+  return look_for_node (self, node, path);
 }
 
 int
 past_node_open (Store *self, const StoreNode *node, GError **error)
 {
-  int fd = look_for_node (self, node);
-  if (fd < 0 && errno == ENOENT) {
-    /* Somebody may be just moving it, who holds the store lock until the list has followed. */
-    auto_fd lock = lock_store_look (self, NULL);
-    store_close_fd (&lock);
-    lock = -1;
-    fd = look_for_node (self, node);
-  }
+  g_autofree char *path = store_node_path (self->past->live, node->number, NULL);
+  int fd = look_for_node (self, node, path);
+  if (fd < 0 && errno == ENOENT)
+    fd = look_again (self, node);
   if (fd < 0)
-    fail (error, errno == ENOENT || errno == ENOTDIR ? ESTALE : errno, "open mailbox '%s': %s",
-          node->name, g_strerror (errno));
+    fail (error, errno == ENOENT ? ESTALE : errno, "open mailbox '%s': %s", node->name,
+          g_strerror (errno));
   return fd;
 }
 

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-#define STEPS         240
+#define STEPS         160
 #define SNAPSHOTS_MAX 7
 #define LOOK_EVERY    12
 
@@ -730,7 +730,7 @@ int
 main (int argc, char *argv[])
 {
   g_test_init (&argc, &argv, NULL);
-  for (guint i = 0; i < 4; i++) {
+  for (guint i = 0; i < 3; i++) {
     g_autofree char *name = g_strdup_printf ("/snapshot-model/%u", i);
     g_test_add_data_func (name, GUINT_TO_POINTER (i), test_model);
   }

@@ -5,7 +5,7 @@
  * A lock is flock(2) on a directory of mail/: it needs no index, leaves nothing behind when its
  * holder dies, and every holder opens the directory anew, so threads exclude each other as well.
  */
-#include "store/internal.h"
+#include "store/snapshot.h"
 
 #include <string.h>
 #include <sys/file.h>
@@ -257,7 +257,12 @@ store_numbers_take (Store *store, uint32_t count, uint32_t least, uint32_t *out_
   StoreState state;
   if (!store_state_current (store, &state, error))
     return false;
+  /* A copy that was put over mail/ takes the counter away; a snapshot still tells where it was. */
+  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
+  const StoreSnapshot *newest = snapshot_set_newest (snapshots);
   uint32_t first = MAX (state.next_number, least);
+  if (newest != NULL && newest->next_number <= STORE_NUMBER_MAX)
+    first = MAX (first, newest->next_number);
   if (count > STORE_NUMBER_MAX || first > STORE_NUMBER_MAX - count)
     return fail (error, EOVERFLOW, "the store has given out all of its %u mailbox numbers",
                  STORE_NUMBER_MAX);

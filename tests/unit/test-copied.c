@@ -372,6 +372,22 @@ test_other (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
+/* What a snapshot has seen of numbers is not given out again, though a copy took the counter away.
+ */
+static void
+test_counter (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  fill (fixture);
+  g_autoptr (StoreMailbox) last = open_named (fixture->store, "joe@example.com/Last");
+  assert_ok (store_snapshot_take (fixture->store, "before", NULL, &error), error);
+  assert_ok (store_mailbox_remove (fixture->store, last->number, true, NULL, &error), error);
+  run_in (fixture, "setfattr -x user.mailfs.store mail", "");
+  reopen (fixture, 0);
+  g_autoptr (StoreMailbox) next = open_named (fixture->store, "joe@example.com/Next");
+  g_assert_cmpuint (next->number, >, last->number);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -389,5 +405,6 @@ main (int argc, char **argv)
   add_test ("/copied/flags", test_flags);
   add_test ("/copied/own-state", test_own_state);
   add_test ("/copied/other", test_other);
+  add_test ("/copied/counter", test_counter);
   return g_test_run ();
 }

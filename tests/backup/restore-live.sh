@@ -17,7 +17,9 @@ start -f
 lists() {
   [ "$(find "$mnt/$1" -name '*.eml' | wc -l)" -eq "$2" ]
 }
+# A reader who comes to the daemon asks for a repair, unless somebody is at work there.
 has_state() {
+  stat "$mnt/$(dirname "$1")/0000009999.eml" 2>/dev/null || true
   getfattr -n user.mailfs.state "$store/mail/$1"
 }
 all=$(find "$mnt" -name '*.eml' | wc -l)

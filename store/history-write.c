@@ -66,9 +66,27 @@ history_append (History *self, const char *lines, GError **error)
 }
 
 bool
-history_sync (const History *self, int fd, GError **error)
+history_sync (History *self, int fd, GError **error)
 {
-  return fdatasync (fd) == 0 || fail_errno (error, "sync %s/%s", self->store->path, self->path);
+  struct stat st;
+  if (fdatasync (fd) < 0 || fstat (fd, &st) < 0)
+    return fail_errno (error, "sync %s/%s", self->store->path, self->path);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  self->settled = (uint64_t)st.st_size;
+  return true;
+}
+
+bool
+history_settle (History *self, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  if (self->fd < 0 || self->settled >= self->size)
+    return true;
+  auto_fd directory = layout_open (self->store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
+  if (directory < 0 || fdatasync (self->fd) < 0 || fsync (directory) < 0)
+    return fail_errno (error, "sync %s/%s", self->store->path, self->path);
+  self->settled = self->size;
+  return true;
 }
 
 /* ---- dropping what nobody needs ------------------------------------------------------------ */

@@ -112,6 +112,7 @@ forget (History *self)
   store_close_fd (&self->fd);
   self->fd = -1;
   self->size = 0;
+  self->settled = 0;
   self->damaged = 0;
   g_array_set_size (self->lines, 0);
   g_hash_table_remove_all (self->last);

@@ -23,6 +23,7 @@ struct History {
   dev_t device;
   ino_t inode;
   uint64_t size;       /* up to where it has been read */
+  uint64_t settled;    /* up to where it is known to be on disk */
   uint64_t generation; /* goes up with every line that is added, or all that are forgotten */
   GString *window;     /* bytes of the file, those from `window_at` on */
   uint64_t window_at;

@@ -43,7 +43,7 @@ keep_tree (Store *store)
 static bool
 begin (Keep *out, const Epoch *epoch, History *history, GError **error)
 {
-  if (!history_load (history, error))
+  if (!history_load (history, error) || !history_settle (history, error))
     return fail_prefix (error, "what snapshots need");
   *out = (Keep){.epoch = epoch, .history = history, .lines = g_string_new (NULL)};
   return true;

@@ -188,7 +188,10 @@ GArray *history_children (History *self, uint32_t parent, uint32_t epoch);
  * They are on disk when history_sync() has been called with the descriptor that is returned, which
  * is the caller's. -1 with an error. */
 int history_append (History *self, const char *lines, GError **error);
-bool history_sync (const History *self, int fd, GError **error);
+bool history_sync (History *self, int fd, GError **error);
+
+/* Makes sure that what is in it is on disk: who added it may have died before that. */
+bool history_settle (History *self, GError **error);
 
 /* Drops the lines that none of the snapshots needs; both of those locks are held. `*out_left` is
  * false when no line is left, and no file. */

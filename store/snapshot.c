@@ -19,6 +19,9 @@
  * it. */
 #define FRESH_NS 100000000
 
+/* Names that become others while they are read are read again, at most so many times. */
+#define LOOKS_MAX 100
+
 void
 store_snapshot_clear (StoreSnapshot *snapshot)
 {
@@ -101,7 +104,8 @@ parse_snapshot (char *text, StoreSnapshot *out)
   return true;
 }
 
-/* Reads the snapshot `name`; its epoch is 0 when that makes no sense. False: it is none at all. */
+/* Reads the snapshot `name`; its epoch is 0 when that makes no sense. False: it is none at all, or
+ * has another name now (ENOENT). */
 static bool
 read_snapshot (int directory, const char *name, StoreSnapshot *out)
 {
@@ -112,6 +116,8 @@ read_snapshot (int directory, const char *name, StoreSnapshot *out)
       !S_ISREG (st.st_mode))
     return false;
   auto_fd fd = layout_open_message (directory, name);
+  if (fd < 0 && errno == ENOENT)
+    return false;
   ssize_t size = fd >= 0 ? pread (fd, text, sizeof text - 1, 0) : -1;
   text[MAX (size, 0)] = '\0';
   if (!parse_snapshot (text, &snapshot))
@@ -197,29 +203,52 @@ settle_slots (SnapshotSet *self)
   g_ptr_array_sort (self->snapshots, compare_snapshots);
 }
 
-static void
+/* False: snapshots/ changed meanwhile, and one that was given another name may not be among them.
+ */
+static bool
 read_set (const Store *store, SnapshotSet *self)
 {
+  bool still = true;
   auto_fd fd = layout_open (store->fd, SNAPSHOTS, O_RDONLY | O_DIRECTORY, 0);
   DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
   if (stream == NULL) {
     self->doubtful = true;
     fail_errno (&self->failure, "read %s/" SNAPSHOTS, store->path);
-    return;
+    return true;
   }
   fd = -1;
   struct dirent *entry;
+  struct stat before = {0}, after = {0};
+  fstat (dirfd (stream), &before);
   for (errno = 0; (entry = readdir (stream)) != NULL; errno = 0) {
     StoreSnapshot snapshot;
     if (read_snapshot (dirfd (stream), entry->d_name, &snapshot))
       g_ptr_array_add (self->snapshots, g_memdup2 (&snapshot, sizeof snapshot));
+    else if (!is_reserved (entry->d_name) && errno == ENOENT)
+      still = false;
   }
   if (errno != 0) {
     self->doubtful = true;
     fail_errno (&self->failure, "read %s/" SNAPSHOTS, store->path);
   }
+  fstat (dirfd (stream), &after);
   closedir (stream);
   settle_slots (self);
+  return (still && stat_mtime_ns (&before) == stat_mtime_ns (&after)) || self->failure != NULL;
+}
+
+/* What is there at one moment. Who holds the barrier sees nothing of all this: names change only
+ * while nobody does. */
+static void
+read_still (const Store *store, SnapshotSet *self)
+{
+  for (int look = 0; look < LOOKS_MAX; look++) {
+    g_ptr_array_set_size (self->snapshots, 0);
+    self->doubtful = false;
+    if (read_set (store, self))
+      return;
+  }
+  self->doubtful = true;
 }
 
 static bool
@@ -251,7 +280,7 @@ snapshot_set_get (Store *store, uint32_t epoch)
   self->snapshots = g_ptr_array_new_with_free_func ((GDestroyNotify)store_snapshot_free);
   self->fresh = now.mtime_ns <= now_ns && now_ns - now.mtime_ns < FRESH_NS;
   if (there)
-    read_set (store, self);
+    read_still (store, self);
   g_mutex_lock (&store->snapshot_mutex);
   SnapshotSet *old = store->snapshots;
   store->snapshots = snapshot_set_ref (self);
@@ -526,8 +555,8 @@ store_snapshot_rename (Store *self, const char *name, const char *new_name, GErr
   if (from == NULL || find_named (set, from) == NULL)
     return fail (error, ENOENT, "no snapshot '%s'", printable);
   auto_fd directory = open_directory (self, error);
-  auto_fd lock = directory >= 0 ? lock_store (self, error) : -1;
-  if (lock < 0)
+  g_auto (Standstill) still = STANDSTILL_NONE;
+  if (directory < 0 || !standstill_begin (self, &still, error))
     return false;
   if (layout_move (directory, from, directory, to) < 0)
     return fail_errno (error, "rename snapshot '%s' to '%s'", from, to);

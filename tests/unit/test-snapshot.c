@@ -276,6 +276,43 @@ test_barrier (Fixture *fixture, gconstpointer data)
   g_thread_join (thread);
 }
 
+static gpointer
+run_renamer (gpointer data)
+{
+  Taker *renamer = data;
+  for (int i = 0; i < 500; i++) {
+    g_autoptr (GError) error = NULL;
+    const char *const names[] = {"kept", "taken"};
+    assert_ok (store_snapshot_rename (renamer->store, names[i % 2], names[(i + 1) % 2], &error),
+               error);
+  }
+  g_atomic_int_set (&renamer->done, 1);
+  return NULL;
+}
+
+/* While one is given another name it is there, for those who look and for those who change mail. */
+static void
+test_rename_beside (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  take (fixture->store, "older", NULL);
+  take (fixture->store, "kept", NULL);
+  g_autoptr (Store) beside = store_open (fixture->path, 0, &error);
+  g_assert_no_error (error);
+  Taker renamer = {.store = beside};
+  GThread *thread = g_thread_new ("rename", run_renamer, &renamer);
+  while (!g_atomic_int_get (&renamer.done)) {
+    g_autoptr (GPtrArray) list = store_snapshot_list (fixture->store, &error);
+    g_assert_no_error (error);
+    g_assert_cmpuint (list->len, ==, 2);
+    g_auto (Epoch) epoch = EPOCH_NONE;
+    assert_ok (epoch_enter (fixture->store, &epoch, &error), error);
+    g_assert_cmpuint (epoch.snapshots->snapshots->len, ==, 2);
+    g_assert_false (epoch.snapshots->doubtful);
+  }
+  g_thread_join (thread);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -292,5 +329,6 @@ main (int argc, char **argv)
   TEST ("numbers", test_numbers);
   TEST ("check", test_check);
   TEST ("barrier", test_barrier);
+  TEST ("rename-beside", test_rename_beside);
   return g_test_run ();
 }

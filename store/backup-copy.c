@@ -25,6 +25,7 @@ typedef struct {
   StoreMailbox *from;
   const char *path; /* below mail/ */
   int to;
+  GArray *unread; /* UIDs of what could not be read: the backup keeps what it has of them */
 } Place;
 
 /* One message, and how it is to be in the backup. */
@@ -275,6 +276,8 @@ pass_over (const Place *place, uint32_t uid, GError *failure, GError **error)
   }
   tell (place, gone ? STORE_PROBLEM_NO_FILE : STORE_PROBLEM_UNREADABLE, uid, false,
         failure->message);
+  if (!gone)
+    g_array_append_val (place->unread, uid);
   g_error_free (failure);
   return true;
 }
@@ -410,7 +413,8 @@ leave_others (const Place *place, bool expunged, const GArray *uids, GError **er
     uint32_t uid = g_array_index (there, uint32_t, i);
     char path[32];
     layout_message_path (uid, expunged, path);
-    if (g_array_binary_search ((GArray *)uids, &uid, layout_compare_uids, NULL))
+    if (g_array_binary_search ((GArray *)uids, &uid, layout_compare_uids, NULL) ||
+        g_array_binary_search (place->unread, &uid, layout_compare_uids, NULL))
       continue;
     if (!job_has (place->backup->job, STORE_WORD_FORCE) && !is_expunged (place, uid, path)) {
       tell (place, STORE_PROBLEM_VANISHED, uid, false,
@@ -431,9 +435,12 @@ backup_messages (BackupOwner *self, StoreMailbox *from, const char *path, GError
   auto_fd to = layout_open (self->backup->fd, copy, O_RDONLY | O_DIRECTORY, 0);
   if (to < 0)
     return fail_errno (error, "open %s/%s", self->backup->path, copy);
-  Place place = {self, self->backup, from, path, to};
+  g_autoptr (GArray) unread = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  Place place = {self, self->backup, from, path, to, unread};
   g_autoptr (GArray) live = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   g_autoptr (GArray) expunged = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  return copy_all_live (&place, live, error) && copy_all_expunged (&place, live, expunged, error) &&
-         leave_others (&place, false, live, error) && leave_others (&place, true, expunged, error);
+  if (!copy_all_live (&place, live, error) || !copy_all_expunged (&place, live, expunged, error))
+    return false;
+  uids_sort (unread);
+  return leave_others (&place, false, live, error) && leave_others (&place, true, expunged, error);
 }

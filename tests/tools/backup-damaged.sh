@@ -132,3 +132,26 @@ if [ "$(id -u)" -eq 0 ] && mkdir "$work/small" && mount -t tmpfs -o size=1m none
   run backup "$work/small/backup"
   expect_status 1
 fi
+
+# One that was expunged since, and whose disk does not give its bytes any more: the copy is not taken away.
+if [ "$(id -u)" -eq 0 ] && (unshare -m true) 2>/dev/null; then
+  rm -rf "$store"
+  cp -a "$work/before" "$store"
+  mailstore -q backup "$work/kept" >/dev/null
+  copies=$work/kept/mail/example.com/user/joe/INBOX
+  whole=$(digests "$copies")
+  mailstore -q expunge --uid 2 joe@example.com/INBOX >/dev/null
+  # Where a process has no memory its file cannot be read.
+  mount --bind "/proc/$$/mem" "$inbox/.expunged/0000000002.eml"
+  mounts+=("$inbox/.expunged/0000000002.eml")
+  for round in first second; do
+    run backup "$work/kept"
+    expect_status 1
+    expect_out 'Input/output error'
+    expect_equal "$(digests "$copies")" "$whole" "the copies after the $round backup of what cannot be read"
+  done
+  umount "$inbox/.expunged/0000000002.eml"
+  run backup "$work/kept"
+  expect_status 0
+  expect_equal "$(digests "$copies")" "$(sort -k 2 <<<"${whole/\/0000000002/\/.expunged\/0000000002}")"
+fi

@@ -312,13 +312,17 @@ life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait
     queue_add_action (store, mailbox->number, "cleanup", record_now () + wait_s, NULL);
 }
 
-/* Drops what was kept for snapshots that are no more. */
+/* Drops what was kept for snapshots that are no more. Which there are is asked with the store lock
+ * held, for none is taken then: of one that came since, lines would be dropped that it needs. */
 static bool
-clean_history (Store *store, History *history, const SnapshotSet *snapshots, GError **error)
+clean_history (Store *store, History *history, GError **error)
 {
   bool left;
   auto_fd lock = lock_store (store, error);
-  return lock >= 0 && history_compact (history, snapshots, &left, error);
+  if (lock < 0)
+    return false;
+  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
+  return history_compact (history, snapshots, &left, error);
 }
 
 static bool
@@ -360,7 +364,7 @@ clean_mailbox (StoreJob *job, StoreMailbox *mailbox, GError **error)
   return history_load (history, error) && history_load (keep_tree (store), error) &&
          clean_messages (job, mailbox, snapshots, error) &&
          (job_has (job, STORE_WORD_DRY_RUN) || history_is_empty (history) ||
-          clean_history (store, history, snapshots, error));
+          clean_history (store, history, error));
 }
 
 static bool
@@ -374,17 +378,16 @@ clean_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
 static bool
 clean_rest (Store *store, GError **error)
 {
-  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
   g_autoptr (GArray) numbers = history_numbers (store, error);
   for (guint i = 0; numbers != NULL && i < numbers->len; i++) {
     uint32_t number = g_array_index (numbers, uint32_t, i);
     g_auto (StoreNode) node = {0};
     g_autoptr (History) history = history_new (store, number);
     if ((!store_node_get (store, number, &node, NULL) || node.kind != STORE_NODE_MAILBOX) &&
-        !clean_history (store, history, snapshots, error))
+        !clean_history (store, history, error))
       return false;
   }
-  return numbers != NULL && clean_history (store, keep_tree (store), snapshots, error);
+  return numbers != NULL && clean_history (store, keep_tree (store), error);
 }
 
 bool

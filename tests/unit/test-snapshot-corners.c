@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots in corners that test-snapshot-model.c does not come to by itself, or only rarely. */
+#include "store/snapshot.h"
 #include "tests/unit/snapshot-facts.h"
 
 #define INBOX "mail/example.com/user/joe/INBOX"
@@ -294,6 +295,57 @@ test_all_slots (Fixture *fixture, gconstpointer data)
   run_in (fixture, "test ! -e history && test -z \"$(find mail -path '*/.expunged/*')\"", "");
 }
 
+/* Waits until somebody waits for the lock on mail/. */
+static void
+await_waiter (const Store *store)
+{
+  struct stat st;
+  g_assert_cmpint (fstat (store->mail_fd, &st), ==, 0);
+  g_autofree char *inode = g_strdup_printf (":%lu ", (unsigned long)st.st_ino);
+  for (bool waits = false; !waits; g_usleep (1000)) {
+    g_autofree char *locks = NULL;
+    g_assert_true (g_file_get_contents ("/proc/locks", &locks, NULL, NULL));
+    g_auto (GStrv) lines = g_strsplit (locks, "\n", -1);
+    for (char **line = lines; *line != NULL; line++)
+      waits = waits || (strstr (*line, "->") != NULL && strstr (*line, inode) != NULL);
+  }
+}
+
+static gpointer
+clean_up (gpointer store)
+{
+  store_job_free (run_job (store, "cleanup age=0"));
+  return NULL;
+}
+
+/* A cleanup waits while a snapshot is taken, and something is kept for it. */
+static void
+test_cleanup_meanwhile (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  Store *store = fixture->store;
+  g_autoptr (StoreMailbox) box = open_named (store, "joe@example.com");
+  g_autofree char *tree = g_build_filename (fixture->path, "history", "tree", NULL);
+  g_auto (Epoch) epoch = EPOCH_NONE;
+  g_auto (Keep) keep = {0};
+  int lock = lock_store (store, &error);
+  g_assert_no_error (error);
+  g_autoptr (GThread) thread = g_thread_new ("cleanup", clean_up, store);
+  await_waiter (store);
+  g_autofree char *line = g_strdup_printf ("1 %u 1 %u %" G_GINT64_FORMAT, store_epoch (store),
+                                           box->number + 1, g_get_real_time () * 1000);
+  g_autofree char *script =
+      g_strdup_printf ("mkdir -p snapshots && echo '%s' > snapshots/first", line);
+  run_in (fixture, script, "");
+  assert_ok (epoch_look (store, &epoch, &error), error);
+  assert_ok (keep_begin_tree (&keep, &epoch, &error), error);
+  keep_absent (&keep, box->number);
+  assert_ok (keep_end (&keep, &error), error);
+  close (lock);
+  g_thread_join (g_steal_pointer (&thread));
+  g_assert_true (g_file_test (tree, G_FILE_TEST_EXISTS));
+}
+
 int
 main (int argc, char *argv[])
 {
@@ -305,6 +357,7 @@ main (int argc, char *argv[])
   add_test ("/snapshot-corners/half-flag", test_half_flag);
   add_test ("/snapshot-corners/moved-by-hand", test_moved_by_hand);
   add_test ("/snapshot-corners/cleanup-of-returned", test_cleanup_of_returned);
+  add_test ("/snapshot-corners/cleanup-meanwhile", test_cleanup_meanwhile);
   add_test ("/snapshot-corners/all-slots", test_all_slots);
   return g_test_run ();
 }

@@ -4,17 +4,18 @@
 #include "store/export-read.h"
 
 #include <json-glib/json-glib.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A line with all keywords that a file can hold is shorter by far. */
 #define LINE_MAX_BYTES (1u << 20)
 
+/* An export has lists in objects, and no more; the parser calls itself for each level. */
+#define DEPTH_MAX 16u
+
 struct ExportReader {
   char *path;
   FILE *file;
-  char *line; /* getline(3)'s */
-  size_t room;
+  char *line; /* with room for LINE_MAX_BYTES, a newline and the end */
   uint64_t lines, messages;
   char *top; /* what the paths are relative to, below mail/ */
   JsonParser *parser;
@@ -107,28 +108,58 @@ fail_line (const ExportReader *self, const char *what, GError **error)
   return fail (error, EINVAL, "%s, line %" G_GUINT64_FORMAT ": %s", self->path, self->lines, what);
 }
 
+/* How deep lists and objects lie in one another; brackets in strings count as none. What JSON does
+ * not have, and the parser takes for a comment or another kind of string, is too deep. */
+static unsigned
+depth_of (const char *json)
+{
+  unsigned depth = 0, deepest = 0;
+  bool quoted = false;
+  for (const char *c = json; *c != '\0'; c++) {
+    if (quoted && *c == '\\' && c[1] != '\0')
+      c++;
+    else if (*c == '"')
+      quoted = !quoted;
+    else if (!quoted && strchr ("/#'", *c) != NULL)
+      return UINT_MAX;
+    else if (!quoted && (*c == '[' || *c == '{'))
+      deepest = MAX (deepest, ++depth);
+    else if (!quoted && (*c == ']' || *c == '}') && depth > 0)
+      depth--;
+  }
+  return deepest;
+}
+
+/* NULL: it makes no sense. */
+static JsonNode *
+parse_line (ExportReader *self, size_t size)
+{
+  g_clear_object (&self->parser);
+  self->parser = json_parser_new ();
+  return depth_of (self->line) <= DEPTH_MAX &&
+                 json_parser_load_from_data (self->parser, self->line, (gssize)size, NULL)
+             ? json_parser_get_root (self->parser)
+             : NULL;
+}
+
 /* Reads a line into `object`, unless the last one was not used; NULL at the end of the file. */
 static bool
 read_line (ExportReader *self, GError **error)
 {
   if (self->object != NULL)
     return true;
-  ssize_t size = getline (&self->line, &self->room, self->file);
-  if (size < 0)
+  if (fgets (self->line, LINE_MAX_BYTES + 2, self->file) == NULL)
     return !ferror (self->file) || fail_errno (error, "read %s", self->path);
   self->lines++;
-  g_clear_object (&self->parser);
-  self->parser = json_parser_new ();
-  JsonNode *root =
-      size <= LINE_MAX_BYTES && json_parser_load_from_data (self->parser, self->line, size, NULL)
-          ? json_parser_get_root (self->parser)
-          : NULL;
+  size_t size = strlen (self->line);
+  if (size > LINE_MAX_BYTES && self->line[size - 1] != '\n')
+    return fail_line (self, "it is too long", error);
+  JsonNode *root = parse_line (self, size);
   if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root) ||
       get_text (json_node_get_object (root), "type") == NULL)
-    return self->line[size - 1] == '\n'
-               ? fail_line (self, "no object with a type", error)
-               : fail (error, EUCLEAN, "%s is cut off in line %" G_GUINT64_FORMAT, self->path,
-                       self->lines);
+    return !feof (self->file) ? fail_line (self, "no object with a type", error)
+                              : fail (error, EUCLEAN, "%s is cut off in line %" G_GUINT64_FORMAT,
+                                      self->path, self->lines);
   self->object = json_node_get_object (root);
   return true;
 }
@@ -295,6 +326,7 @@ export_reader_new (FILE *file, const char *path, GError **error)
   g_autoptr (ExportReader) self = g_new0 (ExportReader, 1);
   self->path = g_strdup (path);
   self->file = file;
+  self->line = g_malloc (LINE_MAX_BYTES + 2);
   rewind (file);
   return take_store (self, error) ? g_steal_pointer (&self) : NULL;
 }
@@ -304,7 +336,7 @@ export_reader_free (ExportReader *self)
 {
   if (self == NULL)
     return;
-  free (self->line);
+  g_free (self->line);
   g_clear_object (&self->parser);
   g_free (self->top);
   g_free (self->path);

@@ -148,6 +148,17 @@ head -c -20 "$work/export" >"$work/bad"
 refused 65 'is cut off in line'
 sed '/0000000002.eml/d' "$work/export" >"$work/bad"
 refused 65 'and should of'
+head -n 1 "$work/export" >"$work/bad"
+python3 -c 'print("{\"type\":\"x\",\"y\":" + "[" * 1000000)' >>"$work/bad"
+refused 64 'line 2: no object'
+head -n 1 "$work/export" >"$work/bad"
+python3 -c 'print("/*\"*/" + "[" * 1000000)' >>"$work/bad"
+refused 64 'line 2: no object'
+head -c 2000000 /dev/zero | tr '\0' x >"$work/bad"
+refused 64 'is no export'
+cat <(head -n 1 "$work/export") "$work/bad" >"$work/long"
+mv "$work/long" "$work/bad"
+refused 64 'line 2: it is too long'
 sed 's/"uid":4,/"uid":7,/' "$work/export" >"$work/bad"
 refused 64 'in no mailbox above it'
 sed 's/"Food"/"Fo(od"/' "$work/export" >"$work/bad"

@@ -321,20 +321,42 @@ restore_dates (Pair *pair, GError **error)
 
 /* ---- directories --------------------------------------------------------------------------- */
 
+/* Whether mail came since the messages were compared, under a UID that meant something else. */
+static bool
+has_others_now (const Pair *pair, bool *out, GError **error)
+{
+  g_autoptr (GArray) uids = layout_uids (pair->mailbox->fd, "", NULL, error);
+  guint next = 0;
+  *out = false;
+  for (guint i = 0; uids != NULL && i < uids->len && !*out; i++) {
+    uint32_t uid = g_array_index (uids, uint32_t, i);
+    while (next < pair->matched->len && g_array_index (pair->matched, Match, next).is.uid < uid)
+      next++;
+    bool matched =
+        next < pair->matched->len && g_array_index (pair->matched, Match, next).is.uid == uid;
+    *out = uid < pair->told->uidnext && !matched;
+  }
+  return uids != NULL;
+}
+
 /* UIDVALIDITY and the next UID, with the user locked; the row follows. */
 static bool
-write_identity (Pair *pair, GError **error)
+write_identity (Pair *pair, bool *out_written, GError **error)
 {
   StoreMailbox *mailbox = pair->mailbox;
   const Told *told = pair->told;
   g_auto (NodeState) state = {0};
   g_auto (Epoch) epoch = EPOCH_NONE;
-  bool found = false;
+  bool found = false, others = false;
   auto_fd lock = lock_mailbox (mailbox, error);
   if (lock < 0 || !epoch_enter (mailbox->store, &epoch, error) ||
       !keep_directory (&epoch, mailbox, error) ||
-      !node_state_read (mailbox->fd, mailbox->kind, &state, &found, error))
+      !node_state_read (mailbox->fd, mailbox->kind, &state, &found, error) ||
+      !has_others_now (pair, &others, error))
     return false;
+  *out_written = pair->same || !others;
+  if (!*out_written)
+    return true;
   if (!found)
     return fail (error, EUCLEAN, "'%s' has no state; run 'mailstore reconstruct -m'",
                  mailbox->path);
@@ -353,17 +375,21 @@ static bool
 restore_identity (Pair *pair, GError **error)
 {
   const Told *told = pair->told;
-  if (pair->others > 0 && !pair->same)
-    leave (pair, STORE_PROBLEM_CHANGED, 0,
-           "keeps its new UIDVALIDITY: there are messages under UIDs that meant others");
+  bool written = true, told_less = pair->same && told->uidnext <= pair->info.uidnext;
   if (told->number != pair->node.number && told->number != 0)
     job_noted (pair->facts->job, STORE_PROBLEM_NUMBER, pair->node.number, 0, told->path,
                "has a new number, and its messages have new inode numbers: it had %u",
                told->number);
-  if (pair->others > 0 || (pair->same && told->uidnext <= pair->info.uidnext))
+  if (told_less || (pair->same && pair->others > 0))
     return true;
-  tell (pair, 0, pair->same ? "gets its next UID back" : "gets its UIDVALIDITY back");
-  return pair->facts->dry_run || write_identity (pair, error);
+  if (pair->others == 0 && !pair->facts->dry_run && !write_identity (pair, &written, error))
+    return false;
+  if (pair->others > 0 || !written)
+    leave (pair, STORE_PROBLEM_CHANGED, 0,
+           "keeps its new UIDVALIDITY: there are messages under UIDs that meant others");
+  else
+    tell (pair, 0, pair->same ? "gets its next UID back" : "gets its UIDVALIDITY back");
+  return true;
 }
 
 /* What is told of the mailbox itself counts where it was lost, or with force. */

@@ -76,6 +76,7 @@ wrap "$store" no-such-command
 expect_status 127
 wrap -e "$work/missing/export" "$store" touch "$work/ran"
 expect_status 73
+expect_equal "$err" "mailfs-backup: $work/missing/export: there is no such directory"
 mkdir "$work/full"
 touch "$work/full/file"
 wrap -m "$work/full" "$store" touch "$work/ran"
@@ -86,6 +87,15 @@ expect [ ! -e "$work/ran" ]
 expect_nothing_left
 wrap --help
 expect_status 0
+
+# ---- the store is mounted there, and in use ----
+start -f -o ro
+wrap -m "$mnt" "$store" touch "$work/ran"
+expect_status 73
+expect_told 'something else is mounted there'
+expect [ ! -e "$work/ran" ]
+expect mountpoint -q "$mnt"
+stop
 
 # ---- nothing is mounted ----
 mkdir "$work/bin"

@@ -89,7 +89,7 @@ list_all (Remote *self, GArray *ids, GError **error)
   g_autofree char *path = remote_control_path (self, "jobs");
   DIR *directory = opendir (path);
   if (directory == NULL)
-    return fail_errno (error, "open %s", path);
+    return remote_check_present (self, error) && fail_errno (error, "open %s", path);
   for (struct dirent *entry; (entry = (errno = 0, readdir (directory))) != NULL;)
     add_id (ids, entry->d_name);
   int code = errno;

@@ -83,11 +83,41 @@ read_file (const char *path, GError **error)
   return g_string_free (g_steal_pointer (&text), FALSE);
 }
 
+/* A value that status tells, or NULL. */
+static char *
+find_status (const Remote *self, const char *key)
+{
+  g_autofree char *path = remote_control_path (self, "status");
+  g_autofree char *text = read_file (path, NULL);
+  g_auto (GStrv) lines = g_strsplit (text != NULL ? text : "", "\n", -1);
+  size_t size = strlen (key);
+  for (char **line = lines; *line != NULL; line++)
+    if (strncmp (*line, key, size) == 0 && (*line)[size] == ' ')
+      return g_strdup (*line + size + 1);
+  return NULL;
+}
+
+/* Why it has few control files, and no snapshots. */
+bool
+remote_check_present (const Remote *self, GError **error)
+{
+  g_autofree char *snapshot = find_status (self, "snapshot");
+  g_autofree char *store = snapshot != NULL ? find_status (self, "store") : NULL;
+  return store == NULL || fail (error, EOPNOTSUPP,
+                                "this wants the store itself, %s, not the mount of its snapshot "
+                                "'%s' at %s",
+                                store, snapshot, self->path);
+}
+
 char *
 remote_read (const Remote *self, const char *path, GError **error)
 {
   g_autofree char *whole = remote_control_path (self, "%s", path);
-  return read_file (whole, error);
+  g_autoptr (GError) failure = NULL;
+  char *text = read_file (whole, &failure);
+  if (text == NULL && (failure->code != ENOENT || remote_check_present (self, error)))
+    g_propagate_error (error, g_steal_pointer (&failure));
+  return text;
 }
 
 static char *
@@ -192,9 +222,10 @@ remote_go_back (Remote *self, const char *snapshot, GError **error)
   g_autofree char *path = remote_control_path (self, "snapshots/%s",
                                                strcmp (again, snapshot) == 0 ? snapshot : escaped);
   char *real = realpath (path, NULL); /* the latest one is a link */
+  if (real == NULL && errno != ENOENT)
+    return fail_errno (error, "%s", path);
   if (real == NULL)
-    return errno == ENOENT ? fail (error, ENOENT, "no snapshot '%s'", snapshot)
-                           : fail_errno (error, "%s", path);
+    return remote_check_present (self, error) && fail (error, ENOENT, "no snapshot '%s'", snapshot);
   g_free (self->root);
   self->root = real;
   return true;
@@ -205,11 +236,12 @@ remote_introduce (const Remote *self, const Tool *tool, GError **error)
 {
   if (!tool->verbose)
     return true;
-  g_autofree char *store = read_config (self, "store", error);
-  g_autofree char *uuid = store != NULL ? read_config (self, "uuid", error) : NULL;
-  if (uuid != NULL)
-    tool_say (tool, "store %s, %s", store, uuid);
-  return uuid != NULL;
+  g_autofree char *store = find_status (self, "store");
+  g_autofree char *uuid = find_status (self, "uuid");
+  if (store == NULL || uuid == NULL)
+    return fail (error, EIO, "%s does not tell of which store it is", self->path);
+  tool_say (tool, "store %s, %s", store, uuid);
+  return true;
 }
 
 bool

@@ -26,6 +26,9 @@ char *remote_control_path (const Remote *self, const char *format, ...) G_GNUC_P
 /* That of a control file of another directory than the root. */
 char *remote_control_below (const Remote *self, const char *directory, const char *name);
 
+/* EOPNOTSUPP when it is the mount of a snapshot, where most control files are missing. */
+bool remote_check_present (const Remote *self, GError **error);
+
 /* All of a control file. */
 char *remote_read (const Remote *self, const char *path, GError **error);
 

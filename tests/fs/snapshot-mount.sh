@@ -72,6 +72,16 @@ expect grep -q 'OF A SNAPSHOT' "$mnt/.ctl/README"
 (cd "$mnt" && sha256sum --quiet -c .ctl/manifest.sha256) || complain_here 'the manifest'
 expect_equal "$(grep -c '"type":"message"' "$mnt/.ctl/export.jsonl")" "$(find "$mnt" -name '*.eml' | wc -l)"
 
+# mailstore reads mail through it; of all else it says where that can be done.
+expect_equal "$(mailstore -v -s "$mnt" list 2>/dev/null)" "$(mailstore --snapshot tuesday list)"
+for words in check report jobs queue 'snapshot list' 'top --once' '--snapshot monday list'; do
+  status=0
+  # shellcheck disable=SC2086 # they are several
+  mailstore -s "$mnt" $words >"$work/out" 2>"$work/err" || status=$?
+  expect_equal "$status" 69 "$words"
+  expect grep -q -F "wants the store itself, $store, not the mount of its snapshot 'tuesday'" "$work/err"
+done
+
 # What happens to the store does not reach it: neither what is shown, nor what the kernel keeps.
 deliver wednesday
 mailstore -q flag joe@example.com 1 =Seen

@@ -99,7 +99,8 @@ tell_node (const Diff *self, StoreProblem what, Store *store, const StoreNode *n
     g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, node->number, error);
     if (mailbox == NULL || !store_mailbox_info (mailbox, &info, error))
       return false;
-    job_noted (self->job, what, node->number, 0, path, "a mailbox of %u messages", info.messages);
+    job_noted (self->job, what, node->number, 0, path, "a mailbox of %u message%s", info.messages,
+               info.messages == 1 ? "" : "s");
   } else if (node->kind != STORE_NODE_USERS)
     job_noted (self->job, what, node->number, 0, path, "%s", kind_name (node->kind));
   return true;

@@ -559,7 +559,8 @@ store_snapshot_rename (Store *self, const char *name, const char *new_name, GErr
   if (directory < 0 || !standstill_begin (self, &still, error))
     return false;
   if (layout_move (directory, from, directory, to) < 0)
-    return fail_errno (error, "rename snapshot '%s' to '%s'", from, to);
+    return errno == EEXIST ? fail (error, EEXIST, "there is a snapshot '%s' already", to)
+                           : fail_errno (error, "rename snapshot '%s' to '%s'", from, to);
   forget_set (self);
   return fsync (directory) == 0 || fail_errno (error, "sync %s/" SNAPSHOTS, self->path);
 }

@@ -174,6 +174,7 @@ expect_one_error
 # ---- renaming and dropping; what only one of them keeps goes with it ----
 run snapshot rename first 'a b/c %41'
 expect_status 73
+expect_err 'there is a snapshot '
 run snapshot rename nowhere somewhere
 expect_status 66
 run snapshot rename first latest

@@ -8,7 +8,6 @@
  */
 #include "store/backup.h"
 
-#include <dirent.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,33 +71,6 @@ write_file (Manifest *self, const Around *around, int directory, const char *nam
   return true;
 }
 
-static gint
-compare_names (gconstpointer a, gconstpointer b)
-{
-  return strcmp (*(char *const *)a, *(char *const *)b);
-}
-
-/* The names in a directory, sorted, so that two manifests can be compared. */
-static GPtrArray *
-read_names (int fd, GError **error)
-{
-  auto_fd copy = layout_open (fd, "", O_RDONLY | O_DIRECTORY, 0);
-  DIR *stream = copy >= 0 ? fdopendir (copy) : NULL;
-  if (stream == NULL) {
-    fail_errno (error, "read a directory");
-    return NULL;
-  }
-  copy = -1;
-  GPtrArray *names = g_ptr_array_new_with_free_func (g_free);
-  for (struct dirent *entry; (entry = readdir (stream)) != NULL;) {
-    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0)
-      g_ptr_array_add (names, g_strdup (entry->d_name));
-  }
-  closedir (stream);
-  g_ptr_array_sort (names, compare_names);
-  return names;
-}
-
 static uint32_t
 read_number (int directory, const char *name)
 {
@@ -119,7 +91,7 @@ write_directory (Manifest *self, const Around *around, const char *path, GError 
   auto_fd fd = layout_open (self->backup->fd, path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0)
     return fail_errno (error, "open %s/%s", self->backup->path, path);
-  g_autoptr (GPtrArray) names = read_names (fd, error);
+  g_autoptr (GPtrArray) names = layout_names (fd, "", error);
   for (guint i = 0; names != NULL && i < names->len; i++) {
     const char *name = names->pdata[i];
     g_autofree char *child = *path != '\0' ? g_build_filename (path, name, NULL) : g_strdup (name);
@@ -173,7 +145,7 @@ write_all (Manifest *self, const char *conf, GError **error)
 {
   Around outside = {0};
   uint8_t sha256[32];
-  g_autoptr (GPtrArray) names = read_names (self->backup->fd, error);
+  g_autoptr (GPtrArray) names = layout_names (self->backup->fd, "", error);
   for (guint i = 0; names != NULL && i < names->len; i++) {
     const char *name = names->pdata[i];
     if (strcmp (name, "tmp") != 0 && strcmp (name, BACKUP_CONF) != 0 &&

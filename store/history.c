@@ -15,7 +15,6 @@
  */
 #include "store/history.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,25 +195,20 @@ history_is_empty (History *self)
 GArray *
 history_numbers (Store *store, GError **error)
 {
-  auto_fd fd = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
-  GArray *numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  if (fd < 0 && errno == ENOENT)
-    return numbers;
-  DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
-  if (stream == NULL) {
-    g_array_unref (numbers);
-    fail_errno (error, "read %s/" HISTORY, store->path);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GPtrArray) names = layout_names (store->fd, HISTORY, &failure);
+  if (names == NULL && failure->code != ENOENT) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s: ", store->path);
     return NULL;
   }
-  fd = -1;
-  for (struct dirent *entry; (entry = readdir (stream)) != NULL;) {
+  GArray *numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  for (guint i = 0; names != NULL && i < names->len; i++) {
     uint64_t number;
-    if (!g_ascii_string_to_unsigned (entry->d_name, 10, 0, STORE_NUMBER_MAX, &number, NULL))
+    if (!g_ascii_string_to_unsigned (names->pdata[i], 10, 0, STORE_NUMBER_MAX, &number, NULL))
       continue;
     uint32_t directory = (uint32_t)number;
     g_array_append_val (numbers, directory);
   }
-  closedir (stream);
   g_array_sort (numbers, layout_compare_uids);
   return numbers;
 }

@@ -227,6 +227,9 @@ void layout_tmp_close (Store *store);
 /* Where a message lies, below its mailbox. */
 void layout_message_path (uint32_t uid, bool expunged, char out[32]);
 
+/* The names in the directory `path` below `fd`, but for "." and "..", in byte order. */
+GPtrArray *layout_names (int fd, const char *path, GError **error);
+
 /* UIDs of the message files in the directory `path` below `fd`, ascending (uint32_t). What is
  * neither a message, a directory nor ours is added to `strays` by name, unless that is NULL. */
 GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error);
@@ -310,7 +313,7 @@ char *state_escape (const char *text);
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
 
-/* ---- copied.c: facts on what was copied out of a mount ---------------------------------------- */
+/* ---- copied.c: facts on what was copied out of a mount --------------------------------------- */
 
 /* What somebody else tells, a copy or an export, may not use up what must last: numbers so near to
  * the last one are not believed. */
@@ -318,8 +321,8 @@ bool store_state_write (Store *store, int fd, const StoreState *state, GError **
 #define NUMBER_BELIEVED_MAX (STORE_NUMBER_MAX - BELIEVED_LESS)
 #define UID_BELIEVED_MAX    (STORE_UID_MAX - BELIEVED_LESS)
 
-/* Reads what the attributes tell that a mount shows; false: nothing that makes sense. Of a directory
- * the number may be 0. */
+/* Reads what the attributes tell that a mount shows; false: nothing that makes sense. Of a
+ * directory the number may be 0. */
 bool copied_message_read (int fd, MessageState *out);
 bool copied_node_read (int fd, StoreNodeKind kind, NodeState *out);
 
@@ -858,8 +861,7 @@ void parse_bytes (const uint8_t *bytes, size_t size, StoreSummary *out);
  * far. */
 bool parse_file (int fd, uint64_t size, StoreSummary *out, uint64_t *out_size, GError **error);
 
-/* ---- what mailboxes and messages want of jobs.h -----------------------------------------------
- */
+/* ---- what mailboxes and messages want of jobs.h ---------------------------------------------- */
 
 int64_t record_now (void); /* seconds since 1970 */
 

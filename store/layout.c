@@ -355,6 +355,39 @@ layout_compare_uids (gconstpointer a, gconstpointer b)
   return first < second ? -1 : first > second;
 }
 
+static gint
+compare_names (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(char *const *)a, *(char *const *)b);
+}
+
+GPtrArray *
+layout_names (int fd, const char *path, GError **error)
+{
+  auto_fd copy = layout_open (fd, path, O_RDONLY | O_DIRECTORY, 0);
+  DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
+  if (directory == NULL) {
+    fail_errno (error, "open directory '%s'", path);
+    return NULL;
+  }
+  copy = -1;
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  struct dirent *entry;
+  for (errno = 0; (entry = readdir (directory)) != NULL; errno = 0) {
+    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0)
+      g_ptr_array_add (names, g_strdup (entry->d_name));
+  }
+  int code = errno;
+  closedir (directory);
+  if (code != 0) {
+    errno = code;
+    fail_errno (error, "read directory '%s'", path);
+    return NULL;
+  }
+  g_ptr_array_sort (names, compare_names);
+  return g_steal_pointer (&names);
+}
+
 GArray *
 layout_uids (int fd, const char *path, GPtrArray *strays, GError **error)
 {

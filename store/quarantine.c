@@ -9,7 +9,6 @@
  */
 #include "store/snapshot.h"
 
-#include <dirent.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,33 +93,6 @@ stamp_time (const char *stamp)
                                                                                    : -1;
 }
 
-static int
-compare_names (gconstpointer a, gconstpointer b)
-{
-  return strcmp (*(char *const *)a, *(char *const *)b);
-}
-
-/* The names in a directory, sorted; NULL when it cannot be read. */
-static GPtrArray *
-read_names (int parent, const char *path, GError **error)
-{
-  auto_fd fd = layout_open (parent, path, O_RDONLY | O_DIRECTORY, 0);
-  DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
-  if (stream == NULL) {
-    fail_errno (error, "read '%s' in quarantine", path);
-    return NULL;
-  }
-  fd = -1;
-  GPtrArray *names = g_ptr_array_new_with_free_func (g_free);
-  for (struct dirent *entry; (entry = readdir (stream)) != NULL;) {
-    if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0)
-      g_ptr_array_add (names, g_strdup (entry->d_name));
-  }
-  closedir (stream);
-  g_ptr_array_sort (names, compare_names);
-  return names;
-}
-
 /* Whether a directory was made on the way to what was taken, and is nothing by itself: those of the
  * store carry a state. */
 static bool
@@ -147,7 +119,7 @@ tree_size (int parent, const char *path)
   if (!S_ISDIR (st.st_mode))
     return (uint64_t)st.st_size;
   uint64_t size = 0;
-  g_autoptr (GPtrArray) names = read_names (parent, path, NULL);
+  g_autoptr (GPtrArray) names = layout_names (parent, path, NULL);
   for (guint i = 0; names != NULL && i < names->len; i++) {
     g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
     size += tree_size (parent, child);
@@ -160,7 +132,7 @@ static bool
 each_below (Store *store, int quarantine, const char *path, int64_t since_s, QuarantineFunc each,
             void *data, GError **error)
 {
-  g_autoptr (GPtrArray) names = read_names (quarantine, path, error);
+  g_autoptr (GPtrArray) names = layout_names (quarantine, path, error);
   for (guint i = 0; names != NULL && i < names->len; i++) {
     g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
     struct stat st;
@@ -194,7 +166,7 @@ bool
 quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error)
 {
   auto_fd quarantine = quarantine_open (store, error);
-  g_autoptr (GPtrArray) stamps = quarantine >= 0 ? read_names (quarantine, "", error) : NULL;
+  g_autoptr (GPtrArray) stamps = quarantine >= 0 ? layout_names (quarantine, "", error) : NULL;
   for (guint i = 0; stamps != NULL && i < stamps->len; i++) {
     int64_t since_s = stamp_time (stamps->pdata[i]);
     if (since_s >= 0 &&

@@ -3,7 +3,6 @@
 #include "store/jobs.h"
 #include "store/snapshot.h"
 
-#include <dirent.h>
 #include <string.h>
 
 /* Calls `each` for the names in a directory of the store, but for those that begin with '.'. */
@@ -12,17 +11,13 @@ static void
 each_name (StoreJob *job, const char *path, NameFunc each)
 {
   auto_fd fd = layout_open (job->store->fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-  DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
-  if (stream == NULL)
-    return;
-  fd = -1;
+  g_autoptr (GPtrArray) names = fd >= 0 ? layout_names (fd, "", NULL) : NULL;
   struct stat st;
-  for (struct dirent *entry; (entry = readdir (stream)) != NULL;) {
-    if (entry->d_name[0] != '.' &&
-        fstatat (dirfd (stream), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-      each (job, entry->d_name, S_ISREG (st.st_mode));
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    const char *name = names->pdata[i];
+    if (*name != '.' && fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+      each (job, name, S_ISREG (st.st_mode));
   }
-  closedir (stream);
 }
 
 static void

@@ -133,10 +133,16 @@ epoch_of_time (const Epoch *self, int64_t changed_ns)
 }
 
 bool
+epoch_is_beyond (const Epoch *self, uint32_t epoch)
+{
+  return epoch > self->epoch && epoch > (uint64_t)time (NULL) + AHEAD_MAX_S;
+}
+
+bool
 epoch_raise (const Epoch *self, uint32_t least, GError **error)
 {
   StoreState state;
-  if (least <= self->epoch || least > (uint64_t)time (NULL) + AHEAD_MAX_S)
+  if (least <= self->epoch || epoch_is_beyond (self, least))
     return true;
   auto_fd lock = lock_store (self->store, error);
   if (lock < 0 || !store_state_current (self->store, &state, error))

@@ -6,6 +6,19 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Epochs that never come would keep a message out of every snapshot, or in every one. */
+static bool
+mend_epochs (const Epoch *epoch, IndexMessage *row)
+{
+  bool unborn = epoch_is_beyond (epoch, row->birth);
+  bool undying = epoch_is_beyond (epoch, row->expunged);
+  if (unborn)
+    row->birth = epoch->epoch;
+  if (undying)
+    row->expunged = epoch->epoch;
+  return unborn || undying;
+}
+
 /* The row that an item leads to, and whether its file does not carry the row's state; a modseq of 0
  * is one that it must be given. */
 static IndexMessage
@@ -41,11 +54,12 @@ make_row (const ScanItem *item, const Epoch *epoch, bool *out_write_state)
   bool moved = (row.expunged != 0) != item->expunged;
   if (moved)
     row.expunged = item->expunged ? epoch->epoch : 0;
+  bool mended = mend_epochs (epoch, &row);
   if (!returns)
     row.modseq = MAX (row.modseq, item->removed);
   /* A file that cannot be read cannot be given a state either; and which of two is the newer must
    * not be blurred. */
-  *out_write_state = (!state_wins || moved) && (!item->doubled || returns) &&
+  *out_write_state = (!state_wins || moved || mended) && (!item->doubled || returns) &&
                      !(item->damage & INDEX_DAMAGE_UNREADABLE);
   return row;
 }

@@ -88,8 +88,12 @@ bool epoch_look (Store *store, Epoch *out, GError **error);
 /* The birth of a file that has none, and was changed last at `changed_ns`. */
 uint32_t epoch_of_time (const Epoch *self, int64_t changed_ns);
 
+/* Whether an epoch lies so far in the future that it makes no sense, as from a store whose clock was
+ * wrong, or from anybody. */
+bool epoch_is_beyond (const Epoch *self, uint32_t epoch);
+
 /* Raises the store's epoch to `least`, which a file claims to be of: as mail from another store.
- * What lies far in the future makes no sense and is ignored. The store lock is taken. */
+ * What makes no sense is ignored. The store lock is taken. */
 bool epoch_raise (const Epoch *self, uint32_t least, GError **error);
 
 /* The store without changes: gate, barrier and store lock, exclusively. */

@@ -295,6 +295,35 @@ test_all_slots (Fixture *fixture, gconstpointer data)
   run_in (fixture, "test ! -e history && test -z \"$(find mail -path '*/.expunged/*')\"", "");
 }
 
+/* Mail of a store whose clock was wrong, or of anybody: what it says is in no snapshot else, or in
+ * all of them. */
+static void
+test_far_epochs (Fixture *fixture, gconstpointer data)
+{
+  static const MessageState far[] = {{.modseq = 3, .birth = UINT32_MAX - 5},
+                                     {.modseq = 3, .birth = 1, .expunged = UINT32_MAX - 5}};
+  g_autoptr (GError) error = NULL;
+  Store *store = fixture->store;
+  g_autoptr (StoreMailbox) box = open_named (store, "joe@example.com");
+  for (uint32_t i = 0; i < G_N_ELEMENTS (far); i++) {
+    uint32_t uid = deliver (box, "far", 0, NULL);
+    if (far[i].expunged != 0)
+      assert_ok (store_mailbox_expunge (box, &uid, 1, &error), error);
+    char path[32];
+    layout_message_path (uid, far[i].expunged != 0, path);
+    auto_fd fd = layout_open_message (box->fd, path);
+    assert_ok (message_state_write (store, box->fd, fd, uid, &far[i], &error), error);
+  }
+  run_in (fixture, "rm -r index", "");
+  repair (store);
+  g_auto (Moment) moment = take (store);
+  assert_shows (store, &moment);
+  assert_has_facts (store, &moment);
+  run_in (fixture, "rm -r index", "");
+  repair (store);
+  assert_has_facts (store, &moment);
+}
+
 /* Waits until somebody waits for the lock on mail/. */
 static void
 await_waiter (const Store *store)
@@ -357,6 +386,7 @@ main (int argc, char *argv[])
   add_test ("/snapshot-corners/half-flag", test_half_flag);
   add_test ("/snapshot-corners/moved-by-hand", test_moved_by_hand);
   add_test ("/snapshot-corners/cleanup-of-returned", test_cleanup_of_returned);
+  add_test ("/snapshot-corners/far-epochs", test_far_epochs);
   add_test ("/snapshot-corners/cleanup-meanwhile", test_cleanup_meanwhile);
   add_test ("/snapshot-corners/all-slots", test_all_slots);
   return g_test_run ();

@@ -107,6 +107,39 @@ expect_told 'not mounted'
 expect_whole
 expect_nothing_left
 
+# ---- it is mounted no longer when the tool is to be run ----
+# instead_of COMMAND SCRIPT: what is run instead, in the directory $work/instead.
+instead_of() {
+  mkdir -p "$work/instead"
+  printf '#!/bin/sh\n%s\n' "$2" >"$work/instead/$1"
+  chmod +x "$work/instead/$1"
+}
+instead_of tail "umount -l '$mountpoint'; exec $(type -P tail) \"\$@\""
+PATH=$work/instead:$PATH back_up --export "$work/export"
+expect_status 71
+expect_told 'not mounted any more'
+expect_whole
+expect_nothing_left
+
+# ---- a list that is not complete is no reason to lose one that is ----
+instead_of tail 'echo "# not complete"'
+cp "$work/digests" "$work/digests.before"
+PATH=$work/instead:$PATH wrap --digests "$work/digests" "$store" true
+expect_status 74
+expect_told 'not complete'
+expect cmp "$work/digests" "$work/digests.before"
+
+# ---- where the store may lie ----
+for name in 'Grüße 100%' $'new\nline' 'back\slash\x41' $'\xff'; do
+  mv "$store" "$work/$name"
+  mounts+=("$work/run$work/$name")
+  LC_ALL=C wrap "$work/$name" pwd
+  mv "$work/$name" "$store"
+  expect_status 0
+  expect_equal "$said" "$work/run$work/$name"
+  expect_nothing_left "$work/run$work/$name"
+done
+
 # ---- findings ----
 touch "$store/stray"
 wrap "$store" echo ran

@@ -17,8 +17,12 @@ open_to_append (const History *self, GError **error)
   auto_fd fd = layout_open (store->fd, self->path, flags, 0640);
   if (fd < 0 && errno == ENOENT && (mkdirat (store->fd, HISTORY, 0750) == 0 || errno == EEXIST)) {
     auto_fd directory = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
-    if (directory >= 0 && (!layout_own (store, directory, error) || fsync (store->fd) < 0))
+    if (directory >= 0 && !layout_own (store, directory, error))
       return -1;
+    if (fsync (store->fd) < 0) {
+      fail_errno (error, "sync %s", store->path);
+      return -1;
+    }
     fd = layout_open (store->fd, self->path, flags, 0640);
   }
   struct stat st;

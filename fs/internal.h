@@ -263,8 +263,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (View, view_unref)
 Views *views_new (Store *top);
 void views_free (Views *self); /* `top` stays open */
 
-/* The view in which the kernel is told of a snapshot's nodes. EBUSY: there is none left. */
-bool views_enter (Mount *mount, const StoreSnapshot *snapshot, uint32_t *out_view, GError **error);
+/* The view in which the kernel is told of a snapshot's nodes, and the name that the kernel has for
+ * it now, which need not be written as the store's. EBUSY: there is none left. */
+bool views_enter (Mount *mount, const StoreSnapshot *snapshot, const char *name, uint32_t *out_view,
+                  GError **error);
 
 /* Counts nodes that the kernel was told of in the view of an inode; negative: that it forgot. */
 void views_count (Mount *mount, fuse_ino_t ino, int64_t nodes);

@@ -48,14 +48,15 @@ snapshots_list (Mount *mount, off_t after, ControlAddFunc add, void *data, GErro
   return true;
 }
 
-/* The root of a snapshot, as the kernel is told of it. */
+/* The root of a snapshot, as the kernel is told of it, which will know it by `name`. */
 static bool
-enter_snapshot (Mount *mount, const StoreSnapshot *snapshot, Found *out, GError **error)
+enter_snapshot (Mount *mount, const StoreSnapshot *snapshot, const char *name, Found *out,
+                GError **error)
 {
   struct stat attr;
   uint32_t number;
 
-  if (!views_enter (mount, snapshot, &number, error))
+  if (!views_enter (mount, snapshot, name, &number, error))
     return false;
   fuse_ino_t root = inode_directory (number, STORE_ROOT);
   out->view = view_take (mount, root, error);
@@ -73,7 +74,7 @@ snapshots_find (Mount *mount, const char *name, Found *out, GError **error)
   g_auto (StoreSnapshot) snapshot = {0};
 
   if (store_snapshot_find (mount->store, name, &snapshot, &failure))
-    return enter_snapshot (mount, &snapshot, out, error);
+    return enter_snapshot (mount, &snapshot, name, out, error);
   if (error_code (failure) == ENOENT)
     return true;
   g_propagate_error (error, g_steal_pointer (&failure));
@@ -137,7 +138,7 @@ handle_mkdir (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
     return refuse_mkdir (req, parent, name, mode);
   bool taken = store_snapshot_take (mount->store, name, &snapshot, &error);
   leave_trail (req, "mkdir", "snapshot-take", name, NULL, error);
-  if (!taken || !enter_snapshot (mount, &snapshot, &found, &error))
+  if (!taken || !enter_snapshot (mount, &snapshot, name, &found, &error))
     return reply_errno (req, error_code (error));
   reply_entry (req, &found.entry);
 }
@@ -160,8 +161,10 @@ handle_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
                const char *new_name, unsigned flags)
 {
   Mount *mount = fuse_req_userdata (req);
+  g_auto (StoreSnapshot) snapshot = {0};
   g_autoptr (GError) error = NULL;
   fuse_ino_t file;
+  uint32_t view;
 
   if (!is_snapshots (mount, parent) || !is_snapshots (mount, new_parent) ||
       control_lookup (mount, parent, name, &file))
@@ -171,5 +174,8 @@ handle_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
                      ? store_snapshot_rename (mount->store, name, new_name, &error)
                      : fail (&error, EINVAL, "snapshots cannot be exchanged");
   leave_trail (req, "rename", "snapshot-rename", name, new_name, error);
+  /* The kernel will not ask for it by its new name, which it has to be made to forget one day. */
+  if (renamed && store_snapshot_find (mount->store, new_name, &snapshot, NULL))
+    views_enter (mount, &snapshot, new_name, &view, NULL);
   reply_errno (req, renamed ? 0 : error_code (error));
 }

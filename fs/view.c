@@ -25,7 +25,7 @@
 typedef struct {
   uint32_t epoch; /* of the snapshot, which tells it from all others; 0: the view is free */
   uint32_t slot;
-  char *name;    /* that it was looked up by */
+  char *name;    /* that the kernel has for it */
   bool gone;     /* it was dropped */
   int64_t nodes; /* that the kernel knows, each as often as it was told of it */
   View *view;    /* NULL: it is not open */
@@ -175,7 +175,8 @@ view_take (Mount *mount, fuse_ino_t ino, GError **error)
 }
 
 bool
-views_enter (Mount *mount, const StoreSnapshot *snapshot, uint32_t *out_view, GError **error)
+views_enter (Mount *mount, const StoreSnapshot *snapshot, const char *name, uint32_t *out_view,
+             GError **error)
 {
   Views *self = mount->views;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
@@ -195,7 +196,7 @@ views_enter (Mount *mount, const StoreSnapshot *snapshot, uint32_t *out_view, GE
   known->epoch = snapshot->epoch;
   known->slot = snapshot->slot;
   g_free (known->name);
-  known->name = g_strdup (snapshot->name);
+  known->name = g_strdup (name);
   *out_view = view;
   return true;
 }

@@ -102,6 +102,31 @@ PYTHON
 done
 expect_equal "$(ls -A "$snapshots")" ''
 
+# What the kernel knows of those that were dropped beside it forgets, whatever they were called: there is
+# always room for another one.
+python3 - "$snapshots" "$other/.ctl/snapshots" <<'PYTHON' || complain_here 'more and more that was dropped is known'
+import errno, os, sys, time
+snapshots, beside = sys.argv[1:]
+
+def look(name):
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return os.listdir(f'{snapshots}/{name}/example.com/user/joe/INBOX')
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+
+for i in range(300):
+    os.mkdir(f'{beside}/{i}')
+    look(f'{i}')
+    os.rename(f'{snapshots}/{i}', f'{snapshots}/new\n{i}')
+    if i % 2:
+        look(f'new\n{i}')
+    os.rmdir(f'{beside}/new\n{i}')
+PYTHON
+expect_equal "$(ls -A "$snapshots")" ''
+
 # rm -r takes nothing away; rmdir does, also while somebody walks.
 mkdir "$snapshots/kept"
 rm -rf "$snapshots/kept" 2>/dev/null && complain_here 'rm -r of a snapshot'

@@ -94,8 +94,10 @@ invalidate_all (Notify *self, uint32_t view)
 {
   g_autoptr (GArray) inodes = marks_list (self->mount->marks, MARK_TOLD, view);
 
+  /* In a snapshot no name ever changes; and the view may be another one's already. */
   for (guint i = 0; i < inodes->len; i++) {
-    doubt_name (self, g_array_index (inodes, fuse_ino_t, i));
+    if (view == VIEW_TOP)
+      doubt_name (self, g_array_index (inodes, fuse_ino_t, i));
     invalidate (self, g_array_index (inodes, fuse_ino_t, i));
   }
 }

@@ -157,7 +157,7 @@ rm "$store/stray"
 damage "$store/mail/$joe/INBOX/0000000011.eml"
 wrap -c no "$store" sh -c 'find . -type f -exec cat {} + >/dev/null 2>&1; true'
 expect_status 74
-expect_told '1 damaged'
+expect_told 'because of damage: 1 of'
 wrap -c no "$store" sh -c 'cat example.com/user/joe/INBOX/0000000011.eml 2>/dev/null; exit 5'
 expect_status 5
 damage "$store/mail/$joe/INBOX/0000000011.eml"

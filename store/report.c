@@ -18,7 +18,8 @@ static const struct {
     [STORE_PROBLEM_NO_INDEX] = {"missing-index", "repair builds it"},
     [STORE_PROBLEM_BAD_INDEX] = {"bad-index", "repair keeps it aside and builds a new one"},
     [STORE_PROBLEM_NO_LIST_ENTRY] = {"unlisted", "repair adds it to the mailbox list"},
-    [STORE_PROBLEM_NO_DIRECTORY] = {"missing-directory", "repair takes it off the mailbox list"},
+    [STORE_PROBLEM_NO_DIRECTORY] = {"missing-directory",
+                                    "a backup may have it; repair takes it off the mailbox list"},
     [STORE_PROBLEM_BAD_STATE] = {"state-mismatch", "repair writes a valid state"},
     [STORE_PROBLEM_UIDNEXT] = {"uidnext", "repair raises it"},
     [STORE_PROBLEM_STRAY] = {"stray", "look at what it is, and move it out of the store"},
@@ -170,8 +171,8 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
                : scan_item_returns (item) ? "was expunged, and a copy of it was put back"
                                           : "its expunge was undone");
   else if (!same_state (item))
-    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
-               "flags of file and index differ");
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path, "%s",
+               item->has_state ? "flags of file and index differ" : "the file carries no state");
   if (item->stale)
     job_found (job, STORE_PROBLEM_SUMMARY, fixed, number, item->uid, path,
                "the index tells something else about it than its bytes do");

@@ -33,7 +33,10 @@ print_finding (const Tool *tool, const StoreFinding *finding)
   switch (finding->outcome) {
   case STORE_LEFT: printf ("; %s\n", store_problem_remedy (finding->problem)); break;
   case STORE_FIXED: puts (" (fixed)"); break;
-  case STORE_TAKEN: printf (" (%s)\n", size); break;
+  case STORE_TAKEN:
+    if (finding->size > 0)
+      printf (" (%s)", size);
+    G_GNUC_FALLTHROUGH;
   case STORE_NOTED: puts (""); break;
   }
 }

@@ -64,7 +64,8 @@ run list joe@example.com/INBOX
 fresh
 run restore --export - < <(cat "$work/export")
 expect_status 0
-expect_out 'joe/INBOX/0000000004.eml  gets its flags back'
+expect_out 'joe/INBOX/0000000004.eml  gets its flags back
+'
 expect_out 'joe/Lists/Sub  is subscribed to again'
 expect_out 'joe/Sent  gets its special use back'
 expect_out 'user/ann  has no index again'

@@ -76,17 +76,16 @@ report_moves (StoreJob *job, const StoreMailbox *mailbox, ExpungeWay way, const 
       job_found (job, move->failure->code == EEXIST ? STORE_PROBLEM_DUPLICATE : kind, false,
                  mailbox->number, move->uid, mailbox->path, "%s", move->failure->message);
   }
-  job_looked_at (job, 1, moves->len, bytes);
+  job_looked_at (job, 0, moves->len, bytes);
   job_step (job, moves->len, 0);
 }
 
+/* One change, which a snapshot waits for, and with it everybody who changes anything. */
+#define MOVES_MAX 4096u
+
 static bool
-move_messages (StoreJob *job, StoreMailbox *mailbox, ExpungeWay way, GError **error)
+move_some (StoreJob *job, StoreMailbox *mailbox, ExpungeWay way, GArray *moves, GError **error)
 {
-  g_autoptr (GArray) moves = expunge_select (mailbox, way, job->request->uids, error);
-  if (moves == NULL)
-    return false;
-  job_step (job, 0, moves->len);
   g_auto (Epoch) epoch = EPOCH_NONE;
   bool done = true;
   if (job_has (job, STORE_WORD_DRY_RUN))
@@ -96,6 +95,23 @@ move_messages (StoreJob *job, StoreMailbox *mailbox, ExpungeWay way, GError **er
            expunge_move (mailbox, &epoch, way, moves, error);
   epoch_leave (&epoch);
   report_moves (job, mailbox, way, moves);
+  return done;
+}
+
+static bool
+move_messages (StoreJob *job, StoreMailbox *mailbox, ExpungeWay way, GError **error)
+{
+  g_autoptr (GArray) all = expunge_select (mailbox, way, job->request->uids, error);
+  bool done = all != NULL;
+  job_looked_at (job, 1, 0, 0);
+  if (all != NULL)
+    job_step (job, 0, all->len);
+  for (guint from = 0; done && from < all->len; from += MOVES_MAX) {
+    g_autoptr (GArray) moves = expunge_moves_new ();
+    for (guint i = from; i < MIN (from + MOVES_MAX, all->len); i++)
+      expunge_moves_add (moves, g_array_index (all, ExpungeMove, i).uid);
+    done = job_go_on (job, error) && move_some (job, mailbox, way, moves, error);
+  }
   return done;
 }
 

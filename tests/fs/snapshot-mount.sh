@@ -38,6 +38,8 @@ mkdir "$mnt/.ctl/snapshots/monday"
 deliver tuesday
 mailstore -q flag joe@example.com 1 +Flagged
 mailstore -q expunge joe@example.com/INBOX --uid 2 >"$work/out"
+stop
+start -f -o worker=off
 look >"$work/tuesday"
 mkdir "$mnt/.ctl/snapshots/tuesday"
 stop

@@ -57,6 +57,8 @@ mailstore -q mailbox unsubscribe joe@example.com/Archive >"$work/out"
 mailstore -q mailbox remove --recursive 'joe@example.com/Old Things' >"$work/out"
 mailstore -q mailbox create ann@example.com/INBOX >"$work/out"
 same first "$snapshots/first" 'after changes'
+stop
+start -f -o worker=off
 look "$mnt" >"$work/second"
 expect_error ENOENT ls "$snapshots/first/example.com/user/ann"
 mkdir "$snapshots/second"

@@ -355,6 +355,28 @@ layout_compare_uids (gconstpointer a, gconstpointer b)
   return first < second ? -1 : first > second;
 }
 
+static DIR *
+open_stream (int fd, const char *path, GError **error)
+{
+  auto_fd copy = layout_open (fd, path, O_RDONLY | O_DIRECTORY, 0);
+  DIR *stream = copy >= 0 ? fdopendir (copy) : NULL;
+  if (stream == NULL)
+    fail_errno (error, "open directory '%s'", path);
+  else
+    copy = -1;
+  return stream;
+}
+
+/* Behind the last readdir(3), which had to leave errno as it was. */
+static bool
+close_stream (DIR *stream, const char *path, GError **error)
+{
+  int code = errno;
+  closedir (stream);
+  errno = code;
+  return code == 0 || fail_errno (error, "read directory '%s'", path);
+}
+
 static gint
 compare_names (gconstpointer a, gconstpointer b)
 {
@@ -364,26 +386,17 @@ compare_names (gconstpointer a, gconstpointer b)
 GPtrArray *
 layout_names (int fd, const char *path, GError **error)
 {
-  auto_fd copy = layout_open (fd, path, O_RDONLY | O_DIRECTORY, 0);
-  DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
-  if (directory == NULL) {
-    fail_errno (error, "open directory '%s'", path);
+  DIR *directory = open_stream (fd, path, error);
+  if (directory == NULL)
     return NULL;
-  }
-  copy = -1;
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
   struct dirent *entry;
   for (errno = 0; (entry = readdir (directory)) != NULL; errno = 0) {
     if (strcmp (entry->d_name, ".") != 0 && strcmp (entry->d_name, "..") != 0)
       g_ptr_array_add (names, g_strdup (entry->d_name));
   }
-  int code = errno;
-  closedir (directory);
-  if (code != 0) {
-    errno = code;
-    fail_errno (error, "read directory '%s'", path);
+  if (!close_stream (directory, path, error))
     return NULL;
-  }
   g_ptr_array_sort (names, compare_names);
   return g_steal_pointer (&names);
 }
@@ -391,13 +404,9 @@ layout_names (int fd, const char *path, GError **error)
 GArray *
 layout_uids (int fd, const char *path, GPtrArray *strays, GError **error)
 {
-  auto_fd copy = layout_open (fd, path, O_RDONLY | O_DIRECTORY, 0);
-  DIR *directory = copy >= 0 ? fdopendir (copy) : NULL;
-  if (directory == NULL) {
-    fail_errno (error, "open directory '%s'", path);
+  DIR *directory = open_stream (fd, path, error);
+  if (directory == NULL)
     return NULL;
-  }
-  copy = -1;
   g_autoptr (GArray) uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   struct dirent *entry;
   for (errno = 0; (entry = readdir (directory)) != NULL; errno = 0) {
@@ -408,13 +417,8 @@ layout_uids (int fd, const char *path, GPtrArray *strays, GError **error)
     else if (strays != NULL && entry->d_name[0] != '.' && entry->d_type != DT_DIR)
       g_ptr_array_add (strays, g_strdup (entry->d_name));
   }
-  int code = errno;
-  closedir (directory);
-  if (code != 0) {
-    errno = code;
-    fail_errno (error, "read directory '%s'", path);
+  if (!close_stream (directory, path, error))
     return NULL;
-  }
   g_array_sort (uids, layout_compare_uids);
   return g_steal_pointer (&uids);
 }

@@ -11,8 +11,10 @@
 #include "store/jobs.h"
 #include "store/past.h"
 
-/* How long a mailbox is left alone that a repair did not help. */
-#define REST_S 3600
+/* How long a mailbox is left alone that a repair did not help, and one that changed meanwhile: say a
+ * copy that was still being put back. */
+#define REST_S         3600
+#define REST_CHANGED_S 2
 
 /* More notes than that are not kept; whoever reads those mailboxes next leaves them again. */
 #define NOTES_MAX 65536u
@@ -129,7 +131,8 @@ is_futile (Store *store, const char *action, const char *nodes, HealReasons reas
   g_auto (QueueJob) job = last.job;
   /* What ended in the future says nothing of when that was. */
   int64_t now_s = record_now ();
-  if (job.ended_s <= now_s - REST_S || job.ended_s > now_s)
+  int64_t rest_s = job.code == EAGAIN ? REST_CHANGED_S : REST_S;
+  if (job.ended_s <= now_s - rest_s || job.ended_s > now_s)
     return false;
   return job.state == QUEUE_FAILED || reasons == HEAL_INDEX ||
          (reasons == HEAL_BYTES && job.left > 0);

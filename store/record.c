@@ -348,16 +348,33 @@ typedef struct {
   bool done;
 } Run;
 
+/* The kernel stamps files by a clock that is a tick behind. */
+#define TICK_NS INT64_C (10000000)
+
+/* What was queued because it is served from its files is not done while it is. EAGAIN: something has
+ * changed there since `begun_ns`, be it by the job itself, so it is worth another try. */
+static bool
+check_served (StoreJob *job, uint32_t number, int64_t begun_ns, GError **error)
+{
+  if (!heal_is_behind (job->store, number))
+    return true;
+  g_autofree char *path = store_node_path (job->store, number, error);
+  if (path == NULL)
+    return false;
+  if (store_path_changed_ns (job->store, path) > begun_ns - TICK_NS)
+    return fail (error, EAGAIN, "the mailbox was changed while it was repaired");
+  return fail (error, EUCLEAN, "the mailbox is still served from its files");
+}
+
 static gpointer
 run_thread (gpointer data)
 {
   Run *run = data;
   StoreJob *job = run->job;
   uint32_t number = mailbox_to_rebuild (job->request);
-  /* What was queued because it is served from its files is not done while it is. */
-  if (store_job_run (job, &run->failure) && job->record.queued && number != 0 &&
-      heal_is_behind (job->store, number))
-    fail (&run->failure, EUCLEAN, "the mailbox is still served from its files");
+  int64_t begun_ns = g_get_real_time () * 1000;
+  if (store_job_run (job, &run->failure) && job->record.queued && number != 0)
+    check_served (job, number, begun_ns, &run->failure);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&run->mutex);
   run->done = true;
   g_cond_signal (&run->ended);

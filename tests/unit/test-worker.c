@@ -348,6 +348,40 @@ test_heal_in_vain (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (count_heard (heard, " queued: "), ==, 1);
 }
 
+/* Puts a job that has ended into the past, with another end. */
+static void
+end_before (Store *store, uint64_t id, int code, int64_t seconds)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (QueueJob) job = {0};
+  bool changed = false;
+  assert_ok (queue_find (store, id, &job, &error), error);
+  g_assert_cmpint (job.state, ==, QUEUE_FAILED);
+  QueueJob to = job;
+  to.code = code;
+  to.ended_s = record_now () - seconds;
+  assert_ok (queue_turn (store, &job, &to, NULL, 0, &changed, &error), error);
+  g_assert_true (changed);
+}
+
+/* A repair that somebody got in the way of, say by still copying a mailbox back, is soon tried again. */
+static void
+test_heal_again (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  deliver (inbox, "one", 0, NULL);
+  run_in (fixture, "rm -r index/example.com && touch index/example.com", "");
+  g_autoptr (StoreWorker) worker = make_worker (fixture->store, go_on, NULL);
+  read_all (inbox);
+  g_assert_cmpuint (run_all (worker), ==, 1);
+  end_before (fixture->store, 1, EUCLEAN, 60);
+  read_all (inbox);
+  g_assert_cmpuint (run_all (worker), ==, 0);
+  end_before (fixture->store, 1, EAGAIN, 60);
+  read_all (inbox);
+  g_assert_cmpuint (run_all (worker), ==, 1);
+}
+
 /* However much readers met, whoever wants the worker to end waits for some of it only. */
 static void
 test_heal_slowly (Fixture *fixture, gconstpointer data)
@@ -403,6 +437,7 @@ main (int argc, char **argv)
   add_test ("/worker/heal-not-writers", test_heal_not_writers);
   add_test ("/worker/heal-bytes", test_heal_bytes);
   add_test ("/worker/heal-in-vain", test_heal_in_vain);
+  add_test ("/worker/heal-again", test_heal_again);
   add_test ("/worker/heal-slowly", test_heal_slowly);
   add_test ("/worker/heal-at-close", test_heal_at_close);
   return g_test_run ();

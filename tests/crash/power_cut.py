@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""power_cut.py - what is left of acknowledged mail when the power goes.
+"""power_cut.py mail|snapshots - what is left of what was acknowledged when the power goes.
 
 Mail is delivered to a store on ext4, on a disk that remembers its writes (block-log). Then the disk is
 made again as it may be after a power cut at any moment: all that was written before the last flush, and
 of what came later any part, torn anywhere between sectors. Mounted, it must hold every message that was
-acknowledged before, and nothing that is cut; check must work and reconstruct lead to a clean check.
+acknowledged before, and nothing that is cut; check must work and reconstruct lead to a clean check. The
+same for snapshots, which are taken and dropped while mail is changed: each shows what it did when it was
+taken.
 
 Environment: as crash.py; CRASH_CUTS, how many cuts (default 100).
 """
@@ -166,10 +168,70 @@ def check_cut(store, acknowledged, position, known):
     crash.require_repairable(store, now)
 
 
+class Mail:
+    """Deliveries of all kinds."""
+
+    def work(self, store, source, log):
+        self.acknowledged = deliver_all(store, source, log)
+        self.known = {hashlib.sha256(sample.message(number)).hexdigest() for number in range(100)}
+        self.known |= {ack.sha256 for ack in self.acknowledged}
+        self.begin = self.acknowledged[0].position
+        self.count = f"{len(self.acknowledged)} messages"
+
+    def check(self, store, position):
+        check_cut(store, self.acknowledged, position, self.known)
+
+
+class Taken(NamedTuple):
+    name: str
+    shown: list  # of lines
+    position: int  # the size of the log when its taking was acknowledged
+    begin: float = float("inf")  # likewise before it was dropped,
+    end: float = float("inf")  # and when that was acknowledged
+
+
+class Snapshots:
+    """One before each of these changes; every third is dropped again."""
+    CHANGES = [("flag", crash.INBOX, "2,3", "+Answered"), ("expunge", "--uid", "1", crash.INBOX),
+               ("move", crash.INBOX, "2", "anna@example.com"), ("flag", crash.INBOX, "3", "=Draft", "=New"),
+               ("mailbox", "rename", "joe@example.com/Archive", "joe@example.com/INBOX/Old"),
+               ("flag", "joe@example.com/INBOX/Old/2023", "1:*", "+Seen"), ("undelete", crash.INBOX),
+               ("mailbox", "remove", "-r", "joe@example.com/INBOX/Old"), ("cleanup", "--age", "0"),
+               ("flag", "anna@example.com", "1:*", "+Flagged"), ("expunge", "--uid", "1:*", crash.INBOX)]
+
+    def work(self, store, source, log):
+        crash.prepare_store(store)
+        self.begin = os.stat(log).st_size
+        self.taken = []
+        for number, words in enumerate(self.CHANGES):
+            name = f"s{number}"
+            crash.succeed(store, "snapshot", "take", name)
+            self.taken.append(Taken(name, crash.shown(store), os.stat(log).st_size))
+            crash.succeed(store, *words)
+            if number % 3 == 2:
+                begin = os.stat(log).st_size
+                crash.succeed(store, "snapshot", "drop", name)
+                self.taken[-1] = self.taken[-1]._replace(begin=begin, end=os.stat(log).st_size)
+        self.count = f"{len(self.taken)} snapshots"
+
+    def check(self, store, position):
+        there = crash.snapshots(store)
+        for snapshot in self.taken:
+            if snapshot.position <= position <= snapshot.begin:
+                crash.require(snapshot.name in there, f"{snapshot.name} is lost")
+            if position >= snapshot.end:
+                crash.require(snapshot.name not in there, f"{snapshot.name} is back")
+            if snapshot.name in there:
+                shown = crash.shown(store, "--snapshot", snapshot.name)
+                crash.require(shown == snapshot.shown, f"{snapshot.name} shows {set(shown) - set(snapshot.shown)} "
+                              f"instead of {set(snapshot.shown) - set(shown)}")
+
+
 def main():
     if os.geteuid() != 0 or not os.path.exists("/dev/loop-control") or not os.path.exists("/dev/fuse"):
         print("needs root, /dev/loop-control and /dev/fuse: skipped")
         sys.exit(77)
+    work = {"mail": Mail, "snapshots": Snapshots}[sys.argv[1]]()
     top = crash.working_directory()
     image, base, log = (os.path.join(top, name) for name in ("image", "base", "log"))
     mountpoint, source = os.path.join(top, "mnt"), os.path.join(top, "source")
@@ -180,22 +242,19 @@ def main():
     run("mkfs.ext4", "-q", "-F", image)
     run("cp", "--sparse=always", image, base)
     with Disk(image, log, os.path.join(top, "disk")) as disk, Mounted(disk, mountpoint) as mounted:
-        acknowledged = deliver_all(os.path.join(mounted, "store"), source, log)
+        work.work(os.path.join(mounted, "store"), source, log)
 
     log = Log(log)
-    known = {hashlib.sha256(sample.message(number)).hexdigest() for number in range(100)}
-    known |= {ack.sha256 for ack in acknowledged}
-    first = log.at(acknowledged[0].position)
     chance = random.Random(7)
-    for count in sorted(chance.sample(range(first, len(log.records)), CUTS)):
+    for count in sorted(chance.sample(range(log.at(work.begin), len(log.records)), CUTS)):
         run("cp", "--sparse=always", base, image)
         log.cut(image, count, chance)
         try:
             with Mounted(image, mountpoint) as mounted:
-                check_cut(os.path.join(mounted, "store"), acknowledged, log.ends[count - 1], known)
+                work.check(os.path.join(mounted, "store"), log.ends[count - 1])
         except crash.Violation as violation:
             sys.exit(f"power cut after {count} of {len(log.records)} records: {violation}; disk in {image}")
-    print(f"{CUTS} power cuts in {len(log.records)} records: {len(acknowledged)} messages safe")
+    print(f"{CUTS} power cuts in {len(log.records)} records: {work.count} safe")
     shutil.rmtree(top)
 
 

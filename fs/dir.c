@@ -267,6 +267,23 @@ find_directory (Mount *mount, uint32_t parent, const char *name, Found *out, GEr
   return true;
 }
 
+/* What a tree in the control directory has of that name. */
+static bool
+find_transient (Mount *mount, fuse_ino_t parent, const char *name, Found *out, GError **error)
+{
+  g_auto (TransientEntry) entry = {0};
+
+  if (!transient_find (mount, parent, name, &entry, &out->entry, error))
+    return false;
+  if (entry.uid == 0)
+    return true;
+  out->view = view_take (mount, FUSE_ROOT_ID, error);
+  if (out->view == NULL || !find_message (mount, entry.number, entry.uid, out, error))
+    return false;
+  out->entry.entry_timeout = 0;
+  return true;
+}
+
 /* A control directory, or what is in one. A job that is not there is a name that is not there. */
 static bool
 find_control (Mount *mount, fuse_ino_t parent, const char *name, Found *out, GError **error)
@@ -275,9 +292,10 @@ find_control (Mount *mount, fuse_ino_t parent, const char *name, Found *out, GEr
   fuse_ino_t ino = inode_control (inode_number (parent), 0);
   struct stat attr;
 
+  if (transient_has (mount, parent))
+    return find_transient (mount, parent, name, out, error);
   if (inode_kind (parent) == INODE_CONTROL && !control_lookup (mount, parent, name, &ino))
-    return parent != control_place (mount, PLACE_SNAPSHOTS) ||
-           snapshots_find (mount, name, out, error);
+    return !snapshots_is (mount, parent) || snapshots_find (mount, name, out, error);
   if (control_attr (mount, ino, &attr, &failure))
     attr_entry (mount, control_instance (mount, ino), &attr, &out->entry);
   else if (error_code (failure) != ENOENT) {
@@ -302,7 +320,7 @@ find_name (Mount *mount, fuse_ino_t parent, const char *name, Found *out, GError
   return find_directory (mount, inode_number (parent), name, out, error);
 }
 
-static void
+void
 answer_lookup (fuse_req_t req, fuse_ino_t parent, const char *name)
 {
   Mount *mount = fuse_req_userdata (req);

@@ -24,6 +24,7 @@
  *                                   which holds no messages, so its UIDs are free
  *     number 0, UID from 1 << 31    a job: its number and, in the last three bits, which of its
  *                                   files
+ *     number 0, UIDs below that     a transient node of the control directory (transient.c)
  *
  * The kernel's inode (its "node id") is this number too, with two exceptions. In a snapshot it has
  * another view, which this mount has given to the snapshot (view.c). And while a write(2) is under
@@ -40,7 +41,10 @@
  *
  * Nothing is allocated when the kernel learns of an inode, so nothing is freed when it forgets one:
  * a leak or a use after free is not possible. (Of the nodes of snapshots it is counted how many the
- * kernel knows.) What the kernel asks of an inode is answered from the store as it is then.
+ * kernel knows.) What the kernel asks of an inode is answered from the store as it is then. The
+ * exception are transient nodes, of which there is nothing in the store that a number could tell,
+ * such as the parts of a message: they are numbered as they are looked up, in a bounded table, and
+ * their st_ino is another one the next time.
  *
  * An object may go while the kernel still knows its inode. Then the answer is ESTALE, whatever the
  * request: the kernel looks the name up once more, does not find it, and the caller gets ENOENT.
@@ -78,6 +82,7 @@ G_STATIC_ASSERT (sizeof (fuse_ino_t) == sizeof (uint64_t));
 
 G_STATIC_ASSERT (UINT32_MAX - STORE_UID_MAX == 1u << (SLOT_BITS + SERIAL_BITS));
 G_STATIC_ASSERT (STORE_NUMBER_MAX >> (VIEW_SHIFT - NUMBER_SHIFT) == 0);
+G_STATIC_ASSERT (INODE_TRANSIENT_MAX<JOB_BIT && INODE_TRANSIENT_MIN> FUSE_ROOT_ID);
 G_STATIC_ASSERT ((JOB_BIT | INODE_JOB_MAX << JOB_SHIFT | JOB_FILE_MASK) <= STORE_UID_MAX);
 
 static fuse_ino_t
@@ -108,6 +113,18 @@ fuse_ino_t
 inode_job (uint64_t job, uint32_t file)
 {
   return make_inode (VIEW_TOP, STORE_ROOT, JOB_BIT | (uint32_t)job << JOB_SHIFT | file);
+}
+
+fuse_ino_t
+inode_transient (uint32_t id)
+{
+  return make_inode (VIEW_TOP, STORE_ROOT, id);
+}
+
+bool
+inode_is_transient (fuse_ino_t ino)
+{
+  return ino >= INODE_TRANSIENT_MIN && ino <= INODE_TRANSIENT_MAX;
 }
 
 static bool

@@ -36,6 +36,7 @@ typedef struct Pieces Pieces;
 typedef struct Renderings Renderings;
 typedef struct Runs Runs;
 typedef struct Trail Trail;
+typedef struct Transients Transients;
 typedef struct Views Views;
 typedef struct Waits Waits;
 typedef struct Worker Worker;
@@ -92,6 +93,7 @@ struct Mount {
   struct Foreign *foreign;
   Control *control;
   Renderings *renderings;
+  Transients *transients;
   Pieces *pieces;
   Waits *waits;
   Runs *runs;
@@ -127,6 +129,7 @@ typedef struct {
   gid_t gid;
   pid_t pid; /* 0: of another PID namespace */
 } Caller;
+Caller caller_of (fuse_req_t req);
 
 /* ---- replace.c: mounting where a mount has died ------------------------------------------- */
 
@@ -226,7 +229,11 @@ fuse_ino_t inode_directory (uint32_t view, uint32_t number);
 fuse_ino_t inode_message (uint32_t view, uint32_t number, uint32_t uid);
 fuse_ino_t inode_control (uint32_t number, uint32_t slot); /* 0 is the control directory itself */
 fuse_ino_t inode_job (uint64_t job, uint32_t file);        /* 0 is the job's directory */
-#define INODE_JOB_MAX ((STORE_UID_MAX - (1u << 31)) >> 3)  /* jobs above have no inode */
+fuse_ino_t inode_transient (uint32_t id);                  /* see transient.c */
+#define INODE_TRANSIENT_MIN 2u
+#define INODE_TRANSIENT_MAX ((1u << 31) - 1)
+bool inode_is_transient (fuse_ino_t ino);
+#define INODE_JOB_MAX ((STORE_UID_MAX - (1u << 31)) >> 3) /* jobs above have no inode */
 
 fuse_ino_t inode_instance (fuse_ino_t ino); /* another inode for the same control node */
 fuse_ino_t inode_plain (fuse_ino_t ino);    /* its own one */
@@ -340,6 +347,9 @@ typedef struct {
 void found_clear (Found *found);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Found, found_clear)
 
+/* Answers a request with what the name is found to be, as a lookup. */
+void answer_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
+
 void handle_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
 void handle_opendir (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_readdirplus (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -406,11 +416,11 @@ void refuse_write (fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t siz
 void refuse_fallocate (fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                        struct fuse_file_info *info);
 
-/* ---- snapshots.c: the control directory of snapshots --------------------------------------- */
+/* ---- change.c: making, removing and renaming names ----------------------------------------- */
 
-/* What is not for that directory they refuse. */
 void handle_mkdir (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void handle_rmdir (fuse_req_t req, fuse_ino_t parent, const char *name);
+void handle_unlink (fuse_req_t req, fuse_ino_t parent, const char *name);
 void handle_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                     const char *new_name, unsigned flags);
 
@@ -489,9 +499,6 @@ bool control_is_directory (Mount *mount, fuse_ino_t parent, const char *name);
 /* Finds a name in a control directory. */
 bool control_lookup (Mount *mount, fuse_ino_t parent, const char *name, fuse_ino_t *out);
 
-/* The directory that a control directory lies in. */
-fuse_ino_t control_parent (Mount *mount, fuse_ino_t ino);
-
 /* Calls `add` for each name in a control directory, from that after the cookie `after` on, until it
  * returns false. Cookies are above 0. */
 typedef bool (*ControlAddFunc) (const char *name, fuse_ino_t ino, mode_t type, off_t cookie,
@@ -520,6 +527,15 @@ void handle_readlink (fuse_req_t req, fuse_ino_t ino);
 void control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 
 char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
+
+/* ---- transient.c: what is there only while the kernel knows it; control.h has the rest ------- */
+
+Transients *transients_new (void);
+void transients_free (Transients *self);
+
+/* The kernel forgets, or was not told of, a node of which it was to be told so often. For any
+ * inode. */
+void transients_forget (Mount *mount, fuse_ino_t ino, uint64_t count);
 
 /* ---- census.c: what a directory and everything below it amount to -------------------------- */
 
@@ -569,7 +585,8 @@ typedef struct Foreign Foreign;
 Foreign *foreign_new (const Mount *mount);
 void foreign_free (Foreign *self);
 
-/* From now on changes of the directory, whose listing the kernel is about to keep, are looked for. */
+/* From now on changes of the directory, whose listing the kernel is about to keep, are looked for.
+ */
 void foreign_follow (Foreign *self, uint32_t number);
 
 /* Looks at some directories: the numbers (uint32_t) of those that somebody else has changed. */

@@ -317,6 +317,7 @@ mount_run (Options *options, int ready_fd)
   mount.foreign = foreign_new (&mount);
   mount.control = control_new ();
   mount.renderings = renderings_new (&mount);
+  mount.transients = transients_new ();
   mount.pieces = pieces_new ();
   mount.census = census_new ();
   mount.trail = trail_new ();
@@ -329,6 +330,7 @@ mount_run (Options *options, int ready_fd)
   pages_free (mount.pages);
   renderings_free (mount.renderings);
   pieces_free (mount.pieces);
+  transients_free (mount.transients);
   census_free (mount.census);
   control_free (mount.control);
   foreign_free (mount.foreign);

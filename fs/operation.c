@@ -72,7 +72,7 @@
   EACH (create, REQUEST_OTHER, refuse_create, CREATE)                                              \
   EACH (symlink, REQUEST_OTHER, refuse_symlink, SYMLINK)                                           \
   EACH (link, REQUEST_OTHER, refuse_link, LINK)                                                    \
-  EACH (unlink, REQUEST_OTHER, refuse_unlink, NAME)                                                \
+  EACH (unlink, REQUEST_OTHER, handle_unlink, NAME)                                                \
   EACH (rmdir, REQUEST_OTHER, handle_rmdir, NAME)                                                  \
   EACH (rename, REQUEST_OTHER, handle_rename, RENAME)                                              \
   EACH (write, REQUEST_WRITE, handle_write, WRITE)                                                 \

@@ -43,12 +43,10 @@ lines_new (void)
 Order
 order_begin (fuse_req_t req, const ControlNode *node, const char *through)
 {
-  const struct fuse_ctx *context = fuse_req_ctx (req);
-
   return (Order){
       .mount = fuse_req_userdata (req),
       .node = *node,
-      .caller = {context->uid, context->gid, context->pid},
+      .caller = caller_of (req),
       .through = through,
       .jobs = g_array_new (FALSE, FALSE, sizeof (uint64_t)),
   };

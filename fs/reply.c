@@ -3,7 +3,7 @@
  * reply.c - the one place that answers: every request ends in one of these functions, once.
  *
  * A reply fails only when the caller was interrupted or the mount is gone, and then there is nobody
- * left to tell: forget is a no-op (inode.c), so nothing has to be taken back either.
+ * left to tell. Where it is counted what the kernel knows (inode.c), that is taken back.
  */
 #include "fs/internal.h"
 
@@ -56,6 +56,8 @@ reply_entry (fuse_req_t req, const struct fuse_entry_param *entry)
   count_reply (req);
   if (fuse_reply_entry (req, entry) == 0)
     views_count (mount, entry->ino, 1);
+  else
+    transients_forget (mount, entry->ino, 1);
 }
 
 void

@@ -13,8 +13,8 @@
  * that somebody notices, and cannot be looked into. */
 #define COOKIE_DAMAGED (COOKIE_JOB / 2)
 
-static bool
-is_snapshots (Mount *mount, fuse_ino_t ino)
+bool
+snapshots_is (Mount *mount, fuse_ino_t ino)
 {
   return inode_kind (ino) == INODE_CONTROL && ino == control_place (mount, PLACE_SNAPSHOTS);
 }
@@ -117,8 +117,7 @@ static void
 leave_trail (fuse_req_t req, const char *through, const char *verb, const char *name,
              const char *new_name, const GError *failure)
 {
-  const struct fuse_ctx *context = fuse_req_ctx (req);
-  const Caller caller = {context->uid, context->gid, context->pid};
+  const Caller caller = caller_of (req);
   g_autofree char *word = store_word_escape (name);
   g_autofree char *new_word = new_name != NULL ? store_word_escape (new_name) : NULL;
   g_autofree char *command = g_strjoin (" ", verb, word, new_word, NULL);
@@ -127,15 +126,13 @@ leave_trail (fuse_req_t req, const char *through, const char *verb, const char *
 }
 
 void
-handle_mkdir (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+snapshots_mkdir (fuse_req_t req, const char *name)
 {
   Mount *mount = fuse_req_userdata (req);
   g_auto (StoreSnapshot) snapshot = {0};
   g_auto (Found) found = {0};
   g_autoptr (GError) error = NULL;
 
-  if (!is_snapshots (mount, parent))
-    return refuse_mkdir (req, parent, name, mode);
   bool taken = store_snapshot_take (mount->store, name, &snapshot, &error);
   leave_trail (req, "mkdir", "snapshot-take", name, NULL, error);
   if (!taken || !enter_snapshot (mount, &snapshot, name, &found, &error))
@@ -144,31 +141,24 @@ handle_mkdir (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 }
 
 void
-handle_rmdir (fuse_req_t req, fuse_ino_t parent, const char *name)
+snapshots_rmdir (fuse_req_t req, const char *name)
 {
   Mount *mount = fuse_req_userdata (req);
   g_autoptr (GError) error = NULL;
 
-  if (!is_snapshots (mount, parent))
-    return refuse_unlink (req, parent, name);
   bool dropped = store_snapshot_drop (mount->store, name, &error);
   leave_trail (req, "rmdir", "snapshot-drop", name, NULL, error);
   reply_errno (req, dropped ? 0 : error_code (error));
 }
 
 void
-handle_rename (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-               const char *new_name, unsigned flags)
+snapshots_rename (fuse_req_t req, const char *name, const char *new_name, unsigned flags)
 {
   Mount *mount = fuse_req_userdata (req);
   g_auto (StoreSnapshot) snapshot = {0};
   g_autoptr (GError) error = NULL;
-  fuse_ino_t file;
   uint32_t view;
 
-  if (!is_snapshots (mount, parent) || !is_snapshots (mount, new_parent) ||
-      control_lookup (mount, parent, name, &file))
-    return refuse_rename (req, parent, name, new_parent, new_name, flags);
   /* No other is ever replaced. */
   bool renamed = (flags & ~(unsigned)RENAME_NOREPLACE) == 0
                      ? store_snapshot_rename (mount->store, name, new_name, &error)

@@ -220,6 +220,14 @@ keep_error (Trail *self, const Action *action)
     g_free (g_queue_pop_head (&self->errors));
 }
 
+Caller
+caller_of (fuse_req_t req)
+{
+  const struct fuse_ctx *context = fuse_req_ctx (req);
+
+  return (Caller){context->uid, context->gid, context->pid};
+}
+
 void
 trail_failure (Mount *mount, const Caller *caller, const char *command, const GError *failure)
 {

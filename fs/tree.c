@@ -5,7 +5,8 @@
  * The kernel may keep nothing of a control node but listings, and names of directories that are
  * always there. Listings it takes for good as long as the directory's mtime stays the same, which
  * is that of the mount, but for jobs/ and snapshots/: there it is the time at which somebody
- * noticed that some came or went.
+ * noticed that some came or went. What lies below a directory that has a tree is that tree's
+ * business (transient.c).
  */
 #include "fs/control.h"
 
@@ -67,8 +68,8 @@ control_lookup (Mount *mount, fuse_ino_t parent, const char *name, fuse_ino_t *o
   return directory->holds == PLACE_JOBS && find_job (name, out);
 }
 
-fuse_ino_t
-control_parent (Mount *mount, fuse_ino_t ino)
+static fuse_ino_t
+find_parent (Mount *mount, fuse_ino_t ino)
 {
   ControlNode node;
 
@@ -82,6 +83,9 @@ char *
 control_path (Mount *mount, fuse_ino_t ino)
 {
   ControlNode node;
+
+  if (inode_is_transient (ino))
+    return transient_path (mount, ino);
   const ControlFile *file = control_find (mount, ino, &node);
   const char *name = file == NULL ? "?" : file->name != NULL ? file->name : "";
   g_autofree char *above = inode_path (mount, inode_directory (VIEW_TOP, node.number));
@@ -126,13 +130,15 @@ control_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, voi
               GError **error)
 {
   ControlNode node;
-  const ControlFile *directory = find_directory (mount, ino, &node);
 
+  if (transient_has (mount, ino))
+    return transient_list (mount, ino, after, add, data, error);
+  const ControlFile *directory = find_directory (mount, ino, &node);
   if (directory == NULL)
     return fail (error, ESTALE, "no such control directory");
   bool room = (after >= COOKIE_DOT || add (".", ino, S_IFDIR, COOKIE_DOT, data)) &&
               (after >= COOKIE_DOTDOT ||
-               add ("..", control_parent (mount, ino), S_IFDIR, COOKIE_DOTDOT, data)) &&
+               add ("..", find_parent (mount, ino), S_IFDIR, COOKIE_DOTDOT, data)) &&
               (after >= COOKIE_JOB || add_slots (mount, directory, &node, after, add, data));
   if (room && directory->holds == PLACE_SNAPSHOTS)
     return snapshots_list (mount, after, add, data, error);
@@ -185,13 +191,17 @@ bool
 control_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error)
 {
   ControlNode node;
-  const ControlFile *file = control_find (mount, ino, &node);
   g_autoptr (Rendering) shown = NULL;
 
+  if (inode_is_transient (ino))
+    return transient_attr (mount, ino, out, error);
+  const ControlFile *file = control_find (mount, ino, &node);
   if (file == NULL)
     return fail (error, ESTALE, "no such control file");
   if (!check_subject (mount, &node, error))
     return false;
+  if (file->tree != NULL)
+    return transient_attr (mount, ino, out, error);
   if (file->type != S_IFDIR || file->render != NULL)
     shown = rendering_look (mount, file, &node);
   if (file->type == S_IFLNK && shown->size == 0)
@@ -224,7 +234,7 @@ control_kept (Mount *mount, fuse_ino_t ino, bool *out_name, bool *out_attr)
   const ControlFile *file = find_directory (mount, ino, &node);
 
   *out_name = file != NULL && node.number == STORE_ROOT && node.job == 0;
-  *out_attr = *out_name && file->render == NULL;
+  *out_attr = *out_name && file->render == NULL && file->tree == NULL;
 }
 
 /* ---- what takes long ---------------------------------------------------------------------- */
@@ -310,8 +320,10 @@ control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset)
 {
   Mount *mount = fuse_req_userdata (req);
   ControlNode node;
-  const ControlFile *file = control_find (mount, ino, &node);
 
+  if (inode_is_transient (ino))
+    return transient_read (req, ino, size, offset);
+  const ControlFile *file = control_find (mount, ino, &node);
   if (file == NULL || file->type != S_IFREG)
     return reply_errno (req, file == NULL ? ESTALE : EISDIR);
   g_autoptr (Rendering) shown = rendering_read (mount, file, &node);

@@ -214,10 +214,17 @@ views_count (Mount *mount, fuse_ino_t ino, int64_t nodes)
   g_mutex_unlock (&self->mutex);
 }
 
+static void
+forget (Mount *mount, fuse_ino_t ino, uint64_t count)
+{
+  views_count (mount, ino, -(int64_t)count);
+  transients_forget (mount, ino, count);
+}
+
 void
 handle_forget (fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
-  views_count (fuse_req_userdata (req), ino, -(int64_t)count);
+  forget (fuse_req_userdata (req), ino, count);
   reply_none (req);
 }
 
@@ -225,7 +232,7 @@ void
 handle_forget_multi (fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
   for (size_t i = 0; i < count; i++)
-    views_count (fuse_req_userdata (req), forgets[i].ino, -(int64_t)forgets[i].nlookup);
+    forget (fuse_req_userdata (req), forgets[i].ino, forgets[i].nlookup);
   reply_none (req);
 }
 

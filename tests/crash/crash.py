@@ -7,8 +7,11 @@ that fail. Each time, flatstore.py says whether anything was lost, cut, doubled 
 must work, `reconstruct` must lead to a clean `check`, and the operation, run again, to what it leads
 to undisturbed.
 
+Killed, it leaves what the calls before have made: two kills with nothing but a sync in between, or a part
+of what SQLite writes at once, are one. Failures are tried at calls of different kinds.
+
 Environment: MAILFS_BUILD, the build directory; CRASH_ALL=1, every call and every kind of failure
-instead of a choice that takes a minute; CRASH_DIR, where to work (default: memory, if it has user
+instead of that choice; CRASH_DIR, where to work (default: memory, if it has user
 attributes, else the temporary directory); CRASH_JOBS, processes (default: one a core).
 """
 import collections
@@ -28,14 +31,14 @@ BUILD = os.path.abspath(os.environ["MAILFS_BUILD"])
 MAILSTORE = os.path.join(BUILD, "tools", "mailstore")
 KILL_AT = os.path.join(BUILD, "tests", "crash", "kill-at")
 ALL = os.environ.get("CRASH_ALL") == "1"
-# Every how many calls each kind of disturbance comes: (effect, for all later calls too, step).
-DISTURBANCES = [("kill", False, 1), ("EIO", False, 3), ("EIO", True, 5), ("ENOSPC", True, 5),
-                ("short", True, 5)]
+# At which of the calls to choose from each kind of disturbance comes: (effect, for all later calls too, first, step).
+DISTURBANCES = [("kill", False, 0, 1), ("EIO", False, 0, 2), ("EIO", True, 1, 6), ("ENOSPC", True, 3, 6),
+                ("short", True, 5, 6)]
 if ALL:
-    DISTURBANCES = [(effect, is_sticky, 1) for effect in ("kill", "EIO", "ENOSPC", "short")
+    DISTURBANCES = [(effect, is_sticky, 0, 1) for effect in ("kill", "EIO", "ENOSPC", "short")
                     for is_sticky in ([False] if effect == "kill" else [False, True])]
 elif os.environ.get("MAILFS_SANITIZE"):  # ten times as slow
-    DISTURBANCES = [(effect, is_sticky, 5 * step) for effect, is_sticky, step in DISTURBANCES]
+    DISTURBANCES = [(effect, is_sticky, first, 5 * step) for effect, is_sticky, first, step in DISTURBANCES]
 JOBS = int(os.environ.get("CRASH_JOBS", os.cpu_count()))
 KILLED = 128 + 9
 
@@ -306,7 +309,7 @@ OPERATIONS = {
                  for words, prepare in ((("take", "fifth"), take_some), (("drop", "second"), take_some),
                                         (("drop", "second"), take_and_drop),
                                         (("rename", "first", "1st"), take_some))],
-    "keep": [Operation(*words, prepare=prepare, finish=finish, lasting=require_snapshots, every=5)
+    "keep": [Operation(*words, prepare=prepare, finish=finish, lasting=require_snapshots, every=2)
              for words, prepare, finish in (
                  (("flag", INBOX, "1,3", "=Flagged", "=Other"), take_some, None),
                  (("expunge", "--uid", "1:3", INBOX), take_some, None),
@@ -430,6 +433,27 @@ def require_repairable(store, before, finish=None):
     return state
 
 
+def is_of_one_write(*calls):
+    """Whether these are writes to the same file of SQLite, which takes back what is not whole of them."""
+    name, path = calls[0]
+    return name == "pwrite64" and ".sqlite3" in path and all(call == calls[0] for call in calls)
+
+
+def kill_points(calls):
+    """The calls before which a kill leaves something else than a kill before the call that precedes them."""
+    return [1] + [number for number in range(2, len(calls) + 1)
+                  if "sync" not in calls[number - 2][0]
+                  and not (number > 2 and is_of_one_write(*calls[number - 3:number]))]
+
+
+def failure_points(calls):
+    """The first call of each kind: of each name, for each kind of file."""
+    first = {}
+    for number, (name, path) in enumerate(calls, 1):
+        first.setdefault((name, re.sub("[0-9a-f]*[0-9][0-9a-f]*", "#", path)), number)
+    return list(first.values())
+
+
 class Trial:
     """One operation on one prepared store, with what it leads to when nothing disturbs it."""
 
@@ -444,7 +468,7 @@ class Trial:
         result, calls = self.run(store, 0, "kill", False)
         require(self.operation.is_done(result), f"undisturbed it fails: {result.stderr}")
         self.end = flatstore.read(store)
-        self.calls = len(calls)
+        self.calls = calls
         shutil.rmtree(store)
         self.complaint = self.complaint_afterwards()
 
@@ -542,6 +566,12 @@ class Trial:
         if not self.complaint:
             succeed(store, "check")
 
+    def points(self, effect):
+        """Where to disturb it: numbers of calls, from 1."""
+        if ALL:
+            return range(1, len(self.calls) + 1)
+        return kill_points(self.calls) if effect == "kill" else failure_points(self.calls)
+
     def disturb_all(self, pool):
         """Returns the violations, each told in one line."""
         title = " ".join(self.operation.words)
@@ -549,13 +579,12 @@ class Trial:
         if self.complaint and self.operation.words[0] != "reset":
             violations.append(f"{title}: undisturbed, it leaves a store of which check says: "
                               f"{self.complaint.splitlines()}")
-        for effect, is_sticky, step in DISTURBANCES:
+        for effect, is_sticky, first, step in DISTURBANCES:
             step *= self.operation.every
-            points = range(1, self.calls + 1, step)
-            outcomes = list(pool.map(lambda at: self.disturb(at, effect, is_sticky), points))
+            outcomes = list(pool.map(lambda at: self.disturb(at, effect, is_sticky), self.points(effect)[first::step]))
             # Threads do not always make as many calls as the first time.
-            at = self.calls + 1
-            while step == 1 and at < self.calls + 50 and outcomes[-1][0]:
+            at = len(self.calls) + 1
+            while step == 1 and at < len(self.calls) + 50 and outcomes[-1][0]:
                 outcomes.append(self.disturb(at, effect, is_sticky))
                 at += 1
             found = [violation for _, violation in outcomes if violation is not None]

@@ -48,6 +48,7 @@ typedef struct {
 } Open;
 
 struct ParseScan {
+  ParseWatch watch;
   ParseHeader header;
   bool is_header;
   ParsePart part;
@@ -87,6 +88,12 @@ parse_scan_new (void)
   self->texts = g_string_sized_new (512);
   self->sent_s = INT64_MIN;
   return self;
+}
+
+void
+parse_scan_watch (ParseScan *self, const ParseWatch *watch)
+{
+  self->watch = *watch;
 }
 
 static void
@@ -155,6 +162,8 @@ close_part (ParseScan *self, bool is_boundary)
     else
       lines += self->end_size == 0;
   }
+  if (self->watch.closed != NULL)
+    self->watch.closed (self->depth, top->start + size, self->watch.data);
 
   switch (top->kind) {
   case PARSE_KIND_BASIC: put_number (self, size); break;
@@ -220,6 +229,8 @@ push_part (ParseScan *self)
       .start = self->offset,
       .start_line = self->lines,
   };
+  if (self->watch.opened != NULL)
+    self->watch.opened (&self->header, part, self->depth, self->offset, self->watch.data);
   g_string_append_len (self->texts, part->tail->str, part->tail->len);
   /* Blanks at its end are no part of a boundary. */
   size_t boundary_size = part->boundary->len;

@@ -93,8 +93,8 @@ clean_text (char *text)
 }
 
 /* Takes bytes that are not UTF-8 for Latin-1. */
-static char *
-decode_text (const char *text)
+char *
+parse_decode_text (const char *text)
 {
   return clean_text (g_mime_utils_header_decode_text (NULL, text));
 }
@@ -119,7 +119,7 @@ put_word (GString *out, const char *text, const char *specials)
 static void
 put_name (GString *out, const char *name)
 {
-  g_autofree char *text = decode_text (name);
+  g_autofree char *text = parse_decode_text (name);
   put_word (out, text, "()<>[]:;@\\,\"");
 }
 
@@ -203,6 +203,6 @@ store_summary_field (const StoreSummary *summary, const char *field)
   if (text == NULL)
     return NULL;
   if (members[i].kind == TEXT)
-    return decode_text (text);
+    return parse_decode_text (text);
   return clean_text (g_steal_pointer (&text));
 }

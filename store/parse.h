@@ -114,6 +114,10 @@ bool parse_put_envelope (GString *out, const ParseHeader *header);
  * complete. */
 bool parse_put_addresses (GString *out, const char *text, size_t limit);
 
+/* A header field as people read it: decoded (RFC 2047), valid UTF-8, without control characters.
+ * Owned by the caller. */
+char *parse_decode_text (const char *text);
+
 /* A Date field in seconds since 1970, UTC; INT64_MIN when it cannot be read. */
 int64_t parse_date (const char *text);
 
@@ -124,6 +128,19 @@ typedef struct ParseScan ParseScan;
 ParseScan *parse_scan_new (void);
 void parse_scan_free (ParseScan *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (ParseScan, parse_scan_free)
+
+/* Who wants to know of each part where it lies. A part is opened when its header block ends, with
+ * the offset of its body's first byte, and closed with that behind its last one. `depth` is how
+ * many parts it is in; parts are closed in the reverse order in which they were opened. */
+typedef struct {
+  void (*opened) (const ParseHeader *header, const ParsePart *part, unsigned depth, uint64_t start,
+                  void *data);
+  void (*closed) (unsigned depth, uint64_t end, void *data);
+  void *data;
+} ParseWatch;
+
+/* Before anything is fed. */
+void parse_scan_watch (ParseScan *self, const ParseWatch *watch);
 
 /* The next bytes of the message, cut anywhere. */
 void parse_scan_feed (ParseScan *self, const uint8_t *bytes, size_t size);

@@ -524,6 +524,71 @@ bool store_mailbox_set_uidvalidity (StoreMailbox *self, uint32_t uidvalidity, ui
  * is new): GHashTable of 32-byte GBytes to GUINT_TO_POINTER (count). */
 GHashTable *store_mailbox_digests (StoreMailbox *self, GError **error);
 
+/* ---- parts: what is inside a message -------------------------------------------------------- */
+
+/*
+ * A message as a small tree of files: its header, its texts, its attachments, and the messages that
+ * were forwarded in it, which are directories of the same. Multiparts are no level of it.
+ *
+ *   auto_fd fd = store_message_open (inbox, 42, &error);
+ *   g_autoptr (StoreParts) parts = store_parts_new (fd, &error);
+ *   for (uint32_t i = 0; i < store_parts_count (parts); i++)
+ *     store_parts_get (parts, i)->name ...
+ *
+ * The bytes may be anything: what makes no sense is shown as an attachment or as text, never left
+ * out, up to 100 levels and 10,000 parts. Nothing is held against a digest here.
+ */
+typedef enum {
+  STORE_PART_HEADER,     /* its fields, one a line, unfolded and decoded (RFC 2047) */
+  STORE_PART_TEXT,       /* in UTF-8; what cannot be decoded is U+FFFD */
+  STORE_PART_ATTACHMENT, /* the bytes that were sent */
+  STORE_PART_MESSAGE,    /* a directory */
+} StorePartKind;
+const char *store_part_kind_name (StorePartKind kind); /* "header" ... */
+
+typedef struct {
+  StorePartKind kind;
+  uint32_t parent; /* the part that it lies in; STORE_PARTS_TOP: the message itself */
+  char *name;      /* of a file, whatever the sender called it: safe, and no other there has it */
+  char *type;      /* "text/plain" */
+  char *charset;   /* of a text, as it was sent; NULL: not told */
+  uint64_t offset, raw_size; /* where it lies in the message, encoded */
+  uint64_t size;   /* of a file, decoded */
+} StorePart;
+
+#define STORE_PARTS_TOP UINT32_MAX
+
+/* Messages that are larger are not looked into. */
+#define STORE_PARTS_MESSAGE_MAX (128u << 20)
+
+typedef struct StoreParts StoreParts;
+
+/* Reads the message at `fd`, twice; EFBIG when it is larger than that. */
+StoreParts *store_parts_new (int fd, GError **error);
+StoreParts *store_parts_ref (StoreParts *self);
+void store_parts_unref (StoreParts *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreParts, store_parts_unref)
+
+/* Parts follow what they lie in, and each other as in the message. */
+uint32_t store_parts_count (const StoreParts *self);
+const StorePart *store_parts_get (const StoreParts *self, uint32_t index);
+
+/* Whether these are all of them: no limit was met. */
+bool store_parts_are_all (const StoreParts *self);
+
+/* The part `name` in `parent`; STORE_PARTS_TOP: there is none. */
+uint32_t store_parts_find (const StoreParts *self, uint32_t parent, const char *name);
+
+/* Writes what the file has to `out`; `fd` is the same message. */
+bool store_part_write (const StoreParts *self, uint32_t index, int fd, int out, GError **error);
+
+/* A descriptor of a file in memory with that; or -1. EISDIR. */
+int store_part_open (const StoreParts *self, uint32_t index, int fd, GError **error);
+
+/* All the text of a message, to search in: its texts one after the other, HTML without its tags, in
+ * UTF-8 without NUL; at most `limit` bytes of it. Owned by the caller. */
+char *store_parts_text (const StoreParts *self, int fd, size_t limit, GError **error);
+
 /* ---- manifest and export ------------------------------------------------------------------- */
 
 /* The digest of every live message of the node and below it, a line each, as `sha256sum -c` takes it in

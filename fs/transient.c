@@ -7,16 +7,16 @@
  * asked for names and bytes each time; the table only remembers what a number stands for.
  *
  * The kernel keeps no name of these nodes, but knows many of them for as long as it has memory, so
- * the table is bounded: when there are too many nodes, or they hold too many bytes, those go that
- * were used the longest ago. What the kernel asks of them afterwards is answered with ESTALE, upon
- * which it looks the name up once more; only who holds such a file open, or stands in such a
- * directory, through NODES_MAX others can notice.
+ * the table is bounded: when there are too many files or directories, or they hold too many bytes,
+ * those go that were used the longest ago. What the kernel asks of them afterwards is answered with
+ * ESTALE, upon which it looks the name up once more; only who holds such a file open, or stands in
+ * such a directory, through NODES_MAX others can notice.
  */
 #include "fs/control.h"
 
 #include <string.h>
 
-#define NODES_MAX 65536u
+#define NODES_MAX 65536u /* of either type */
 #define BYTES_MAX (64u << 20)
 
 /* Cookies of listings: ".", "..", and those of the tree above them. */
@@ -28,16 +28,17 @@ enum { COOKIE_DOT = 1, COOKIE_DOTDOT = 2 };
 typedef struct {
   TransientNode *node; /* as it was found last; its number, its directory and its name stay */
   uint64_t known;      /* as often as the kernel was told of it */
-  GList link;          /* in Transients.used */
+  GList link;          /* in the queue of its type */
 } Slot;
 
 struct Transients {
   GMutex mutex;      /* for what follows */
   GHashTable *slots; /* Slot by its node's `ino` */
   GHashTable *names; /* the same by `directory` and name */
-  GQueue used;       /* the same; the one that was used last is at the tail */
-  uint64_t bytes;    /* that they hold */
-  uint32_t last;     /* number that was given out */
+  GQueue files;      /* the same; the one that was used last is at the tail */
+  GQueue directories;
+  uint64_t bytes; /* that they hold */
+  uint32_t last;  /* number that was given out */
 };
 
 /* ---- nodes -------------------------------------------------------------------------------- */
@@ -141,13 +142,20 @@ find_slot (Transients *self, fuse_ino_t directory, const char *name)
   return g_hash_table_lookup (self->names, &key);
 }
 
+/* The one that a slot is in, whose type stays. */
+static GQueue *
+queue_of (Transients *self, const Slot *slot)
+{
+  return slot->node->entry.type == S_IFDIR ? &self->directories : &self->files;
+}
+
 static void
 drop_slot (Transients *self, Slot *slot)
 {
+  g_queue_unlink (queue_of (self, slot), &slot->link);
   self->bytes -= measure (slot->node);
   g_hash_table_remove (self->names, slot);
   g_hash_table_remove (self->slots, &slot->node->ino);
-  g_queue_unlink (&self->used, &slot->link);
   transient_node_unref (slot->node);
   g_free (slot);
 }
@@ -155,8 +163,8 @@ drop_slot (Transients *self, Slot *slot)
 static void
 use_slot (Transients *self, Slot *slot)
 {
-  g_queue_unlink (&self->used, &slot->link);
-  g_queue_push_tail_link (&self->used, &slot->link);
+  g_queue_unlink (queue_of (self, slot), &slot->link);
+  g_queue_push_tail_link (queue_of (self, slot), &slot->link);
 }
 
 static fuse_ino_t
@@ -174,8 +182,10 @@ take_number (Transients *self)
 static void
 trim (Transients *self)
 {
-  while (self->used.length > 1 && (self->used.length > NODES_MAX || self->bytes > BYTES_MAX))
-    drop_slot (self, self->used.head->data);
+  while (self->directories.length > NODES_MAX)
+    drop_slot (self, self->directories.head->data);
+  while (self->files.length > NODES_MAX || (self->bytes > BYTES_MAX && self->files.length > 1))
+    drop_slot (self, self->files.head->data);
 }
 
 /* The hash tables have keys in the node, which is another one now. */
@@ -209,12 +219,13 @@ enter (Transients *self, const TransientNode *directory, const char *name, Trans
   if (slot == NULL) {
     slot = g_new0 (Slot, 1);
     slot->link.data = slot;
-    g_queue_push_tail_link (&self->used, &slot->link);
+    set_node (self, slot, make_child (directory, name, take_number (self), entry));
+    g_queue_push_tail_link (queue_of (self, slot), &slot->link);
+  } else {
+    set_node (self, slot, make_child (directory, name, slot->node->ino, entry));
+    use_slot (self, slot);
   }
-  fuse_ino_t ino = slot->node != NULL ? slot->node->ino : take_number (self);
-  set_node (self, slot, make_child (directory, name, ino, entry));
   slot->known++;
-  use_slot (self, slot);
   TransientNode *node = ref_node (slot->node);
   trim (self);
   return node;
@@ -446,8 +457,10 @@ transients_free (Transients *self)
 {
   if (self == NULL)
     return;
-  while (self->used.length > 0)
-    drop_slot (self, self->used.head->data);
+  while (self->directories.length > 0)
+    drop_slot (self, self->directories.head->data);
+  while (self->files.length > 0)
+    drop_slot (self, self->files.head->data);
   g_hash_table_unref (self->names);
   g_hash_table_unref (self->slots);
   g_mutex_clear (&self->mutex);

@@ -18,7 +18,8 @@ enum {
   ON_DIRECTORY = ON_MAILBOX | ON_ABOVE,
 };
 
-/* What an attribute is asked of, loaded as far as was needed. */
+/* What an attribute is asked of, loaded as far as was needed. A message's mailbox is not open until
+ * load_mailbox(). */
 typedef struct {
   Mount *mount;
   fuse_ino_t ino;
@@ -58,6 +59,14 @@ subject_clear (Subject *self)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Subject, subject_clear)
 
+static StoreMailbox *
+load_mailbox (Subject *self, GError **error)
+{
+  if (self->mailbox == NULL)
+    self->mailbox = store_mailbox_open (self->view->store, inode_number (self->ino), error);
+  return self->mailbox;
+}
+
 static bool
 load_subject (Mount *mount, fuse_ino_t ino, Subject *out, GError **error)
 {
@@ -70,17 +79,16 @@ load_subject (Mount *mount, fuse_ino_t ino, Subject *out, GError **error)
   out->view = view_take (mount, ino, error);
   if (out->view == NULL)
     return false;
-  out->mailbox = store_mailbox_open (out->view->store, inode_number (ino), error);
-  if (out->mailbox == NULL)
-    return false;
   if (inode_kind (ino) == INODE_DIRECTORY) {
-    if (!store_node_get (out->view->store, inode_number (ino), &out->node, error))
+    if (load_mailbox (out, error) == NULL ||
+        !store_node_get (out->view->store, inode_number (ino), &out->node, error))
       return false;
     out->on = out->node.kind == STORE_NODE_MAILBOX ? ON_MAILBOX : ON_ABOVE;
     return true;
   }
   out->on = ON_MESSAGE;
-  if (!store_message_find (out->mailbox, inode_uid (ino), &out->message, &found, error))
+  if (!recent_find (mount, out->view, inode_number (ino), inode_uid (ino), &out->message, &found,
+                    error))
     return false;
   return found || fail (error, ESTALE, "the message is gone");
 }
@@ -98,7 +106,8 @@ static const StoreSummary *
 load_summary (Subject *self, GError **error)
 {
   if (!self->has_summary &&
-      !store_message_summary (self->mailbox, self->message.uid, &self->summary, error))
+      (load_mailbox (self, error) == NULL ||
+       !store_message_summary (self->mailbox, self->message.uid, &self->summary, error)))
     return NULL;
   self->has_summary = true;
   return &self->summary;
@@ -247,6 +256,8 @@ value_imap (Subject *self, const char *name, GError **error)
 static char *
 value_store_path (Subject *self, const char *name, GError **error)
 {
+  if (load_mailbox (self, error) == NULL)
+    return NULL;
   auto_fd fd = store_message_open (self->mailbox, self->message.uid, error);
   if (fd < 0)
     return NULL;

@@ -140,6 +140,7 @@ add_messages (Listing *self, uint32_t after, GError **error)
   size_t entry_size = fuse_add_direntry_plus (NULL, NULL, 0, name, NULL, 0);
   size_t capacity = (self->page->size - self->page->used) / entry_size;
   g_autofree StoreMessage *page = g_new (StoreMessage, capacity);
+  StoreStamp stamp = store_change_stamp (self->mount->store);
   size_t count = 0;
 
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->view->store, self->number, error);
@@ -155,7 +156,7 @@ add_messages (Listing *self, uint32_t after, GError **error)
                 &entry);
     add_entry (self, name, &entry, COOKIE_MESSAGE | page[i].uid);
   }
-  store_messages_clear (page, count);
+  recent_keep (self->mount, self->view, self->number, after, stamp, g_steal_pointer (&page), count);
   return true;
 }
 

@@ -7,9 +7,10 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead, Pages, Views, Worker, Follow, Census, Trail, Pieces, Waits, Runs, the table of
- * Renderings. What is quick to make of a control file is made with that file's own lock held, and
- * any of the others inside it. The lock that turns the worker on and off is held until it is off.
+ * Notify, Ahead, Pages, Recent, Views, Worker, Follow, Census, Trail, Pieces, Waits, Runs, the
+ * table of Renderings. What is quick to make of a control file is made with that file's own lock
+ * held, and any of the others inside it. The lock that turns the worker on and off is held until it
+ * is off.
  */
 #pragma once
 
@@ -33,6 +34,7 @@ typedef struct Notify Notify;
 typedef struct Page Page;
 typedef struct Pages Pages;
 typedef struct Pieces Pieces;
+typedef struct Recent Recent;
 typedef struct Renderings Renderings;
 typedef struct Runs Runs;
 typedef struct Trail Trail;
@@ -99,6 +101,7 @@ struct Mount {
   Runs *runs;
   Census *census;
   Pages *pages;
+  Recent *recent;
   Notify *notify;
   Ahead *ahead;
   Worker *worker;
@@ -168,6 +171,8 @@ typedef enum {
   COUNTER_PUSHED_BYTES,
   COUNTER_PAGES_READY, /* pages of listings that were made before they were asked for */
   COUNTER_PAGES_MADE,  /* and others */
+  COUNTER_ROWS_READY,  /* messages that had been read when their attributes were asked for */
+  COUNTER_ROWS_READ,   /* and others */
   COUNTER_ACTIONS,
   COUNTER_REFUSALS,
   COUNTER_JOBS_DONE,
@@ -384,6 +389,21 @@ bool pages_take (Pages *self, Page *page);
 
 /* Keeps a page, whose bytes it takes over. */
 void pages_put (Pages *self, Page *page);
+
+/* ---- recent.c: messages that were read from the store a moment ago ------------------------ */
+
+Recent *recent_new (void);
+void recent_free (Recent *self);
+
+/* store_message_find() for answers that the kernel does not keep: cheap for who asks for one
+ * message after the other. The caller clears `out`. */
+bool recent_find (Mount *mount, const View *view, uint32_t number, uint32_t uid, StoreMessage *out,
+                  bool *out_found, GError **error);
+
+/* Keeps all messages of a mailbox above the UID `after` up to the last of these, which it takes
+ * over, array and all. `stamp` is from before they were read. */
+void recent_keep (Mount *mount, const View *view, uint32_t number, uint32_t after, StoreStamp stamp,
+                  StoreMessage *messages, size_t count);
 
 /* ---- file.c: reading messages ------------------------------------------------------------- */
 

@@ -62,6 +62,10 @@ static const struct {
         {"mailfs_listing_pages_total", "made=\"before\"",
          "Pages of listings, by whether they were made before they were asked for."},
     [COUNTER_PAGES_MADE] = {"mailfs_listing_pages_total", "made=\"then\""},
+    [COUNTER_ROWS_READY] =
+        {"mailfs_attribute_rows_total", "read=\"before\"",
+         "Requests for attributes of messages, by whether their rows were read before."},
+    [COUNTER_ROWS_READ] = {"mailfs_attribute_rows_total", "read=\"then\""},
     [COUNTER_ACTIONS] = {"mailfs_actions_total", "result=\"done\"",
                          "What was asked for through the control interface."},
     [COUNTER_REFUSALS] = {"mailfs_actions_total", "result=\"refused\""},

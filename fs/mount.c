@@ -323,10 +323,12 @@ mount_run (Options *options, int ready_fd)
   mount.trail = trail_new ();
   mount.metrics = metrics_new ();
   mount.pages = pages_new ();
+  mount.recent = recent_new ();
   if (open_store (&mount, &error))
     result = run_session (&mount);
   else
     log_message (LOG_ERR, "%s", error->message);
+  recent_free (mount.recent);
   pages_free (mount.pages);
   renderings_free (mount.renderings);
   pieces_free (mount.pieces);

@@ -100,6 +100,20 @@ change_note_uids (Store *store, uint32_t number, const GArray *uids)
   append_or_replace (store, notes, uids->len);
 }
 
+/* ---- stamps -------------------------------------------------------------------------------- */
+
+StoreStamp
+store_change_stamp (const Store *self)
+{
+  struct stat st;
+  if (fstatat (self->fd, CHANGES, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return (StoreStamp){0};
+  return (StoreStamp){.device = st.st_dev,
+                      .inode = st.st_ino,
+                      .size = (uint64_t)st.st_size,
+                      .changed_ns = stat_ctime_ns (&st)};
+}
+
 /* ---- watching ------------------------------------------------------------------------------ */
 
 /* Whether the file of that name is still this one. */

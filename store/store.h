@@ -721,6 +721,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWatch, store_watch_free)
  * calls when there is none. */
 bool store_watch_next (StoreWatch *self, StoreChange *out);
 
+/* How far the log has come. While it stays byte for byte the same nothing is noted: what was read
+ * after it was taken is as it was. One system call. */
+typedef struct {
+  uint64_t device, inode, size;
+  int64_t changed_ns;
+} StoreStamp;
+StoreStamp store_change_stamp (const Store *self);
+
 /* ---- commands ------------------------------------------------------------------------------ */
 
 /*

@@ -292,6 +292,10 @@ bool list_find (List *self, uint32_t parent, const char *name, ListNode *out, bo
 bool list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
                     size_t *out_count, GError **error);
 
+/* The next at most `capacity` nodes from the number `from` on, ascending. The caller clears them. */
+bool list_page (List *self, uint32_t from, ListNode *out, size_t capacity, size_t *out_count,
+                GError **error);
+
 /* Of a node that is no mailbox: its directory's mtime when the list had just the directories in it as
  * its children. LIST_CONTAINER_UNKNOWN: nobody looked. LIST_CONTAINER_DIRTY: anything below it may
  * have been moved without the list's knowing. */

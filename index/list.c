@@ -199,6 +199,37 @@ list_children (List *self, uint32_t parent, const char *after, ListNode *out, si
 }
 
 bool
+list_page (List *self, uint32_t from, ListNode *out, size_t capacity, size_t *out_count,
+           GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (
+      reading, "SELECT " NODE_COLUMNS " FROM node WHERE number >= ?1 ORDER BY number LIMIT ?2",
+      error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, from);
+  sqlite3_bind_int64 (select, 2, (int64_t)capacity);
+  for (size_t count = 0;; count++) {
+    bool found;
+    if (!step_node (reading, select, &out[count], &found, error)) {
+      list_nodes_clear (out, count);
+      return false;
+    }
+    if (!found) {
+      *out_count = count;
+      return true;
+    }
+    /* As above: a damaged tree must not lead round in a ring. */
+    if (out[count].number < from) {
+      list_nodes_clear (out, count + 1);
+      return fail (error, EUCLEAN, "%s: numbers are out of order", reading->name);
+    }
+    from = out[count].number + 1;
+  }
+}
+
+bool
 list_container (List *self, uint32_t number, int64_t *out_directory_ns, GError **error)
 {
   auto_connection reading = connection_acquire (self->db.reading);

@@ -526,6 +526,7 @@ store_mailbox_unref (StoreMailbox *self)
   store_close_fd (&self->fd);
   g_mutex_clear (&self->mutex);
   g_clear_pointer (&self->uids, g_array_unref);
+  g_clear_pointer (&self->gone, g_array_unref);
   history_free (self->history);
   g_free (self->path);
   g_free (self);

@@ -15,6 +15,7 @@
 #include "store/snapshot.h"
 
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* One commit. */
@@ -72,6 +73,30 @@ expunge_uids (StoreMailbox *self, GError **error)
     return g_array_new (FALSE, FALSE, sizeof (uint32_t));
   if (uids == NULL)
     g_propagate_prefixed_error (error, g_steal_pointer (&failure), "'%s': ", self->path);
+  return uids;
+}
+
+GArray *
+expunge_uids_kept (StoreMailbox *self, GError **error)
+{
+  struct stat st;
+  struct timespec now;
+  if (fstatat (self->fd, LAYOUT_EXPUNGED, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return expunge_uids (self, error);
+  int64_t mtime_ns = stat_mtime_ns (&st);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  if (self->gone != NULL && self->gone_ns == mtime_ns)
+    return g_array_ref (self->gone);
+  g_clear_pointer (&locker, g_mutex_locker_free);
+  GArray *uids = expunge_uids (self, error);
+  clock_gettime (CLOCK_REALTIME, &now);
+  /* A directory that has just changed may change again without its mtime showing it. */
+  if (uids == NULL || (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - mtime_ns < 100000000)
+    return uids;
+  g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  g_clear_pointer (&self->gone, g_array_unref);
+  self->gone = g_array_ref (uids);
+  self->gone_ns = mtime_ns;
   return uids;
 }
 

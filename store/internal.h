@@ -127,6 +127,8 @@ struct StoreMailbox {
   GMutex mutex;        /* guards what follows */
   GArray *uids;        /* of the files, when the index could not be trusted; NULL: never needed */
   int64_t uids_ns;     /* the directory's mtime then */
+  GArray *gone;        /* of those in .expunged, when somebody looked; NULL: nobody did */
+  int64_t gone_ns;     /* the mtime of that then */
   uint64_t modseq;     /* that the last append by this process gave; 0: none yet */
   uint32_t epoch;      /* likewise */
   int64_t listed_ns;   /* the directory's mtime when it was known which mailboxes are in it */
@@ -431,6 +433,10 @@ bool node_listed_find (Store *self, uint32_t parent, const char *name, StoreNode
                        bool *out_found, GError **error);
 bool node_listed_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
                            size_t capacity, size_t *out_count, GError **error);
+
+/* The next at most `capacity` nodes from the number `from` on, ascending; without the root. */
+bool node_listed_from (Store *self, uint32_t from, StoreNode *out, size_t capacity,
+                       size_t *out_count, GError **error);
 
 /* Calls `each` for every child, in the order of their names. Stops at the first failure. */
 typedef bool (*NodeFunc) (const StoreNode *child, void *data, GError **error);
@@ -767,6 +773,9 @@ int expunge_place (StoreMailbox *self, GError **error);
 
 /* UIDs of the expunged messages, ascending. */
 GArray *expunge_uids (StoreMailbox *self, GError **error);
+
+/* The same for who comes back for more: they are kept while the directory does not change. */
+GArray *expunge_uids_kept (StoreMailbox *self, GError **error);
 
 /* ---- export.c ------------------------------------------------------------------------------- */
 

@@ -439,6 +439,10 @@ bool command_expunge (StoreJob *job, GError **error);
 bool command_undelete (StoreJob *job, GError **error);
 bool command_cleanup (StoreJob *job, GError **error);
 
+/* Removes the file of an expunged message for good, whatever its age. EBUSY: a snapshot has it, or it
+ * is doubled; ENOENT. The user lock is taken. */
+bool life_remove_expunged (StoreMailbox *mailbox, uint32_t uid, GError **error);
+
 /* EROFS when the job changes something, and the store is open read only. */
 bool life_require_writable (const StoreJob *job, GError **error);
 
@@ -450,3 +454,7 @@ bool duplicate_settle (StoreJob *job, uint32_t owner, const GArray *mailboxes, G
 /* ---- purge.c ------------------------------------------------------------------------------- */
 
 bool command_purge (StoreJob *job, GError **error);
+
+/* Row and files of the mailbox agree as before, when only a file went that is no message. The user
+ * lock is held. */
+bool purge_keep_agreed (StoreMailbox *mailbox, GError **error);

@@ -316,6 +316,46 @@ clean_files (Cleanup *self, const GArray *uids, GError **error)
   return true;
 }
 
+/* Takes the file away; the user is locked. */
+static bool
+remove_file (Cleanup *self, uint32_t uid, GError **error)
+{
+  const StoreMailbox *mailbox = self->mailbox;
+  char name[STORE_NAME_SIZE];
+  struct stat st;
+  store_message_name (uid, name);
+  if (fstatat (self->place, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail_errno (error, "expunged message %u of '%s'", uid, mailbox->path);
+  if (faccessat (mailbox->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+    return fail (error, EBUSY, "expunged message %u of '%s' stays: there is another of that UID",
+                 uid, mailbox->path);
+  if (is_needed (self, name, uid, &st))
+    return fail (error, EBUSY, "expunged message %u of '%s' stays: a snapshot has it", uid,
+                 mailbox->path);
+  return (unlinkat (self->place, name, 0) == 0 && fsync (self->place) == 0) ||
+         fail_errno (error, "remove expunged message %u of '%s'", uid, mailbox->path);
+}
+
+bool
+life_remove_expunged (StoreMailbox *mailbox, uint32_t uid, GError **error)
+{
+  Store *store = mailbox->store;
+  auto_fd lock = lock_mailbox (mailbox, error);
+  if (lock < 0 || !history_load (keep_history (mailbox), error) ||
+      !history_load (keep_tree (store), error))
+    return false;
+  g_autoptr (SnapshotSet) snapshots = snapshot_set_get (store, store_epoch (store));
+  auto_fd place = layout_open (mailbox->fd, LAYOUT_EXPUNGED, O_RDONLY | O_DIRECTORY, 0);
+  if (place < 0)
+    return fail_errno (error, "open '%s/" LAYOUT_EXPUNGED "'", mailbox->path);
+  Cleanup cleanup = {.mailbox = mailbox, .place = place, .snapshots = snapshots};
+  if (!remove_file (&cleanup, uid, error))
+    return false;
+  change_note (store, mailbox->number, 0);
+  g_autoptr (GArray) left = cleanup.left = expunge_uids (mailbox, error);
+  return left != NULL && clean_rows (&cleanup, error);
+}
+
 /* How soon a mailbox that a cleanup could not lessen is looked at again. */
 #define REST_S 3600
 

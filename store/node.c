@@ -112,6 +112,12 @@ read_children (List *list, Query *query, GError **error)
 }
 
 static bool
+read_page (List *list, Query *query, GError **error)
+{
+  return list_page (list, query->number, query->rows, query->capacity, &query->count, error);
+}
+
+static bool
 read_path (List *list, Query *query, GError **error)
 {
   g_autoptr (ListRead) read = list_read_begin (list, error);
@@ -174,6 +180,20 @@ node_listed_children (Store *self, uint32_t parent, const char *after, StoreNode
   g_autofree ListNode *rows = g_new (ListNode, capacity);
   Query query = {.number = parent, .name = after, .rows = rows, .capacity = capacity};
   if (!ask (self, read_children, &query, error))
+    return false;
+  for (size_t i = 0; i < query.count; i++)
+    out[i] = node_from_list (&rows[i]);
+  *out_count = query.count;
+  return true;
+}
+
+bool
+node_listed_from (Store *self, uint32_t from, StoreNode *out, size_t capacity, size_t *out_count,
+                  GError **error)
+{
+  g_autofree ListNode *rows = g_new (ListNode, capacity);
+  Query query = {.number = from, .rows = rows, .capacity = capacity};
+  if (!ask (self, read_page, &query, error))
     return false;
   for (size_t i = 0; i < query.count; i++)
     out[i] = node_from_list (&rows[i]);

@@ -209,9 +209,8 @@ take_strays (Purge *self, const StoreMailbox *node, const char *name, unsigned *
   return true;
 }
 
-/* Row and files agree as before: only a file that is no message went. */
-static bool
-keep_agreed (StoreMailbox *mailbox, GError **error)
+bool
+purge_keep_agreed (StoreMailbox *mailbox, GError **error)
 {
   IndexMailbox row = {0};
   bool found;
@@ -251,7 +250,7 @@ purge_strays (Purge *self, uint32_t number, GError **error)
       (mailbox && !take_strays (self, node, LAYOUT_EXPUNGED, &expunged, error)))
     return false;
   if (count > 0 && agreed && !is_dry (self))
-    return keep_agreed (node, error);
+    return purge_keep_agreed (node, error);
   return true;
 }
 

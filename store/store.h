@@ -634,6 +634,72 @@ bool store_quarantine_restore (Store *self, const char *path, GError **error);
 /* Removes it for good. EBUSY: a snapshot has it. */
 bool store_quarantine_remove (Store *self, const char *path, GError **error);
 
+/* ---- lost and found ------------------------------------------------------------------------ */
+
+/*
+ * What lies in no mailbox any more, or is not what it was, by kinds. Each thing has a name of its own
+ * in its kind, which is the same for every look: "NNNNNNNN-UUUUUUUUUU.eml" of the mailbox's number and
+ * the UID, an orphan's "NNNNNNNN-" and where it lies in the directory of that number, of quarantine
+ * STAMP/PATH; escaped as mailbox names are. No name ends in ".json". A snapshot has none of all that.
+ */
+typedef enum {
+  STORE_LOST_ORPHANS,    /* files that are no part of the store, and what dead processes left in tmp/ */
+  STORE_LOST_EXPUNGED,   /* expunged messages */
+  STORE_LOST_DAMAGED,    /* messages that are not what was delivered; they are in their mailboxes, too */
+  STORE_LOST_MISSING,    /* messages whose file is gone, as far as anything tells of them */
+  STORE_LOST_INDEX,      /* messages that only a broken index tells of */
+  STORE_LOST_QUARANTINE, /* what was taken out of the store */
+} StoreLostKind;
+#define STORE_LOST_KINDS 6
+const char *store_lost_kind_name (StoreLostKind kind); /* "orphans" ... */
+bool store_lost_kind_parse (const char *name, StoreLostKind *out);
+
+typedef struct {
+  StoreLostKind kind;
+  bool has_bytes;    /* there is a file: store_lost_open() */
+  bool is_directory; /* of quarantine: with all that is in it */
+  uint32_t number;   /* the mailbox, or other directory, that it was in; STORE_ROOT: not known, or mail/ */
+  uint32_t uid;      /* 0: it has none, or none is known */
+  uint64_t size;     /* of the file; without one as it is known */
+  int64_t mtime_ns, ctime_ns; /* of the file; 0: there is none */
+  char *name;
+  char *path;        /* where it lies, or lay: below mail/, else "../quarantine/..."; any bytes */
+} StoreLost;
+
+void store_lost_clear (StoreLost *lost);
+void store_losts_clear (StoreLost *losts, size_t count);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreLost, store_lost_clear)
+
+/* The next at most `capacity` things of a kind whose name is above `after` (NULL: from the first), in byte
+ * order; of the whole store, or with a number of that mailbox. 0 in `*out_count` is the end. The caller
+ * clears them. Mailboxes that cannot be read are passed over. EINVAL: `after` is no name of that kind. */
+bool store_lost_page (Store *self, StoreLostKind kind, uint32_t number, const char *after,
+                      StoreLost *out, size_t capacity, size_t *out_count, GError **error);
+
+/* One by its name; absence is no error. */
+bool store_lost_find (Store *self, StoreLostKind kind, uint32_t number, const char *name,
+                      StoreLost *out, bool *out_found, GError **error);
+
+/* Opens the bytes as they are, whatever they are worth. -1 with ENOENT: there are none, or not any more. */
+int store_lost_open (Store *self, const StoreLost *lost, GError **error);
+
+/* All that is known of it, as an object of json_begin(), to be ended and freed by the caller: where it is
+ * from, why it is here, the facts, and where each of them is from. Reads the file. */
+GString *store_lost_json (Store *self, const StoreLost *lost, GError **error);
+
+/* Puts it into the mailbox: an expunged message of that mailbox comes back under its UID, and so does one
+ * that quarantine has from there; anything else becomes a new message, with its flags, keywords and
+ * internal date, and is gone from where it was once that is on disk, unless a snapshot needs it
+ * there. With STORE_ROOT it goes back to where it was, if that is known; what is no message then has the UID 0. A
+ * message that is damaged stays so. EINVAL: there are no bytes, or no such place; ENOENT: it is gone;
+ * EROFS. */
+bool store_lost_restore (Store *self, const StoreLost *lost, uint32_t mailbox, uint32_t *out_uid,
+                         GError **error);
+
+/* Removes it for good; of what is missing all that is known of it. EBUSY: a snapshot needs it; EINVAL: it
+ * is a damaged message, to be expunged, or part of a broken index; ENOENT; EROFS. */
+bool store_lost_remove (Store *self, const StoreLost *lost, GError **error);
+
 /* ---- snapshots ----------------------------------------------------------------------------- */
 
 /* The store as it was when somebody said so. A snapshot costs one small file, however much mail there

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lost and found: what is in it, under which names, and the ways out of it. */
+#include "test-store.h"
+
+#define JOE       "joe@example.com/INBOX"
+#define DIRECTORY "mail/example.com/user/joe/INBOX"
+
+/* The names of a kind, one a line, asked for `capacity` at a time. */
+static char *
+names_of (Store *store, StoreLostKind kind, uint32_t number, size_t capacity)
+{
+  g_autoptr (GError) error = NULL;
+  GString *text = g_string_new (NULL);
+  g_autofree StoreLost *page = g_new0 (StoreLost, capacity);
+  g_autofree char *after = NULL;
+  for (size_t count = 1; count > 0;) {
+    assert_ok (store_lost_page (store, kind, number, after, page, capacity, &count, &error), error);
+    for (size_t i = 0; i < count; i++) {
+      g_auto (StoreLost) found = {0};
+      bool there = false;
+      g_assert_cmpstr (after, <, page[i].name);
+      g_free (after);
+      after = g_strdup (page[i].name);
+      assert_ok (store_lost_find (store, kind, number, page[i].name, &found, &there, &error),
+                 error);
+      g_assert_true (there);
+      g_assert_cmpstr (found.path, ==, page[i].path);
+      g_assert_cmpuint (found.size, ==, page[i].size);
+      g_string_append_printf (text, "%s\n", page[i].name);
+    }
+    store_losts_clear (page, count);
+  }
+  return g_string_free (text, FALSE);
+}
+
+static void
+assert_names (Store *store, StoreLostKind kind, uint32_t number, const char *expected)
+{
+  for (size_t capacity = 1; capacity < 8; capacity += 3) {
+    g_autofree char *names = names_of (store, kind, number, capacity);
+    g_assert_cmpstr (names, ==, expected);
+  }
+}
+
+static void
+find (Store *store, StoreLostKind kind, const char *name, StoreLost *out)
+{
+  g_autoptr (GError) error = NULL;
+  bool found = false;
+  assert_ok (store_lost_find (store, kind, STORE_ROOT, name, out, &found, &error), error);
+  g_assert_true (found);
+}
+
+static uint32_t
+restore (Store *store, StoreLostKind kind, const char *name, uint32_t mailbox)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreLost) lost = {0};
+  uint32_t uid = 0;
+  find (store, kind, name, &lost);
+  assert_ok (store_lost_restore (store, &lost, mailbox, &uid, &error), error);
+  return uid;
+}
+
+static void
+remove_lost (Store *store, StoreLostKind kind, const char *name)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreLost) lost = {0};
+  find (store, kind, name, &lost);
+  assert_ok (store_lost_remove (store, &lost, &error), error);
+}
+
+static void
+assert_json_has (Store *store, StoreLostKind kind, const char *name, const char *text)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (StoreLost) lost = {0};
+  find (store, kind, name, &lost);
+  GString *json = store_lost_json (store, &lost, &error);
+  g_assert_no_error (error);
+  if (strstr (json->str, text) == NULL)
+    g_test_message ("%s", json->str);
+  g_assert_nonnull (strstr (json->str, text));
+  g_string_free (json, TRUE);
+}
+
+static char *
+name_of (const StoreMailbox *mailbox, uint32_t uid)
+{
+  return g_strdup_printf ("%08u-%010u.eml", mailbox->number, uid);
+}
+
+/* An expunged message comes back under its UID, or goes elsewhere as a new one. */
+static void
+test_expunged (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "joe@example.com/Other");
+  for (int i = 0; i < 4; i++)
+    deliver (inbox, "a message", STORE_FLAG_SEEN | STORE_FLAG_DELETED, "$Important");
+  const uint32_t uids[] = {1, 2, 4};
+  assert_ok (store_mailbox_expunge (inbox, uids, 3, &error), error);
+  g_autofree char *first = name_of (inbox, 1), *second = name_of (inbox, 2),
+                  *fourth = name_of (inbox, 4);
+  g_autofree char *all = g_strjoin ("\n", first, second, fourth, "", NULL);
+  assert_names (fixture->store, STORE_LOST_EXPUNGED, STORE_ROOT, all);
+  assert_names (fixture->store, STORE_LOST_EXPUNGED, inbox->number, all);
+  assert_names (fixture->store, STORE_LOST_EXPUNGED, other->number, "");
+  assert_json_has (fixture->store, STORE_LOST_EXPUNGED, first, "\"subject\":\"a message\"");
+  assert_json_has (fixture->store, STORE_LOST_EXPUNGED, first, "\"flags_source\":\"file\"");
+  g_assert_cmpuint (restore (fixture->store, STORE_LOST_EXPUNGED, first, inbox->number), ==, 1);
+  g_assert_cmpuint (restore (fixture->store, STORE_LOST_EXPUNGED, second, other->number), ==, 1);
+  remove_lost (fixture->store, STORE_LOST_EXPUNGED, fourth);
+  assert_names (fixture->store, STORE_LOST_EXPUNGED, STORE_ROOT, "");
+  g_auto (StoreMessage) message = {0};
+  bool found = false;
+  assert_ok (store_message_find (other, 1, &message, &found, &error), error);
+  g_assert_true (found);
+  g_assert_cmpuint (message.flags, ==, STORE_FLAG_SEEN);
+  g_assert_cmpstr (message.keywords, ==, "$Important");
+  g_assert_cmpint (message.internal_s, ==, 1600000000);
+  assert_clean (fixture->store);
+}
+
+/* A snapshot keeps what it needs; what goes elsewhere is then in both places. */
+static void
+test_snapshot (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  const uint32_t uid = deliver (inbox, "kept", 0, NULL);
+  assert_ok (store_snapshot_take (fixture->store, "then", NULL, &error), error);
+  assert_ok (store_mailbox_expunge (inbox, &uid, 1, &error), error);
+  g_autofree char *name = name_of (inbox, uid);
+  g_auto (StoreLost) lost = {0};
+  find (fixture->store, STORE_LOST_EXPUNGED, name, &lost);
+  assert_fails (store_lost_remove (fixture->store, &lost, &error), error, EBUSY);
+  g_autoptr (Store) past = store_snapshot_open (fixture->store, "then", &error);
+  g_assert_no_error (error);
+  assert_names (past, STORE_LOST_EXPUNGED, STORE_ROOT, "");
+  g_autoptr (StoreMailbox) other = open_named (fixture->store, "joe@example.com/Other");
+  g_assert_cmpuint (restore (fixture->store, STORE_LOST_EXPUNGED, name, other->number), ==, 1);
+  find (fixture->store, STORE_LOST_EXPUNGED, name, &lost);
+  assert_ok (store_snapshot_drop (fixture->store, "then", &error), error);
+  remove_lost (fixture->store, STORE_LOST_EXPUNGED, name);
+}
+
+/* Orphans of all places, with names that mean harm. */
+static void
+test_orphans (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  deliver (inbox, "expunged", STORE_FLAG_DELETED, NULL);
+  store_job_free (run_job (fixture->store, "expunge " JOE));
+  run_in (fixture, "cd " DIRECTORY " && echo one >notes.txt && echo two >.expunged/'a\tb' && ",
+          "echo x >.hidden && ln -s /etc/passwd link && mkfifo pipe && echo 3 >x.json && "
+          "echo long >$(printf 'L%.0s' $(seq 250))");
+  run_in (fixture, "mkdir lost+found mail/lost+found tmp/1.dead && ",
+          "cp " DIRECTORY "/.expunged/0000000001.eml 'mail/lost+found/#123' && "
+          "echo top >mail/top && echo dead >tmp/1.dead/7 && echo fs >lost+found/#1");
+  g_autofree char *long_name = g_strnfill (211, 'L');
+  g_autofree char *whole = g_strnfill (250, 'L');
+  g_autofree char *hash = g_compute_checksum_for_string (G_CHECKSUM_SHA256, whole, -1);
+  g_autofree char *here =
+      g_strdup_printf ("%1$08u-%%2Eexpunged%%2Fa%%09b\n%1$08u-%2$s~%3$.8s\n%1$08u-notes.txt\n"
+                       "%1$08u-x.jso%%6E\n",
+                       inbox->number, long_name, hash);
+  g_autofree char *all = g_strconcat ("00000000-%2E.%2Flost+found%2F#1\n"
+                                      "00000000-%2E.%2Ftmp%2F1.dead%2F7\n"
+                                      "00000000-lost+found%2F#123\n00000000-top\n",
+                                      here, NULL);
+  assert_names (fixture->store, STORE_LOST_ORPHANS, STORE_ROOT, all);
+  assert_names (fixture->store, STORE_LOST_ORPHANS, inbox->number, here);
+  assert_json_has (fixture->store, STORE_LOST_ORPHANS, "00000000-lost+found%2F#123",
+                   "\"subject\":\"expunged\"");
+}
+
+/* A name that somebody made up leads to no file of the store, nor out of it. */
+static void
+test_made_up (Fixture *fixture, gconstpointer data)
+{
+  static const char *const made_up[] = {
+      "00000000-%2E.%2Fmailfs.conf",
+      "00000000-%2E.%2F%2E.%2F..%2Fetc%2Fpasswd",
+      "00000000-%2E.%2Ftmp%2F..%2Fmailfs.conf",
+      "00000000-example.com",
+      "00000000-",
+      "00000000",
+      "",
+      "99999999-0000000001.eml",
+      "00000001-../../mailfs.conf",
+      "00000000-lost+found%2F..%2F..%2Fmailfs.conf",
+  };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  deliver (inbox, "a message", 0, NULL);
+  g_autofree char *message = g_strdup_printf ("%08u-0000000001.eml", inbox->number);
+  for (size_t kind = 0; kind < STORE_LOST_KINDS; kind++) {
+    for (size_t i = 0; i <= G_N_ELEMENTS (made_up); i++) {
+      g_auto (StoreLost) lost = {0};
+      bool found = true;
+      assert_ok (store_lost_find (fixture->store, (StoreLostKind)kind, STORE_ROOT,
+                                  i < G_N_ELEMENTS (made_up) ? made_up[i] : message, &lost, &found,
+                                  &error),
+                 error);
+      g_assert_false (found);
+    }
+  }
+}
+
+/* An orphan becomes a message with what its file still tells of it, and the mailbox stays right. */
+static void
+test_orphan_ways (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  deliver (inbox, "lost", STORE_FLAG_FLAGGED, "Work");
+  deliver (inbox, "stays", 0, NULL);
+  run_in (fixture, "mkdir mail/lost+found && cd " DIRECTORY " && ",
+          "mv 0000000001.eml ../../../../lost+found/#5 && echo stray >stray && echo two >two");
+  store_job_free (run_job (fixture->store, "repair"));
+  g_assert_cmpuint (
+      restore (fixture->store, STORE_LOST_ORPHANS, "00000000-lost+found%2F#5", inbox->number), ==,
+      3);
+  g_auto (StoreMessage) message = {0};
+  bool found = false;
+  assert_ok (store_message_find (inbox, 3, &message, &found, &error), error);
+  g_assert_true (found);
+  g_assert_cmpuint (message.flags, ==, STORE_FLAG_FLAGGED);
+  g_assert_cmpstr (message.keywords, ==, "Work");
+  g_assert_cmpint (message.internal_s, ==, 1600000000);
+  g_autofree char *stray = g_strdup_printf ("%08u-stray", inbox->number);
+  g_autofree char *two = g_strdup_printf ("%08u-two", inbox->number);
+  remove_lost (fixture->store, STORE_LOST_ORPHANS, stray);
+  g_assert_false (mailbox_is_behind (inbox));
+  g_assert_cmpuint (restore (fixture->store, STORE_LOST_ORPHANS, two, STORE_ROOT), ==, 4);
+  g_assert_false (mailbox_is_behind (inbox));
+  run_in (fixture, "rmdir mail/lost+found", "");
+  assert_names (fixture->store, STORE_LOST_ORPHANS, STORE_ROOT, "");
+}
+
+static void
+test_damaged (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  for (int i = 0; i < 9; i++)
+    deliver (inbox, "a message", STORE_FLAG_SEEN, NULL);
+  run_in (fixture, "cd " DIRECTORY " && for i in 3 7; do printf rot | ",
+          "dd of=000000000$i.eml conv=notrunc status=none; done");
+  store_job_free (run_job (fixture->store, "repair full"));
+  g_autofree char *third = name_of (inbox, 3), *seventh = name_of (inbox, 7);
+  g_autofree char *both = g_strjoin ("\n", third, seventh, "", NULL);
+  assert_names (fixture->store, STORE_LOST_DAMAGED, STORE_ROOT, both);
+  assert_json_has (fixture->store, STORE_LOST_DAMAGED, third, "\"delivered_source\":\"row\"");
+  g_auto (StoreLost) lost = {0};
+  find (fixture->store, STORE_LOST_DAMAGED, third, &lost);
+  assert_fails (store_lost_remove (fixture->store, &lost, &error), error, EINVAL);
+  auto_fd fd = store_lost_open (fixture->store, &lost, &error);
+  char bytes[4] = "";
+  g_assert_no_error (error);
+  g_assert_cmpint (pread (fd, bytes, 3, 0), ==, 3);
+  g_assert_cmpstr (bytes, ==, "rot");
+  /* Whoever takes it as it is has a new message; the old one is among the expunged. */
+  g_assert_cmpuint (restore (fixture->store, STORE_LOST_DAMAGED, third, inbox->number), ==, 10);
+  g_autofree char *left = g_strconcat (seventh, "\n", NULL),
+                  *gone = g_strconcat (third, "\n", NULL);
+  assert_names (fixture->store, STORE_LOST_DAMAGED, STORE_ROOT, left);
+  assert_names (fixture->store, STORE_LOST_EXPUNGED, STORE_ROOT, gone);
+}
+
+static void
+test_quarantine (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  g_autoptr (StoreMailbox) old = open_named (fixture->store, "joe@example.com/Old");
+  deliver (inbox, "one", 0, NULL);
+  deliver (old, "two", 0, NULL);
+  assert_ok (store_mailbox_remove (fixture->store, old->number, false, NULL, &error), error);
+  assert_ok (quarantine_take (fixture->store, "20200101T000000Z-00000001",
+                              "example.com/user/joe/INBOX/0000000001.eml", &error),
+             error);
+  StoreLost page[4];
+  size_t count;
+  assert_ok (store_lost_page (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, NULL, page, 4,
+                              &count, &error),
+             error);
+  g_assert_cmpuint (count, ==, 2);
+  g_assert_cmpstr (page[0].name, ==,
+                   "20200101T000000Z-00000001%2Fexample.com%2Fuser%2Fjoe%2FINBOX%2F0000000001.eml");
+  g_assert_cmpuint (page[0].uid, ==, 1);
+  g_assert_cmpuint (page[0].number, ==, inbox->number);
+  g_assert_true (page[0].has_bytes);
+  g_assert_true (page[1].is_directory);
+  uint32_t uid = 7;
+  assert_fails (store_lost_restore (fixture->store, &page[1], inbox->number, &uid, &error), error,
+                EINVAL);
+  assert_ok (store_lost_restore (fixture->store, &page[0], inbox->number, &uid, &error), error);
+  g_assert_cmpuint (uid, ==, 1);
+  assert_ok (store_lost_restore (fixture->store, &page[1], STORE_ROOT, &uid, &error), error);
+  g_assert_cmpuint (uid, ==, 0);
+  store_losts_clear (page, count);
+  assert_names (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, "");
+  store_job_free (run_job (fixture->store, "repair"));
+  assert_clean (fixture->store);
+}
+
+/* Nothing leaves a store that is open read only. */
+static void
+test_read_only (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  {
+    g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+    deliver (inbox, "one", 0, NULL);
+  }
+  run_in (fixture, "echo top >mail/top", "");
+  reopen (fixture, STORE_READ_ONLY);
+  g_auto (StoreLost) lost = {0};
+  uint32_t uid;
+  find (fixture->store, STORE_LOST_ORPHANS, "00000000-top", &lost);
+  assert_fails (store_lost_remove (fixture->store, &lost, &error), error, EROFS);
+  assert_fails (store_lost_restore (fixture->store, &lost, 4, &uid, &error), error, EROFS);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+#define ADD(name, function) g_test_add ("/lost/" name, Fixture, NULL, set_up, function, tear_down)
+  ADD ("expunged", test_expunged);
+  ADD ("snapshot", test_snapshot);
+  ADD ("orphans", test_orphans);
+  ADD ("made-up", test_made_up);
+  ADD ("orphan-ways", test_orphan_ways);
+  ADD ("damaged", test_damaged);
+  ADD ("quarantine", test_quarantine);
+  ADD ("read-only", test_read_only);
+  return g_test_run ();
+}

@@ -56,6 +56,7 @@ static const ControlFile fixed_files[] = {
     {"snapshots", 11, PLACE_STORE, S_IFDIR, .holds = PLACE_SNAPSHOTS,
      .render = snapshots_render_names, .grows = true},
     {"latest", 12, PLACE_SNAPSHOTS, S_IFLNK, .render = snapshots_render_latest, .grows = true},
+    {"parts", 14, PLACE_STORE, S_IFDIR, .tree = &parts_tree, .past = true},
     {"metrics", 15, PLACE_STORE, S_IFREG, .render = metrics_render},
     {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
     {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},

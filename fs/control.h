@@ -165,6 +165,10 @@ bool transient_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **er
 void transient_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 char *transient_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
 
+/* ---- parts.c: what is inside messages ------------------------------------------------------ */
+
+extern const TransientTree parts_tree;
+
 /* ---- rendering.c: what was told ----------------------------------------------------------- */
 
 /* What a file showed at some moment. It does not change; each reference is given back. */

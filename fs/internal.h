@@ -33,6 +33,7 @@ typedef struct Mount Mount;
 typedef struct Notify Notify;
 typedef struct Page Page;
 typedef struct Pages Pages;
+typedef struct Parts Parts;
 typedef struct Pieces Pieces;
 typedef struct Recent Recent;
 typedef struct Renderings Renderings;
@@ -96,6 +97,7 @@ struct Mount {
   Control *control;
   Renderings *renderings;
   Transients *transients;
+  Parts *parts;
   Pieces *pieces;
   Waits *waits;
   Runs *runs;
@@ -556,6 +558,11 @@ void transients_free (Transients *self);
 /* The kernel forgets, or was not told of, a node of which it was to be told so often. For any
  * inode. */
 void transients_forget (Mount *mount, fuse_ino_t ino, uint64_t count);
+
+/* ---- parts.c: what is inside messages; control.h has the tree ------------------------ */
+
+Parts *parts_new (void);
+void parts_free (Parts *self);
 
 /* ---- census.c: what a directory and everything below it amount to -------------------------- */
 

@@ -318,6 +318,7 @@ mount_run (Options *options, int ready_fd)
   mount.control = control_new ();
   mount.renderings = renderings_new (&mount);
   mount.transients = transients_new ();
+  mount.parts = parts_new ();
   mount.pieces = pieces_new ();
   mount.census = census_new ();
   mount.trail = trail_new ();
@@ -333,6 +334,7 @@ mount_run (Options *options, int ready_fd)
   renderings_free (mount.renderings);
   pieces_free (mount.pieces);
   transients_free (mount.transients);
+  parts_free (mount.parts);
   census_free (mount.census);
   control_free (mount.control);
   foreign_free (mount.foreign);

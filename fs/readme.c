@@ -43,6 +43,8 @@ static const char readme_store[] =
     "audit            what was asked for here, by whom, and what came of it\n"
     "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
     "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
+    "parts/           what is inside messages: DOMAIN/user/USER/MAILBOX/UID/ has the\n"
+    "                 header, texts and attachments\n"
     "quarantine.jsonl what was taken out of the store and can be put back\n"
     "snapshots/       the store as it was: mkdir takes one, rmdir drops it, mv gives\n"
     "                 it another name; latest is the newest\n"
@@ -70,6 +72,8 @@ static const char readme_past[] =
     "status.json      the same\n"
     "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
     "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
+    "parts/           what is inside messages: DOMAIN/user/USER/MAILBOX/UID/ has the\n"
+    "                 header, texts and attachments\n"
     "\n"
     "In the .ctl of any other directory, for that one: status, status.json,\n"
     "manifest.sha256 and export.jsonl. mailfs.ctl(5) tells more.\n";

@@ -331,7 +331,8 @@ fill_attr (Mount *mount, const TransientNode *node, struct stat *out)
 
   *out = (struct stat){
       .st_ino = node->ino,
-      .st_mode = entry->type | (entry->type == S_IFDIR ? 0750 : 0440),
+      .st_mode = entry->type | (entry->type == S_IFDIR ? mount->directory_mode & 0750
+                                                       : mount->file_mode & 0440),
       .st_nlink = 1,
       .st_uid = mount->uid,
       .st_gid = mount->gid,

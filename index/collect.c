@@ -63,7 +63,8 @@ add_row (SalvageRow *row, void *data, GError **error)
   switch (row->kind) {
   case SALVAGE_MAILBOX: return add_mailbox (self, &row->mailbox, error);
   case SALVAGE_MESSAGE: return add_message (self, row->number, &row->message, error);
-  case SALVAGE_DIGEST: return write_digest (self->write, row->number, row->uid, row->sha256, error);
+  case SALVAGE_SUMMARY:
+    return write_summary (self->write, row->number, row->uid, &row->summary, error);
   case SALVAGE_NODE: break; /* of another database; not ours to keep */
   }
   return true;

@@ -220,11 +220,11 @@ typedef struct {
   uint64_t rows, refused; /* cells that are rows of ours, and others */
 } IndexSalvage;
 
-/* Adds to `self` the mailboxes, messages and digests that are still to be found in the database file
+/* Adds to `self` the mailboxes, messages and summaries that are still to be found in the database file
  * at `path`, be it cut, overwritten or without its header, and in a hot journal beside it. Of several
- * versions of a message the one with the highest modseq stays. Summaries come without their texts,
- * which can be made again; a digest may come without its message. A mailbox of which only messages
- * were found has the UIDVALIDITY 0. With a NULL `self` rows are only counted. What is no regular file
+ * versions of a message the one with the highest modseq stays. A summary whose texts are lost has
+ * empty ones, and may come without its message. A mailbox of which only messages were found has the
+ * UIDVALIDITY 0. With a NULL `self` rows are only counted. What is no regular file
  * fails with EISDIR, ELOOP or EUCLEAN; that nothing of ours is in it is no error. The file may be in
  * use; memory is bounded. */
 bool index_salvage (Index *self, const char *path, IndexSalvage *out, GError **error);

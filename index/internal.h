@@ -175,6 +175,6 @@ bool message_read (Connection *connection, uint32_t mailbox, uint32_t uid, Index
 bool removed_read (Connection *connection, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
                    bool *out_found, GError **error);
 
-/* Adds a digest, unless there is one; its message need not be there. */
-bool write_digest (IndexWrite *self, uint32_t mailbox, uint32_t uid, const uint8_t sha256[32],
-                   GError **error);
+/* Adds a summary, unless there is one that tells as much; its message need not be there. */
+bool write_summary (IndexWrite *self, uint32_t mailbox, uint32_t uid, const IndexSummary *summary,
+                    GError **error);

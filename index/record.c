@@ -99,7 +99,7 @@ static const struct {
   const char *columns;
 } tables[] = {
     {SALVAGE_MAILBOX, "niiiiiiiiiii"}, {SALVAGE_MAILBOX, "niiiiiiiiii"},
-    {SALVAGE_MESSAGE, "niiiiiiiiT"},   {SALVAGE_DIGEST, "ndItt"},
+    {SALVAGE_MESSAGE, "niiiiiiiiT"},   {SALVAGE_SUMMARY, "ndItt"},
     {SALVAGE_NODE, "niiiitTTi"},       {SALVAGE_NODE, "niiiitTT"},
 };
 
@@ -203,13 +203,27 @@ take_message (const SalvageRecord *record, uint64_t rowid, SalvageRow *out)
   return take_text (&record->columns[9], &out->message.keywords);
 }
 
-static bool
-take_digest (const SalvageRecord *record, uint64_t rowid, SalvageRow *out)
+/* A text of ours that is one list in parentheses (RFC 3501); "" where it is lost or was damaged. */
+static char *
+take_list (const SalvageColumn *column)
 {
-  const SalvageColumn *column = &record->columns[1];
-  if (!take_id (rowid, out) || column->bytes == NULL)
+  g_autofree char *text = NULL;
+  bool good = column->bytes != NULL && take_text (column, &text) && text[0] == '(' &&
+              g_str_has_suffix (text, ")");
+  return good ? g_steal_pointer (&text) : g_strdup ("");
+}
+
+static bool
+take_summary (const SalvageRecord *record, uint64_t rowid, SalvageRow *out)
+{
+  const SalvageColumn *columns = record->columns;
+  if (!take_id (rowid, out) || columns[1].bytes == NULL)
     return false;
-  memcpy (out->sha256, column->bytes, sizeof out->sha256);
+  memcpy (out->summary.sha256, columns[1].bytes, sizeof out->summary.sha256);
+  bool dated = columns[2].type != 0 && (columns[2].size == 0 || columns[2].bytes != NULL);
+  out->summary.sent_s = dated ? column_int (&columns[2]) : INT64_MIN;
+  out->summary.envelope = take_list (&columns[3]);
+  out->summary.bodystructure = take_list (&columns[4]);
   return true;
 }
 
@@ -236,8 +250,10 @@ void
 salvage_row_clear (SalvageRow *row)
 {
   index_message_clear (&row->message);
+  index_summary_clear (&row->summary);
   list_node_clear (&row->node);
 }
+
 bool
 salvage_find_table (const SalvageRecord *record, SalvageKind *out)
 {
@@ -256,7 +272,7 @@ salvage_take (const SalvageRecord *record, uint64_t rowid, SalvageRow *out)
   static bool (*const takers[]) (const SalvageRecord *, uint64_t, SalvageRow *) = {
       [SALVAGE_MAILBOX] = take_mailbox,
       [SALVAGE_MESSAGE] = take_message,
-      [SALVAGE_DIGEST] = take_digest,
+      [SALVAGE_SUMMARY] = take_summary,
       [SALVAGE_NODE] = take_node,
   };
   return takers[out->kind](record, rowid, out);

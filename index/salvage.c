@@ -138,12 +138,15 @@ take_cell (Salvage *self, size_t at, bool before, GError **error)
   SalvageRecord record;
   if (!salvage_parse (payload, local, total, &record))
     return false;
-  /* The digest stands at the beginning of its record; of the others everything is wanted. */
+  /* Of a summary the digest suffices, which stands at its beginning; of the others everything is
+   * wanted. */
   SalvageKind kind;
-  if (!salvage_find_table (&record, &kind) ||
-      (local < total && kind != SALVAGE_DIGEST &&
-       (total > PAYLOAD_MAX || !read_overflow (self, payload, local, total, before) ||
-        !salvage_parse (self->payload, total, total, &record))))
+  if (!salvage_find_table (&record, &kind))
+    return false;
+  bool whole = local == total ||
+               (total <= PAYLOAD_MAX && read_overflow (self, payload, local, total, before) &&
+                salvage_parse (self->payload, total, total, &record));
+  if (!whole && (kind != SALVAGE_SUMMARY || !salvage_parse (payload, local, total, &record)))
     return false;
   return take_record (self, kind, &record, rowid, error);
 }

@@ -9,14 +9,14 @@
 
 #define SALVAGE_NUMBER_MAX ((1 << 24) - 1)
 
-typedef enum { SALVAGE_MAILBOX, SALVAGE_MESSAGE, SALVAGE_DIGEST, SALVAGE_NODE } SalvageKind;
+typedef enum { SALVAGE_MAILBOX, SALVAGE_MESSAGE, SALVAGE_SUMMARY, SALVAGE_NODE } SalvageKind;
 
 typedef struct {
   SalvageKind kind;
-  uint32_t number, uid; /* of a message or digest */
+  uint32_t number, uid; /* of a message or summary */
   IndexMailbox mailbox; /* without counts */
   IndexMessage message;
-  uint8_t sha256[32];
+  IndexSummary summary; /* texts that are lost, or make no sense, are "" */
   ListNode node;
 } SalvageRow;
 
@@ -49,7 +49,7 @@ bool salvage_parse (const uint8_t *payload, size_t local, uint64_t total, Salvag
 /* Which of our tables the record can be of, by the types of its columns. */
 bool salvage_find_table (const SalvageRecord *record, SalvageKind *out);
 
-/* Takes the values out of a record of the table `out->kind`. Of a digest the first columns suffice,
+/* Takes the values out of a record of the table `out->kind`. Of a summary the digest suffices,
  * of the others all must be there. */
 bool salvage_take (const SalvageRecord *record, uint64_t rowid, SalvageRow *out);
 

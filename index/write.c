@@ -287,16 +287,20 @@ store_summary (IndexWrite *self, int64_t id, const IndexSummary *summary, GError
 }
 
 bool
-write_digest (IndexWrite *self, uint32_t mailbox, uint32_t uid, const uint8_t sha256[32],
-              GError **error)
+write_summary (IndexWrite *self, uint32_t mailbox, uint32_t uid, const IndexSummary *summary,
+               GError **error)
 {
-  auto_statement insert = connection_prepare (
-      self->db->writing, "INSERT OR IGNORE INTO summary VALUES (?1, ?2, NULL, '', '')", error);
-  if (insert == NULL)
+  int64_t id = message_id (mailbox, uid);
+  auto_statement select = connection_prepare (
+      self->db->writing, "SELECT 1 FROM summary WHERE id = ?1 AND (envelope <> '' OR ?2 = '')",
+      error);
+  bool known;
+  if (select == NULL)
     return false;
-  sqlite3_bind_int64 (insert, 1, message_id (mailbox, uid));
-  sqlite3_bind_blob (insert, 2, sha256, 32, SQLITE_STATIC);
-  return db_write (self->db, insert, error);
+  sqlite3_bind_int64 (select, 1, id);
+  sqlite3_bind_text (select, 2, summary->envelope, -1, SQLITE_STATIC);
+  return connection_step (self->db->writing, select, &known, error) &&
+         (known || store_summary (self, id, summary, error));
 }
 
 bool

@@ -18,7 +18,7 @@ take (SalvageRow *row, void *data, GError **error)
     g_assert_true (row->message.keywords == NULL ||
                    g_utf8_validate (row->message.keywords, -1, NULL));
     break;
-  case SALVAGE_DIGEST: g_assert_cmpuint (row->uid, >, 0); break;
+  case SALVAGE_SUMMARY: g_assert_cmpuint (row->uid, >, 0); break;
   case SALVAGE_NODE: g_assert_null (strchr (row->node.name, '/')); break;
   }
   return true;

@@ -60,8 +60,9 @@ typedef struct {
   char *mountpoint;      /* absolute */
   char *ctldir;
   char *snapshot; /* that is to be mounted, or SNAPSHOT_NEW; NULL: the store as it is */
+  char *workdir;  /* of a forensic mount; NULL: memory */
   int foreground, debug, single, help, version;
-  int read_only, nonempty, sloppy, replace;
+  int read_only, nonempty, sloppy, replace, forensic;
   int ctl, xattrs, verify, no_worker;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
   bool dead; /* what is mounted on the mountpoint has died, and is to be replaced */

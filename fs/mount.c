@@ -92,7 +92,9 @@ open_store (Mount *mount, GError **error)
   StoreNodeTimes root;
 
   mount->store =
-      store_open (options->store, options->read_only && !takes ? STORE_READ_ONLY : 0, error);
+      options->forensic
+          ? store_open_evidence (options->store, options->workdir, error)
+          : store_open (options->store, options->read_only && !takes ? STORE_READ_ONLY : 0, error);
   if (mount->store == NULL)
     return false;
   store_notice (mount->store, tell_notice, mount);

@@ -43,6 +43,8 @@ static const struct fuse_opt option_table[] = {
     SET ("sloppy", sloppy, 1),
     SET ("replace", replace, 1),
     SET ("snapshot=%s", snapshot, 0),
+    SET ("forensic", forensic, 1),
+    SET ("workdir=%s", workdir, 0),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("data=ro", KEY_IGNORED), /* as it is always */
@@ -256,6 +258,9 @@ check_paths (Options *options)
   options->mountpoint = realpath (given_mountpoint, NULL);
   g_autofree char *given_store = options->store;
   options->store = g_canonicalize_filename (given_store, NULL);
+  g_autofree char *given_workdir = options->workdir;
+  if (given_workdir != NULL)
+    options->workdir = g_canonicalize_filename (given_workdir, NULL);
   g_autofree char *store = realpath (options->store, NULL);
   if (store != NULL && options->mountpoint != NULL && overlap (store, options->mountpoint))
     return complain ("mountpoint '%s' would hide the store '%s', or lies in it",
@@ -273,6 +278,10 @@ check_values (Options *options)
     options->ctldir = g_strdup (".ctl");
   if (options->snapshot != NULL && *options->snapshot == '\0')
     return complain ("snapshot: a name is needed, or 'latest', or '" SNAPSHOT_NEW "'");
+  if (options->workdir != NULL && !options->forensic)
+    return complain ("workdir: is for -o forensic");
+  if (options->forensic && g_strcmp0 (options->snapshot, SNAPSHOT_NEW) == 0)
+    return complain ("snapshot=" SNAPSHOT_NEW ": -o forensic changes nothing in the store");
   if (*options->ctldir == '\0' || strchr (options->ctldir, '/') != NULL ||
       strlen (options->ctldir) > NAME_MAX || g_str_equal (options->ctldir, ".") ||
       g_str_equal (options->ctldir, ".."))
@@ -298,7 +307,7 @@ add_mount_options (Options *options)
   fuse_opt_insert_arg (&options->rest, 1, "-o");
   free (text);
   /* The last word, for mount(8) says rw by itself. */
-  if (options->snapshot != NULL)
+  if (options->snapshot != NULL || options->forensic)
     fuse_opt_add_arg (&options->rest, "-oro");
 }
 
@@ -325,7 +334,7 @@ options_parse (int argc, char **argv, Options *out)
     options.foreground = 1;
     fuse_opt_add_arg (&options.rest, "-odebug");
   }
-  if (options.snapshot != NULL)
+  if (options.snapshot != NULL || options.forensic)
     options.read_only = 1;
   if (options.mountpoint != NULL)
     add_mount_options (&options);
@@ -341,6 +350,7 @@ options_clear (Options *options)
   g_clear_pointer (&options->mountpoint, free);
   g_clear_pointer (&options->ctldir, free);
   g_clear_pointer (&options->snapshot, free);
+  g_clear_pointer (&options->workdir, g_free);
 }
 
 void
@@ -357,6 +367,9 @@ options_help (void)
          "  -o ro              change nothing at all, in the mount and in the store\n"
          "  -o snapshot=NAME   the store as it was then; new: as it is now, until unmounted.\n"
          "                     Nothing can be changed (as -o ro)\n"
+         "  -o forensic        show what is left of a damaged store and leave no trace in it, not\n"
+         "                     even an access time (as -o ro)\n"
+         "  -o workdir=DIR     where -o forensic puts what it makes (in memory)\n"
          "  -o data=ro         no file operation changes mail (the default, and all there is)\n"
          "  -o uid=N,gid=N     owner of everything (the store's owner)\n"
          "  -o fmode=M,dmode=M modes of files and directories, octal (640, 750)\n"

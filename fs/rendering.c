@@ -19,6 +19,7 @@
 #include "fs/control.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define HOLD_US     (100 * G_TIME_SPAN_MILLISECOND)
@@ -138,21 +139,35 @@ write_spill (void *cookie, const char *bytes, size_t size)
   return MAX (written, 0);
 }
 
+/* A file without a name. What is made of evidence is kept where its copies are. */
+static int
+make_file (const Mount *mount, GError **error)
+{
+  const char *directory = store_workdir (mount->store);
+
+  if (directory == NULL && !store_is_evidence (mount->store))
+    directory = g_getenv ("TMPDIR") != NULL ? g_getenv ("TMPDIR") : "/var/tmp";
+  int fd = directory == NULL ? memfd_create ("mailfs-control", MFD_CLOEXEC)
+                             : open (directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0)
+    fail_errno (error, "make a file in %s", directory != NULL ? directory : "memory");
+  return fd;
+}
+
 static Rendering *
 spill (Mount *mount, const ControlFile *file, const ControlNode *node, GError **error)
 {
-  const char *directory = g_getenv ("TMPDIR") != NULL ? g_getenv ("TMPDIR") : "/var/tmp";
-  auto_fd fd = open (directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  auto_fd fd = make_file (mount, error);
   Spill cookie = {mount->renderings, fd};
   FILE *out = fopencookie (&cookie, "w", (cookie_io_functions_t){.write = write_spill});
   struct stat st;
 
-  bool good = (fd >= 0 && out != NULL) || fail_errno (error, "make a file in %s", directory);
+  bool good = fd >= 0 && (out != NULL || fail_errno (error, "open a file"));
   good = good && (!mount->renderings->stop || fail (error, ECANCELED, "the mount ends"));
   good = good && file->spill (mount, node, out, error);
   bool written = out != NULL && !ferror (out) && fflush (out) == 0 && fstat (fd, &st) == 0;
   if (good && !written)
-    good = fail_errno (error, "write to %s", directory);
+    good = fail_errno (error, "write %s", file->name);
   if (out != NULL)
     fclose (out);
   if (!good)

@@ -194,7 +194,10 @@ write_store (Mount *mount, Writer *writer)
     write_time (writer, "taken", snapshot->taken_ns);
   }
   write_number (writer, "pid", (uint64_t)getpid ());
-  write_text (writer, "access", store_is_read_only (mount->top) ? "ro" : "rw");
+  write_text (writer, "access",
+              store_is_evidence (mount->store)  ? "forensic"
+              : store_is_read_only (mount->top) ? "ro"
+                                                : "rw");
   write_text (writer, "verify", verify_names[mount->verify]);
   write_text (writer, "worker", worker_is_on (mount->worker) ? "on" : "off");
   write_text (writer, "health", overview.health);

@@ -80,6 +80,16 @@ index_salvage (Index *self, const char *path, IndexSalvage *out, GError **error)
   return good;
 }
 
+bool
+index_salvage_evidence (Index *self, const IndexEvidence *from, IndexSalvage *out, GError **error)
+{
+  Collection collection = {.index = self};
+  bool good = salvage_read_evidence (from, add_row, &collection, out, error) &&
+              end_write (&collection, error);
+  g_clear_pointer (&collection.write, index_write_free);
+  return good;
+}
+
 typedef struct {
   uint32_t number;
   IndexMailbox row;
@@ -130,5 +140,13 @@ list_salvage (List *self, const char *path, IndexSalvage *out, GError **error)
 {
   g_autoptr (ListWrite) write = list_write_begin (self, error);
   return write != NULL && salvage_read (path, add_node, write, out, error) &&
+         list_write_commit (write, error);
+}
+
+bool
+list_salvage_evidence (List *self, const IndexEvidence *from, IndexSalvage *out, GError **error)
+{
+  g_autoptr (ListWrite) write = list_write_begin (self, error);
+  return write != NULL && salvage_read_evidence (from, add_node, write, out, error) &&
          list_write_commit (write, error);
 }

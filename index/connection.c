@@ -115,6 +115,21 @@ connection_open (Connection *self, const char *path, bool read_only, GError **er
 }
 
 bool
+connection_open_image (Connection *self, const char *name, void *image, size_t size, GError **error)
+{
+  sqlite3_int64 length = (sqlite3_int64)size;
+  if (!connection_open (self, NULL, false, error))
+    return false;
+  self->name = name;
+  if (sqlite3_deserialize (self->handle, "main", image, length, length,
+                           SQLITE_DESERIALIZE_READONLY) == SQLITE_OK)
+    return true;
+  connection_fail (self, error);
+  connection_close (self);
+  return false;
+}
+
+bool
 connection_configure (Connection *self, GError **error)
 {
   /* A file may have been made by anyone: nothing in it shall run, and nothing in it is believed. */

@@ -3,6 +3,7 @@
 #include "index/internal.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* The path must be one that SQLite can use, with "-journal" behind it. */
@@ -74,8 +75,9 @@ static bool
 check_schema (Db *self, bool create, GError **error)
 {
   bool fresh = true;
-  if ((self->path != NULL && !schema_check_header (self->schema, self->reading, &fresh, error)) ||
-      (self->read_only && !check_no_log (self, error)))
+  bool made = self->path != NULL || self->image != NULL;
+  if ((made && !schema_check_header (self->schema, self->reading, &fresh, error)) ||
+      (self->path != NULL && self->read_only && !check_no_log (self, error)))
     return false;
   /* There is nothing to read in an empty file, and SQLite would remove what lies beside it. The
    * other way round, reading takes back what a process did that died while it made the tables. */
@@ -89,22 +91,41 @@ check_schema (Db *self, bool create, GError **error)
   return schema_create (self->schema, self->reading, error);
 }
 
-bool
-db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags, GError **error)
+/* What is the same of a file and of memory. */
+static void
+init (Db *self, const Schema *schema, const char *path)
 {
   self->schema = schema;
   self->path = g_strdup (path);
-  self->read_only = flags & INDEX_READ_ONLY;
   self->reading = &self->connections[0];
   self->writing = &self->connections[path != NULL ? 1 : 0];
   g_mutex_init (&self->mutex);
   g_cond_init (&self->written);
   g_rec_mutex_init (&self->connections[0].mutex);
   g_rec_mutex_init (&self->connections[1].mutex);
+}
 
+bool
+db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags, GError **error)
+{
+  init (self, schema, path);
+  self->read_only = flags & INDEX_READ_ONLY;
   bool create = path == NULL || (flags & INDEX_CREATE && !self->read_only);
   return (path == NULL || (check_path (path, error) && find_file (self, create, error))) &&
          open_connection (self, self->reading, error) && check_schema (self, create, error);
+}
+
+bool
+db_open_image (Db *self, const Schema *schema, const char *name, void *image, size_t size,
+               GError **error)
+{
+  init (self, schema, NULL);
+  self->name = g_strdup (name);
+  self->read_only = true;
+  self->image = image;
+  self->image_size = size;
+  return connection_open_image (self->reading, self->name, image, size, error) &&
+         check_schema (self, false, error);
 }
 
 void
@@ -116,6 +137,9 @@ db_close (Db *self)
   }
   g_cond_clear (&self->written);
   g_mutex_clear (&self->mutex);
+  if (self->image != NULL)
+    munmap (self->image, self->image_size);
+  g_free (self->name);
   g_free (self->path);
 }
 

@@ -233,6 +233,28 @@ bool index_salvage (Index *self, const char *path, IndexSalvage *out, GError **e
 bool index_salvage_mailbox (const char *path, uint32_t number, IndexMailbox *out, bool *out_found,
                             GError **error);
 
+/* ---- databases as evidence --------------------------------------------------------------------- */
+
+/*
+ * SQLite never opens evidence: it would take locks on it, want to undo what was interrupted, and make
+ * files beside it. What the database holds is copied, with what lies beside it taken into account, and
+ * the copy is opened. It is for reading only, and does not follow what becomes of the files.
+ */
+typedef struct {
+  const char *name;       /* of the database, for messages */
+  int file, journal, log; /* regular files, open for reading, that stay the caller's; -1: there is none.
+                             The database, and its "-journal" and "-wal" */
+  const char *workdir;    /* for the copy; NULL: memory */
+} IndexEvidence;
+
+/* Opens the index that the first of `count` databases is, as it was after the last commit: an
+ * interrupted write is undone, and what was committed to a write-ahead log is in it. One that is
+ * damaged, or unreadable in part, is salvaged, and so are the others, which are older ones of the same
+ * user. `*out_note` tells what had to be done, NULL for nothing; the caller frees it. ENOENT: there is
+ * none; EUCLEAN: nothing is left in it; EFBIG. */
+Index *index_open_evidence (const IndexEvidence *from, size_t count, char **out_note,
+                            GError **error);
+
 /* ---- the mailbox list of a store -------------------------------------------------------------- */
 
 /*
@@ -271,6 +293,9 @@ List *list_open (const char *path, IndexOpenFlags flags, GError **error);
 void list_close (List *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (List, list_close)
 bool list_is_current (const List *self);
+
+/* Likewise as index_open_evidence(). What is salvaged need not hang below the root. */
+List *list_open_evidence (const IndexEvidence *from, char **out_note, GError **error);
 bool list_data_version (List *self, uint32_t *out_version, GError **error);
 
 bool list_sync (List *self, GError **error);
@@ -385,6 +410,9 @@ Queue *queue_open (const char *path, IndexOpenFlags flags, GError **error);
 void queue_close (Queue *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Queue, queue_close)
 bool queue_is_current (const Queue *self);
+
+/* Likewise as index_open_evidence(); EUCLEAN when it is damaged. */
+Queue *queue_open_evidence (const IndexEvidence *from, char **out_note, GError **error);
 bool queue_verify (Queue *self, GError **error);
 
 /* Adds `count` jobs, whose `id` is ignored, in one commit. When one that waits, or was interrupted and is for

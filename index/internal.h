@@ -42,6 +42,10 @@ typedef struct {
 /* Opens the existing file at `path` (NULL: an empty database in memory). Reads nothing yet. */
 bool connection_open (Connection *self, const char *path, bool read_only, GError **error);
 
+/* Likewise the database whose bytes are at `image`, for reading; they stay the caller's. */
+bool connection_open_image (Connection *self, const char *name, void *image, size_t size,
+                            GError **error);
+
 /* Sets what each connection needs: durability, caches, distrust. The first that reads the file. */
 bool connection_configure (Connection *self, GError **error);
 void connection_close (Connection *self);
@@ -100,6 +104,9 @@ bool schema_create (const Schema *self, Connection *connection, GError **error);
 typedef struct {
   const Schema *schema;
   char *path; /* NULL: in memory */
+  char *name; /* for messages, of an image; else NULL */
+  void *image; /* that is all the database there is: mapped, and unmapped at the end; else NULL */
+  size_t image_size;
   bool read_only;
   dev_t device; /* of the file that was opened */
   ino_t inode;
@@ -117,6 +124,11 @@ typedef struct {
 bool db_open (Db *self, const Schema *schema, const char *path, IndexOpenFlags flags,
               GError **error);
 void db_close (Db *self);
+
+/* Opens a database whose bytes are mapped into memory, for reading; they belong to it from then on,
+ * also after failure. Errors are as for a file. */
+bool db_open_image (Db *self, const Schema *schema, const char *name, void *image, size_t size,
+                    GError **error);
 bool db_is_current (const Db *self);
 bool db_data_version (Db *self, uint32_t *out_version, GError **error);
 bool db_verify (Db *self, GError **error);
@@ -156,6 +168,12 @@ bool queue_read_length (Connection *connection, uint64_t *out, GError **error);
 /* ---- mailbox.c, message.c: rows ------------------------------------------------------------ */
 
 struct Index {
+  Db db;
+};
+
+/* ---- list.c --------------------------------------------------------------------------------- */
+
+struct List {
   Db db;
 };
 

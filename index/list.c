@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-struct List {
-  Db db;
-};
-
 struct ListWrite {
   Db *db;
   bool open;

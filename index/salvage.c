@@ -13,6 +13,7 @@
  * one.
  */
 #include "index/salvage.h"
+#include "index/journal.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -32,7 +33,6 @@ enum {
 
   PAYLOAD_MAX = 131072, /* of the records that we want whole: keywords are up to 64 KiB */
 
-  JOURNAL_HEADER = 28,
   JOURNAL_PAGES_MAX = 1 << 20, /* that are remembered: 8 GiB of ours */
 };
 
@@ -42,6 +42,7 @@ typedef struct {
   const char *path;
   sqlite3_file *file;
   uint64_t size;
+  int holes_fd;        /* tells where the file has holes; -1: nobody does */
   int journal_fd;      /* -1: none */
   GHashTable *journal; /* page number -> where its image is in the journal: uint64_t */
   uint32_t page_size;  /* all of it is used: ours reserve nothing at the end of a page */
@@ -198,81 +199,40 @@ take_page (Salvage *self, uint32_t number, bool before, GError **error)
   self->counts.leaves += self->counts.rows > rows;
 }
 
-/* ---- the journal (3) ----------------------------------------------------------------------- */
+/* ---- the journal --------------------------------------------------------------------------- */
 
-/* The checksum that follows a page in the journal. */
+/* Remembers where the image of a page is. The first one is that from before the transaction. */
 static bool
-is_whole (const uint8_t *page, uint32_t size, uint32_t nonce, uint32_t sum)
+note_image (uint32_t number, const uint8_t *image, uint64_t at, void *data)
 {
-  for (uint32_t at = size - 200; at > 0 && at < size; at -= 200)
-    nonce += page[at];
-  return nonce == sum;
+  Salvage *self = data;
+  gpointer key = GUINT_TO_POINTER (number);
+  if (!g_hash_table_contains (self->journal, key))
+    g_hash_table_insert (self->journal, key, g_memdup2 (&at, sizeof at));
+  return g_hash_table_size (self->journal) < JOURNAL_PAGES_MAX;
 }
-
-/* Remembers the pages of one segment; returns where it ends, 0 when it is not whole. */
-static uint64_t
-note_segment (Salvage *self, uint64_t at, uint64_t end, uint32_t count, uint32_t nonce)
-{
-  uint64_t record = 8 + (uint64_t)self->page_size;
-  for (uint32_t i = 0; i < count; i++, at += record) {
-    uint8_t number[4], sum[4];
-    if (at + record > end || g_hash_table_size (self->journal) >= JOURNAL_PAGES_MAX ||
-        pread (self->journal_fd, number, 4, (off_t)at) != 4 ||
-        pread (self->journal_fd, self->page, self->page_size, (off_t)at + 4) !=
-            (ssize_t)self->page_size ||
-        pread (self->journal_fd, sum, 4, (off_t)(at + record) - 4) != 4 ||
-        !is_whole (self->page, self->page_size, nonce, (uint32_t)salvage_be (sum, 4)))
-      return 0;
-    gpointer key = GUINT_TO_POINTER ((uint32_t)salvage_be (number, 4));
-    uint64_t image = at + 4;
-    /* The first image of a page is the one from before the transaction. */
-    if (key != NULL && !g_hash_table_contains (self->journal, key))
-      g_hash_table_insert (self->journal, key, g_memdup2 (&image, sizeof image));
-  }
-  return at;
-}
-
-/* Reads a segment's header; false: there is none. */
-static bool
-read_journal_header (int fd, uint64_t at, uint32_t out[5])
-{
-  static const uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
-  uint8_t header[JOURNAL_HEADER];
-  if (pread (fd, header, sizeof header, (off_t)at) != (ssize_t)sizeof header ||
-      memcmp (header, magic, sizeof magic) != 0)
-    return false;
-  for (size_t i = 0; i < 5; i++)
-    out[i] = (uint32_t)salvage_be (header + 8 + 4 * i, 4);
-  return true;
-}
-
-enum { JOURNAL_COUNT, JOURNAL_NONCE, JOURNAL_PAGES, JOURNAL_SECTOR, JOURNAL_PAGE_SIZE };
 
 static void
 note_journal (Salvage *self)
 {
-  struct stat st;
-  uint32_t header[5];
+  JournalFacts facts;
   g_hash_table_remove_all (self->journal);
-  if (self->journal_fd < 0 || fstat (self->journal_fd, &st) < 0)
-    return;
-  uint64_t end = (uint64_t)st.st_size;
-  for (uint64_t at = 0; read_journal_header (self->journal_fd, at, header);) {
-    uint32_t sector = header[JOURNAL_SECTOR];
-    if (header[JOURNAL_PAGE_SIZE] != self->page_size || sector < 32 || sector > PAGE_MAX)
-      return;
-    uint64_t records = at + sector;
-    uint32_t count = header[JOURNAL_COUNT];
-    if (count == UINT32_MAX && records < end)
-      count = (uint32_t)MIN ((end - records) / (8 + self->page_size), UINT32_MAX - 1);
-    at = note_segment (self, records, end, count, header[JOURNAL_NONCE]);
-    at = (at + sector - 1) / sector * sector;
-    if (at == 0 || count == 0)
-      return;
-  }
+  journal_read (self->journal_fd, self->page_size, note_image, self, &facts);
 }
 
 /* ---- the whole file ------------------------------------------------------------------------ */
+
+/* The next page from `number` on that is no hole: a file may say that it is larger than any disk.
+ */
+static uint64_t
+next_page (const Salvage *self, uint64_t number)
+{
+  off_t at = (off_t)((number - 1) * self->page_size);
+  off_t data = self->holes_fd >= 0 ? lseek (self->holes_fd, at, SEEK_DATA) : at;
+  if (data < 0 && errno == ENXIO)
+    return UINT64_MAX;
+  return data > at ? (uint64_t)data / self->page_size + 1 : number;
+}
 
 /* Reads everything as pages of that size. Returns false when the sink stopped it. */
 static bool
@@ -287,7 +247,10 @@ read_all (Salvage *self, uint32_t page_size, GError **error)
       take_page (self, GPOINTER_TO_UINT (link->data), true, error);
   }
   uint64_t pages = (self->size + page_size - 1) / page_size;
-  for (uint32_t number = 1; number <= MIN (pages, UINT32_MAX - 1) && !self->stopped; number++) {
+  pages = MIN (pages, UINT32_MAX - 1);
+  for (uint64_t at = next_page (self, 1); at <= pages && !self->stopped;
+       at = next_page (self, at + 1)) {
+    uint32_t number = (uint32_t)at;
     bool replaced = g_hash_table_contains (self->journal, GUINT_TO_POINTER (number));
     self->counts.pages++;
     if (read_page (self, number, false, self->page))
@@ -348,15 +311,73 @@ static bool
 open_file (Salvage *self, const char *name, GError **error)
 {
   sqlite3_vfs *vfs = sqlite3_vfs_find (NULL);
-  sqlite3_int64 size = 0;
   self->file = g_malloc0 ((gsize)vfs->szOsFile);
   int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_NOFOLLOW;
-  if (vfs->xOpen (vfs, name, self->file, flags, NULL) != SQLITE_OK)
-    return fail (error, access (name, R_OK) < 0 ? errno : EIO, "%s: cannot be opened", name);
-  if (self->file->pMethods->xFileSize (self->file, &size) != SQLITE_OK)
-    return fail (error, EIO, "%s: its size cannot be read", name);
-  self->size = (uint64_t)size;
-  return true;
+  return vfs->xOpen (vfs, name, self->file, flags, NULL) == SQLITE_OK ||
+         fail (error, access (name, R_OK) < 0 ? errno : EIO, "%s: cannot be opened", name);
+}
+
+/* ---- evidence, which is read through a descriptor ------------------------------------------- */
+
+typedef struct {
+  sqlite3_file base;
+  int fd; /* the caller's */
+} EvidenceFile;
+
+static int
+close_evidence (sqlite3_file *file)
+{
+  return SQLITE_OK;
+}
+
+static int
+read_evidence (sqlite3_file *file, void *out, int size, sqlite3_int64 at)
+{
+  ssize_t got = pread (((EvidenceFile *)file)->fd, out, (size_t)size, at);
+  if (got < 0)
+    return SQLITE_IOERR_READ;
+  memset ((char *)out + got, 0, (size_t)(size - got));
+  return got == size ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
+}
+
+static int
+size_evidence (sqlite3_file *file, sqlite3_int64 *out)
+{
+  struct stat st;
+  if (fstat (((EvidenceFile *)file)->fd, &st) < 0)
+    return SQLITE_IOERR_FSTAT;
+  *out = st.st_size;
+  return SQLITE_OK;
+}
+
+static sqlite3_file *
+open_evidence (int fd)
+{
+  static const sqlite3_io_methods methods = {
+      .iVersion = 1,
+      .xClose = close_evidence,
+      .xRead = read_evidence,
+      .xFileSize = size_evidence,
+  };
+  EvidenceFile *file = g_new0 (EvidenceFile, 1);
+  *file = (EvidenceFile){.base.pMethods = &methods, .fd = fd};
+  return &file->base;
+}
+
+/* ---- the calls ------------------------------------------------------------------------------ */
+
+/* `journal_fd` becomes its own. */
+static Salvage *
+salvage_new (const char *name, int journal_fd, SalvageSink sink, void *data)
+{
+  Salvage *self = g_new0 (Salvage, 1);
+  self->sink = sink;
+  self->data = data;
+  self->path = name;
+  self->holes_fd = -1;
+  self->journal_fd = journal_fd;
+  self->journal = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  return self;
 }
 
 static void
@@ -372,6 +393,21 @@ salvage_free (Salvage *self)
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Salvage, salvage_free)
 
+/* The file is open. */
+static bool
+run (Salvage *self, IndexSalvage *out, GError **error)
+{
+  sqlite3_int64 size = 0;
+  if (self->file->pMethods->xFileSize (self->file, &size) != SQLITE_OK)
+    return fail (error, EIO, "%s: its size cannot be read", self->path);
+  self->size = (uint64_t)size;
+  if (!read_file (self, error))
+    return false;
+  if (out != NULL)
+    *out = self->counts;
+  return true;
+}
+
 typedef const char Filename;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Filename, sqlite3_free_filename)
 
@@ -382,15 +418,18 @@ salvage_read (const char *path, SalvageSink sink, void *data, IndexSalvage *out,
     return false;
   g_autofree char *journal = g_strconcat (path, "-journal", NULL);
   g_autoptr (Filename) name = sqlite3_create_filename (path, journal, "", 0, NULL);
-  g_autoptr (Salvage) self = g_new0 (Salvage, 1);
-  self->sink = sink;
-  self->data = data;
-  self->path = path;
-  self->journal_fd = open (journal, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  self->journal = g_hash_table_new_full (NULL, NULL, NULL, g_free);
-  if (!open_file (self, name, error) || !read_file (self, error))
-    return false;
-  if (out != NULL)
-    *out = self->counts;
-  return true;
+  int journal_fd = open (journal, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  g_autoptr (Salvage) self = salvage_new (path, journal_fd, sink, data);
+  return open_file (self, name, error) && run (self, out, error);
+}
+
+bool
+salvage_read_evidence (const IndexEvidence *from, SalvageSink sink, void *data, IndexSalvage *out,
+                       GError **error)
+{
+  int journal = from->journal >= 0 ? fcntl (from->journal, F_DUPFD_CLOEXEC, 0) : -1;
+  g_autoptr (Salvage) self = salvage_new (from->name, journal, sink, data);
+  self->file = open_evidence (from->file);
+  self->holes_fd = from->file;
+  return run (self, out, error);
 }

@@ -63,3 +63,15 @@ typedef bool (*SalvageSink) (SalvageRow *row, void *data, GError **error);
  * counts. EISDIR, ELOOP and EUCLEAN for what is no regular file. The file may be in use. */
 bool salvage_read (const char *path, SalvageSink sink, void *data, IndexSalvage *out,
                    GError **error);
+
+/* The same of what the descriptors show. */
+bool salvage_read_evidence (const IndexEvidence *from, SalvageSink sink, void *data,
+                            IndexSalvage *out, GError **error);
+
+/* ---- collect.c ------------------------------------------------------------------------------ */
+
+/* index_salvage() and list_salvage() of evidence. */
+bool index_salvage_evidence (Index *self, const IndexEvidence *from, IndexSalvage *out,
+                             GError **error);
+bool list_salvage_evidence (List *self, const IndexEvidence *from, IndexSalvage *out,
+                            GError **error);

@@ -4,6 +4,7 @@
  * recently used ones closed first. A file may be deleted or replaced under us at any time, so every
  * use begins with a look at whether what is open is still what the name means.
  */
+#include "store/evidence.h"
 #include "store/past.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #define MAILBOXES_MAX 512u
 #define INDEXES_MAX   128u
+#define COPIES_MAX    16u /* of evidence, in memory as a whole */
 
 /* An entry of a cache: `value` is a StoreMailbox or a Handle, `link` its place in the order of use.
  */
@@ -63,6 +65,8 @@ same_file (const struct stat *a, const struct stat *b)
 static bool
 handle_is_current (const Handle *self)
 {
+  if (self->fixed)
+    return true;
   if (self->index != NULL)
     return index_is_current (self->index);
   struct stat now = {0};
@@ -202,10 +206,25 @@ note_interrupted (Handle *handle)
     handle->remade = g_steal_pointer (&failure);
 }
 
+/* What is shown of evidence is made of its directories; its list tells the numbers of those that
+ * have lost theirs. */
+static Handle *
+open_evidence_list (Store *store, const char *path, GError **error)
+{
+  g_autoptr (Handle) handle = handle_new (path);
+  g_autoptr (List) known = evidence_list (store, path, &handle->failure);
+  handle->list = list_open (NULL, 0, error);
+  return handle->list != NULL && relist_evidence (store, known, handle->list, error)
+             ? g_steal_pointer (&handle)
+             : NULL;
+}
+
 /* Opens the list, or makes it again. */
 static Handle *
 open_list (Store *store, const char *path, GError **error)
 {
+  if (store->evidence != NULL)
+    return open_evidence_list (store, path, error);
   g_autoptr (Handle) handle = handle_new (path);
   if (!store_is_read_only (store))
     note_interrupted (handle);
@@ -294,6 +313,24 @@ cache_drop_list (Store *store)
 
 /* ---- the queue ----------------------------------------------------------------------------- */
 
+static Queue *
+open_queue (Store *store, const char *path, bool create, GError **error)
+{
+  if (store->evidence == NULL)
+    return queue_open (path,
+                       store_is_read_only (store) ? INDEX_READ_ONLY
+                       : create                   ? INDEX_CREATE
+                                                  : 0,
+                       error);
+  g_autoptr (GError) failure = NULL;
+  Queue *queue = evidence_queue (store, path, &failure);
+  if (queue != NULL)
+    return queue;
+  if (failure->code != ENOENT)
+    evidence_note (store, "%s", failure->message);
+  return queue_open (NULL, 0, error); /* an empty one, so that nobody tries again */
+}
+
 Handle *
 cache_queue (Store *store, bool create, GError **error)
 {
@@ -304,8 +341,7 @@ cache_queue (Store *store, bool create, GError **error)
 
   g_autofree char *path = g_build_filename (store->path, "queue.sqlite3", NULL);
   g_autoptr (Handle) handle = handle_new (path);
-  IndexOpenFlags flags = store_is_read_only (store) ? INDEX_READ_ONLY : create ? INDEX_CREATE : 0;
-  handle->queue = queue_open (path, flags, error);
+  handle->queue = open_queue (store, path, create, error);
   if (handle->queue == NULL || (create && !layout_own_path (store, path, error)))
     return NULL;
   g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
@@ -333,9 +369,14 @@ cached_index (Store *store, uint32_t owner)
 
 /* Opens the index; a failure is part of the handle. */
 static Handle *
-open_index (const Store *store, const char *path, bool create)
+open_index (Store *store, const char *path, bool create)
 {
   Handle *handle = handle_new (path);
+  if (store->evidence != NULL) {
+    handle->fixed = true;
+    handle->index = evidence_index (store, path, &handle->failure);
+    return handle;
+  }
   if (stat (path, &handle->failed) < 0)
     handle->failed = (struct stat){0};
   IndexOpenFlags flags =
@@ -370,7 +411,7 @@ static bool
 is_lasting (const Handle *handle)
 {
   int code = handle->index == NULL ? error_code (handle->failure) : 0;
-  return code == 0 || code == ENOENT || code == EUCLEAN || code == EROFS;
+  return handle->fixed || code == 0 || code == ENOENT || code == EUCLEAN || code == EROFS;
 }
 
 /* Opens the index of `owner` anew and keeps it, or the failure to do so. */
@@ -391,8 +432,8 @@ reopen_index (Store *store, uint32_t owner, bool create, GError **error)
   if (!is_lasting (handle))
     return g_steal_pointer (&handle);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
-  insert (store->indexes, &store->index_order, owner, handle_ref (handle), INDEXES_MAX,
-          (GDestroyNotify)handle_unref);
+  insert (store->indexes, &store->index_order, owner, handle_ref (handle),
+          handle->fixed ? COPIES_MAX : INDEXES_MAX, (GDestroyNotify)handle_unref);
   return g_steal_pointer (&handle);
 }
 
@@ -456,6 +497,9 @@ open_directory (Store *store, const StoreNode *node, const char *path, GError **
   if (store->past != NULL)
     return past_node_open (store, node, error);
   int fd = layout_open (store->mail_fd, path, O_RDONLY | O_DIRECTORY, 0);
+  /* One that may not be read can still be shown. */
+  if (fd < 0 && store->evidence != NULL)
+    fd = layout_open (store->mail_fd, path, O_PATH | O_DIRECTORY, 0);
   if (fd < 0) {
     int code = errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
     fail (error, code, "open mailbox '%s': %s", path, g_strerror (errno));

@@ -7,6 +7,7 @@
  * few hundred looks; and who commits to an index waits for SQLite's own test of that database with
  * "full", which reads all of it.
  */
+#include "store/evidence.h"
 #include "store/jobs.h"
 
 #include <unistd.h>
@@ -185,7 +186,7 @@ check_list (StoreJob *job, GError **error)
   uint32_t highest;
   if (used == NULL)
     return false;
-  g_autoptr (List) list = list_open (used->path, INDEX_READ_ONLY, &failure);
+  g_autoptr (List) list = evidence_list (job->store, used->path, &failure);
   if (list != NULL && job_has (job, STORE_WORD_FULL) && !list_verify (list, &failure)) {
     g_clear_pointer (&list, list_close);
     Handle *fresh = cache_renew_list (job->store, used, error);

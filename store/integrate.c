@@ -178,7 +178,7 @@ integrate_at (Store *store, uint32_t parent)
   bool found = parent == STORE_ROOT, doubtful;
   Top top = {.store = store};
   uint32_t number;
-  if (known == NULL || known->failure != NULL ||
+  if (known == NULL || known->failure != NULL || store->evidence != NULL ||
       (!found && !list_get (known->list, parent, &node, &found, NULL)) || !found ||
       !is_doubtful (store, known->list, &node, &number, &doubtful, NULL) || !doubtful)
     return false;

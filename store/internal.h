@@ -41,6 +41,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+typedef struct Evidence Evidence;       /* store/evidence.h */
 typedef struct Epoch Epoch;             /* store/snapshot.h */
 typedef struct Keep Keep;               /* likewise */
 typedef struct History History;         /* likewise */
@@ -58,6 +59,7 @@ typedef struct {
   GError *failure;    /* why it could not be opened; remembered until the file changes */
   GError *remade;     /* why the list had to be mended, until that is told; by Store.mutex */
   struct stat failed; /* the file then */
+  bool fixed;         /* evidence: its file is not looked at again */
   int64_t made_us;    /* when a list in memory was made */
 } Handle;
 void handle_unref (Handle *self);
@@ -67,6 +69,7 @@ typedef struct Past Past; /* see past.h */
 
 struct Store {
   Past *past; /* NULL: the store as it is; else this is how it was at a snapshot */
+  Evidence *evidence; /* NULL: a store like any other; a snapshot's is the live one's */
   char *path; /* absolute, without symbolic links */
   char *uuid;
   StoreOpenFlags flags;
@@ -136,6 +139,10 @@ struct StoreMailbox {
   int64_t appended_us; /* when it ended; whoever delivers to the user guards it, not the mutex */
   History *history;    /* what snapshots need of it; NULL: nobody asked. It has a lock of its own */
 };
+
+/* Reads mailfs.conf; and opens mail/, whose owner is the store's. */
+bool store_read_config (Store *store, GError **error);
+bool store_open_mail (Store *store, GError **error);
 
 /* Tells whoever wants to know, by store_notice(), what was met and no call returns. */
 void store_tell (const Store *store, const char *format, ...) G_GNUC_PRINTF (2, 3);
@@ -517,6 +524,8 @@ typedef struct {
   bool shallow;        /* those that the list knows were not looked into */
   int64_t root_ns;     /* as Found.directory_ns, of mail/ */
   uint32_t highest;    /* number on any directory or in the list */
+  Index *witness;      /* of evidence: the index that was asked last; NULL: none can be */
+  char *witness_path;
 } Walk;
 void walk_init (Walk *walk, Store *store, List *list);
 void walk_clear (Walk *walk);
@@ -539,6 +548,10 @@ bool walk_is_directory (int fd, const char *name, bool *out_is, GError **error);
  * one, unless the store is read only or `dry_run`. `found` is called for each difference; it may be
  * NULL. */
 bool relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error);
+
+/* Fills the empty `list` with what lies below mail/ of evidence. `known`, which may be NULL, tells
+ * the numbers of directories that do not. */
+bool relist_evidence (Store *store, List *known, List *list, GError **error);
 
 /* Builds a list beside the one at `path` and puts it in its place; a damaged one is kept under
  * another name. Returns the new one, opened; or the one that is there, when it is sound: another

@@ -49,12 +49,24 @@ lock_directory (int directory_fd, const char *name, int operation, GError **erro
   return g_steal_fd (&fd);
 }
 
+/* Evidence is not locked: whoever has it in use does not look for us. */
+static int
+no_lock (int fd, GError **error)
+{
+  int copy = fcntl (fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0)
+    fail_errno (error, "lock");
+  return copy;
+}
+
 static int
 lock_owner (Store *store, uint32_t owner, int operation, GError **error)
 {
   /* The directory may be replaced by another while this waits: then the lock is on nothing. */
   for (;;) {
     g_autoptr (StoreMailbox) directory = store_mailbox_open (store, owner, error);
+    if (directory != NULL && store->evidence != NULL)
+      return no_lock (directory->fd, error);
     auto_fd lock =
         directory != NULL ? lock_directory (directory->fd, directory->path, operation, error) : -1;
     if (lock < 0 || mailbox_is_current (directory))
@@ -127,7 +139,10 @@ lock_list_look (Store *store, Handle **out_list, GError **error)
 {
   for (;;) {
     g_autoptr (Handle) list = cache_list (store, error);
-    auto_fd lock = list != NULL ? lock_directory (store->mail_fd, "mail", LOCK_SH, error) : -1;
+    auto_fd lock = list == NULL ? -1
+                   : store->evidence != NULL
+                       ? no_lock (store->mail_fd, error)
+                       : lock_directory (store->mail_fd, "mail", LOCK_SH, error);
     if (lock >= 0 && list->failure == NULL && !list_is_current (list->list))
       continue;
     if (lock >= 0)

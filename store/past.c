@@ -47,6 +47,7 @@ share (Store *self, Store *live, GError **error)
   self->path = g_strdup (live->path);
   self->uuid = g_strdup (live->uuid);
   self->flags = STORE_READ_ONLY;
+  self->evidence = live->evidence;
   self->owner_uid = live->owner_uid;
   self->owner_gid = live->owner_gid;
   for (size_t i = 0; i < G_N_ELEMENTS (self->settings); i++)

@@ -4,6 +4,7 @@
  * directories were changed by somebody else. A walk (walk.c) collects them; then the list is
  * brought in line in one transaction.
  */
+#include "store/evidence.h"
 #include "store/snapshot.h"
 
 #include <stdio.h>
@@ -304,6 +305,29 @@ bool
 relist (Store *store, List *list, bool dry_run, RelistFunc found, void *data, GError **error)
 {
   return relist_any (store, list, dry_run, false, found, data, error);
+}
+
+/* A RelistFunc. */
+static void
+note_evidence (StoreProblem problem, uint32_t number, const char *path, const char *detail,
+               void *data)
+{
+  evidence_note (data, "%s: %s", *path != '\0' ? path : "mail", detail);
+}
+
+bool
+relist_evidence (Store *store, List *known, List *list, GError **error)
+{
+  g_auto (Walk) walk = {0};
+  g_autoptr (GArray) none = g_array_new (FALSE, FALSE, sizeof (ListNode));
+  walk_init (&walk, store, known != NULL ? known : list);
+  walk.dry_run = true;
+  walk.report = note_evidence;
+  walk.data = store;
+  if (!walk_run (&walk, STORE_ROOT, error))
+    return false;
+  Relist self = {.walk = walk, .list = list, .deep = none};
+  return write_list (&self, error);
 }
 
 /* Puts on the directories what the broken list at `path` still tells of those that have lost it. */

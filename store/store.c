@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store as a whole: making, opening, counting. */
+#include "store/evidence.h"
 #include "store/past.h"
 
 #include <stdio.h>
@@ -77,8 +78,8 @@ store_create (const char *path, GError **error)
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-static bool
-read_config (Store *self, GError **error)
+bool
+store_read_config (Store *self, GError **error)
 {
   g_autoptr (GKeyFile) file = config_read (self, error);
   g_autoptr (GError) failure = NULL;
@@ -99,11 +100,14 @@ read_config (Store *self, GError **error)
   return settings_load (self, file, error) || fail_prefix (error, "%s/" CONFIG, self->path);
 }
 
-static bool
-open_mail (Store *self, GError **error)
+bool
+store_open_mail (Store *self, GError **error)
 {
   self->mail_fd = layout_open (self->fd, "mail", O_RDONLY | O_DIRECTORY, 0);
   struct stat st;
+  if (self->evidence != NULL && self->mail_fd < 0 &&
+      (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+    return fail (error, EINVAL, "%s is not a mail store (it has no directory mail)", self->path);
   if (self->mail_fd < 0 || fstat (self->mail_fd, &st) < 0)
     return fail_errno (error, "open %s/mail", self->path);
   self->owner_uid = st.st_uid;
@@ -124,7 +128,7 @@ open_directories (Store *self, GError **error)
     return fail (error, EINVAL, "%s is not a mail store (it is no directory)", self->path);
   if (self->fd < 0)
     return fail_errno (error, "open store %s", self->path);
-  return read_config (self, error) && open_mail (self, error);
+  return store_read_config (self, error) && store_open_mail (self, error);
 }
 
 Store *
@@ -169,6 +173,8 @@ store_notice (Store *self, StoreNoticeFunc notice, void *user_data)
 {
   self->notice = notice;
   self->notice_data = user_data;
+  if (self->evidence != NULL && notice != NULL)
+    evidence_repeat (self);
 }
 
 void
@@ -181,6 +187,8 @@ store_close (Store *self)
   cache_clear (self);
   epoch_clear (self);
   layout_tmp_close (self);
+  if (self->past == NULL)
+    evidence_free (self->evidence);
   past_free (self->past);
   store_close_fd (&self->mail_fd);
   store_close_fd (&self->fd);

@@ -57,6 +57,17 @@ bool store_create (const char *path, GError **error);
  * from a backup, is taken into it. */
 Store *store_open (const char *path, StoreOpenFlags flags, GError **error);
 
+/* Opens a store as evidence: nothing in it is changed by looking at it, not even an access time, by the
+ * kernel's guarantee where it gives one. All may be missing or broken but its mail/, and what cannot be
+ * read of that is shown as far as it can be, which store_notice() tells of. Databases are copied, with
+ * what a crash left beside them, to memory or to files without a name in `workdir`; where that copy is
+ * damaged its rows are salvaged. The store is read only; what is there at the first look counts.
+ * Directories without a number get one that is the same each time. The cost grows with the number of
+ * directories. EINVAL: there is no mail/, or `workdir` lies in the store. */
+Store *store_open_evidence (const char *path, const char *workdir, GError **error);
+bool store_is_evidence (const Store *self);
+const char *store_workdir (const Store *self); /* NULL: memory */
+
 /* From then on `notice` is told of what went wrong with the store itself and was put right, and of which
  * no call returns an error: such as a damaged queue that was set aside. It may be called from any
  * thread that uses the store, with locks held, and must not use the store. To be set before other

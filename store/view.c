@@ -5,6 +5,7 @@
  * the names in the directory decide which messages there are, and the index or the file tells about
  * each.
  */
+#include "store/evidence.h"
 #include "store/past.h"
 
 #include <time.h>
@@ -21,8 +22,14 @@ now_ns (void)
 static GArray *
 list_files (StoreMailbox *self, GError **error)
 {
-  return self->store->past != NULL ? past_mailbox_files (self, error)
-                                   : layout_uids (self->fd, "", NULL, error);
+  g_autoptr (GError) failure = NULL;
+  GArray *uids = self->store->past != NULL ? past_mailbox_files (self, &failure)
+                                           : layout_uids (self->fd, "", NULL, &failure);
+  if (uids == NULL && evidence_excuses (self->store, failure))
+    return g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  if (uids == NULL)
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "'%s': ", self->path);
+  return uids;
 }
 
 /* The UIDs in the directory. They are kept while its mtime stays, unless that is so fresh that
@@ -163,8 +170,14 @@ message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t t
   layout_message_path (uid, expunged, name);
   struct stat st;
   *out_found = false;
-  if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-    return errno == ENOENT || fail_errno (error, "stat '%s/%s'", mailbox->path, name);
+  if (fstatat (mailbox->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+    if (errno == ENOENT)
+      return true;
+    if (!evidence_or_fail (mailbox->store, error, "stat '%s/%s'", mailbox->path, name))
+      return false;
+    *out = (IndexMessage){.uid = uid, .damage = INDEX_DAMAGE_UNREADABLE, .expunged = expunged};
+    return *out_found = true;
+  }
   if (!S_ISREG (st.st_mode))
     return true;
   g_auto (MessageState) state = {0};
@@ -191,6 +204,23 @@ message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t t
   return true;
 }
 
+/* Where evidence has rows and files that do not agree nobody brings them together: what is newer is
+ * shown. */
+static void
+prefer_file (StoreMailbox *mailbox, IndexMessage *row)
+{
+  g_auto (IndexMessage) file = {0};
+  bool found = false;
+  if (mailbox->store->evidence == NULL ||
+      !message_from_file (mailbox, row->uid, false, INT64_MAX, &file, &found, NULL) || !found ||
+      file.modseq <= row->modseq)
+    return;
+  row->flags = file.flags;
+  row->modseq = file.modseq;
+  g_free (row->keywords);
+  row->keywords = g_steal_pointer (&file.keywords);
+}
+
 bool
 view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error)
 {
@@ -204,6 +234,8 @@ view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GErr
   if (live && view->uids != NULL)
     live = g_array_binary_search (view->uids, &uid, layout_compare_uids, NULL);
   if (live) {
+    if (view->uids != NULL)
+      prefer_file (view->mailbox, &row);
     *out = row;
     *out_found = true;
     return true;

@@ -8,6 +8,7 @@
  * A walk is of the whole tree; or of what is new in one directory, and then the list is believed
  * about everything else.
  */
+#include "store/evidence.h"
 #include "store/snapshot.h"
 
 #include <dirent.h>
@@ -112,16 +113,17 @@ child_names (const Walk *walk, const Found *above, int64_t *out_directory_ns, GE
   bool container = fd >= 0 && (above == NULL || above->kind != STORE_NODE_MAILBOX);
   int64_t directory_ns = container ? container_time (walk, fd) : LIST_CONTAINER_UNKNOWN;
   DIR *directory = fd >= 0 ? fdopendir (fd) : NULL;
-  if (directory == NULL) {
-    fail_errno (error, "read directory '%s'", path);
-    return NULL;
-  }
-  fd = -1;
   g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
-  bool complete = read_names (directory, above == NULL, names, error);
+  if (directory == NULL)
+    return evidence_or_fail (walk->store, error, "read directory '%s'", path)
+               ? g_steal_pointer (&names)
+               : NULL;
+  fd = -1;
+  g_autoptr (GError) failure = NULL;
+  bool complete = read_names (directory, above == NULL, names, &failure);
   closedir (directory);
-  if (!complete) {
-    fail_prefix (error, "'%s'", path);
+  if (!complete && !evidence_excuses (walk->store, failure)) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "'%s': ", path);
     return NULL;
   }
   g_ptr_array_sort (names, compare_names);
@@ -162,9 +164,11 @@ settle_number (Walk *walk, Found *found, GError **error)
   g_autofree char *listed = NULL;
   g_auto (ListNode) row = {0};
   bool known;
-  if (!list_get (walk->list, found->state.number, &row, &known, error) ||
-      (known && !list_node_path (walk->list, found->state.number, &listed, error)))
+  if (!list_get (walk->list, found->state.number, &row, &known, error))
     return false;
+  /* One that does not hang below the root knows nothing of it. */
+  if (known && !list_node_path (walk->list, found->state.number, &listed, NULL))
+    listed = NULL;
   bool here = listed != NULL && strcmp (listed, found->path) == 0;
   /* One that this walk does not come to, or not yet. */
   if (listed != NULL && !here && first == NULL &&
@@ -186,13 +190,13 @@ settle_number (Walk *walk, Found *found, GError **error)
 static bool
 read_found (Walk *walk, Found *found, GError **error)
 {
+  g_autoptr (GError) failure = NULL;
   auto_fd fd = layout_open (walk->store->mail_fd, found->path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0)
-    return fail_errno (error, "open directory '%s'", found->path);
+    return evidence_or_fail (walk->store, error, "open directory '%s'", found->path);
   bool has_state = false;
-  g_autoptr (GError) failure = NULL;
   if (!node_state_read (fd, found->kind, &found->state, &has_state, &failure) &&
-      failure->code != EBADMSG) {
+      failure->code != EBADMSG && !evidence_excuses (walk->store, failure)) {
     g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s: ", found->path);
     return false;
   }
@@ -280,14 +284,30 @@ walk_owner (const Walk *walk, const Found *found)
   return found->kind == STORE_NODE_USER || found->kind == STORE_NODE_SHARED ? found : NULL;
 }
 
+/* Keeps the copy of the index at `path` as the walk's witness, if there is one. */
+static bool
+has_witness (Walk *walk, const char *path)
+{
+  if (g_strcmp0 (walk->witness_path, path) != 0) {
+    g_clear_pointer (&walk->witness, index_close);
+    g_free (walk->witness_path);
+    walk->witness_path = g_strdup (path);
+    walk->witness = evidence_index (walk->store, path, NULL);
+  }
+  return walk->witness != NULL;
+}
+
 /* The row of mailbox `number` in the user's index, or what broken ones still tell. The index is
  * opened apart from the cache, which would ask for the list. */
 static bool
-indexed (const Walk *walk, const Found *found, uint32_t number, IndexMailbox *out)
+indexed (Walk *walk, const Found *found, uint32_t number, IndexMailbox *out)
 {
   g_autofree char *path = layout_index_path (walk->store, walk_owner (walk, found)->path);
-  g_autoptr (Index) index = index_open (path, walk->dry_run ? INDEX_READ_ONLY : 0, NULL);
   bool has_row = false;
+  if (walk->store->evidence != NULL)
+    return has_witness (walk, path) &&
+           index_mailbox_get (walk->witness, number, out, &has_row, NULL) && has_row;
+  g_autoptr (Index) index = index_open (path, walk->dry_run ? INDEX_READ_ONLY : 0, NULL);
   if (index != NULL && index_mailbox_get (index, number, out, &has_row, NULL) && has_row)
     return true;
   if (index_salvage_mailbox (path, number, out, &has_row, NULL) && has_row)
@@ -304,7 +324,7 @@ indexed (const Walk *walk, const Found *found, uint32_t number, IndexMailbox *ou
 /* Whether what was copied is not the mailbox that the index knows under that number: there UIDs
  * mean other messages. */
 static bool
-is_other (const Walk *walk, const Found *found, uint32_t number)
+is_other (Walk *walk, const Found *found, uint32_t number)
 {
   IndexMailbox row = {0};
   return found->kind == STORE_NODE_MAILBOX && found->state.copied &&
@@ -436,7 +456,7 @@ counter_is_low (Walk *walk, bool *out_low, GError **error)
     return false;
   walk->highest = MAX (walk->highest, listed);
   if (!store_state_read (walk->store->mail_fd, &state, &found, &failure) &&
-      failure->code != EBADMSG) {
+      failure->code != EBADMSG && !evidence_excuses (walk->store, failure)) {
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
@@ -448,8 +468,23 @@ counter_is_low (Walk *walk, bool *out_low, GError **error)
   return true;
 }
 
-/* Gives a number to every directory that has none. Where nothing may be written the numbers are
- * made up from the top and last as long as the list. */
+/* Where nothing may be written numbers are made up from the top. They last as long as the list, and
+ * are the same whenever the same directories are walked. */
+static void
+make_up_numbers (Walk *walk)
+{
+  uint32_t next = STORE_NUMBER_MAX;
+  for (guint i = 0; i < walk->found->len; i++) {
+    Found *found = walk->found->pdata[i];
+    while (found->state.number == 0 && next > 1 &&
+           g_hash_table_contains (walk->numbers, GUINT_TO_POINTER (next)))
+      next--;
+    if (found->state.number == 0)
+      found->state.number = next--;
+  }
+}
+
+/* Gives a number to every directory that has none. */
 static bool
 give_numbers (Walk *walk, GError **error)
 {
@@ -467,14 +502,18 @@ give_numbers (Walk *walk, GError **error)
     unwritten += found->unwritten;
   }
   uint32_t first = STORE_NUMBER_MAX - missing + 1, uidvalidity = 1;
-  if (!walk->dry_run && (low || unwritten > 0) &&
+  if (walk->dry_run) {
+    make_up_numbers (walk);
+    return true;
+  }
+  if ((low || unwritten > 0) &&
       !store_numbers_take (walk->store, missing, walk->highest + 1, &first, &uidvalidity, error))
     return false;
   for (guint i = 0; i < walk->found->len; i++) {
     Found *found = walk->found->pdata[i];
     if (found->state.number == 0)
       found->state.number = first++;
-    if (found->unwritten && !walk->dry_run && !write_state (walk, found, uidvalidity, error))
+    if (found->unwritten && !write_state (walk, found, uidvalidity, error))
       return false;
   }
   return true;
@@ -537,6 +576,8 @@ walk_clear (Walk *walk)
 {
   g_clear_pointer (&walk->found, g_ptr_array_unref);
   g_clear_pointer (&walk->numbers, g_hash_table_unref);
+  g_clear_pointer (&walk->witness, index_close);
+  g_clear_pointer (&walk->witness_path, g_free);
 }
 
 void

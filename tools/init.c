@@ -7,6 +7,8 @@ init_run (Tool *tool, int argc, char **argv, GError **error)
 {
   if (argc > 1)
     return fail (error, EINVAL, "init takes one PATH");
+  if (!tool_check_flags (tool, 0, error))
+    return false;
   g_autofree char *path = argc == 1 ? g_strdup (argv[0]) : tool_store_path (tool);
   g_autoptr (Remote) remote = NULL;
   if (!remote_open (tool, path, &remote, error))

@@ -27,7 +27,11 @@ site_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
   g_autofree char *path = tool_store_path (tool);
   g_autoptr (Remote) remote = NULL;
-  if (!tool_check_flags (tool, flags, error) || !remote_open (tool, path, &remote, error))
+  if (!tool_check_flags (tool, flags, error))
+    return NULL;
+  if (tool->forensic)
+    return site_open_store (tool, flags, error);
+  if (!remote_open (tool, path, &remote, error))
     return NULL;
   if (remote == NULL)
     return site_open_store (tool, flags, error);

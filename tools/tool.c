@@ -39,6 +39,8 @@ find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
           tool->config);
     return NULL;
   }
+  if (tool->forensic) /* not even to see whether it is a mount */
+    return g_steal_pointer (&path);
   if (!remote_open (tool, path, &remote, error))
     return NULL;
   if (remote == NULL)
@@ -51,6 +53,8 @@ find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
 bool
 tool_check_flags (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
+  if (tool->forensic && (flags & STORE_READ_ONLY) == 0)
+    return fail (error, EROFS, "with --forensic nothing can be changed");
   return tool->snapshot == NULL || (flags & STORE_READ_ONLY) != 0 ||
          fail (error, EROFS, "a snapshot cannot be changed");
 }
@@ -78,7 +82,9 @@ tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
   g_autofree char *path =
       tool_check_flags (tool, flags, error) ? find_store (tool, flags, error) : NULL;
-  Store *store = path != NULL ? store_open (path, flags, error) : NULL;
+  Store *store = path == NULL     ? NULL
+                 : tool->forensic ? store_open_evidence (path, tool->workdir, error)
+                                  : store_open (path, flags, error);
   if (store != NULL)
     store_notice (store, say_notice, (void *)tool);
   if (store != NULL && tool->verbose)

@@ -23,6 +23,8 @@ typedef struct {
   char *store;         /* -s: where the store is; NULL: nobody said */
   char *ctldir;        /* --ctldir: name of the control directory of a mount; NULL: nobody said */
   char *config;        /* -f: the store's mailfs.conf, instead of -s */
+  gboolean forensic;   /* --forensic: the store is evidence */
+  char *workdir;       /* --workdir: for copies of its databases; NULL: memory */
   char *snapshot;      /* --snapshot: the store as it was then; NULL: as it is */
   gboolean json, quiet, verbose, help, version;
   int exit_code; /* what main returns when nothing failed */
@@ -99,7 +101,7 @@ char *tool_store_path (const Tool *tool);
  * --snapshot it is the store as it was then, which cannot be changed either. */
 Store *tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error);
 
-/* EROFS when --snapshot is given, and `flags` are not read-only. */
+/* EROFS when --snapshot or --forensic is given, and `flags` are not read-only. */
 bool tool_check_flags (const Tool *tool, StoreOpenFlags flags, GError **error);
 
 /* Closes the store that snapshots were opened of, after them. */

@@ -56,15 +56,22 @@ open_whole (const Tool *tool, const char *spelling, uint32_t uid, GError **error
   return fd;
 }
 
+int
+tool_message_open (const Tool *tool, const char *spelling, const char *uid_text, bool as_it_is,
+                   GError **error)
+{
+  uint32_t uid;
+  if (!tool_uid_parse (uid_text, &uid, error))
+    return -1;
+  return as_it_is ? open_damaged (tool, spelling, uid, error)
+                  : open_whole (tool, spelling, uid, error);
+}
+
 bool
 cat_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  uint32_t uid;
   if (argc != 2)
     return fail (error, EINVAL, "cat takes a MAILBOX and a UID");
-  if (!tool_uid_parse (argv[1], &uid, error))
-    return false;
-  auto_fd fd =
-      damaged ? open_damaged (tool, argv[0], uid, error) : open_whole (tool, argv[0], uid, error);
+  auto_fd fd = tool_message_open (tool, argv[0], argv[1], damaged, error);
   return fd >= 0 && copy_to_stdout (fd, error);
 }

@@ -55,6 +55,7 @@ bool jobs_run (Tool *tool, int argc, char **argv, GError **error);
 bool list_run (Tool *tool, int argc, char **argv, GError **error);
 bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
 bool manifest_run (Tool *tool, int argc, char **argv, GError **error);
+bool parts_run (Tool *tool, int argc, char **argv, GError **error);
 bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
@@ -63,7 +64,7 @@ bool snapshot_run (Tool *tool, int argc, char **argv, GError **error);
 bool top_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
-    jobs_options[], list_options[], mailbox_options[], quarantine_options[], report_options[],
+    jobs_options[], list_options[], mailbox_options[], parts_options[], quarantine_options[], report_options[],
     snapshot_options[], top_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
@@ -215,6 +216,14 @@ bool site_queue_add (Site *self, const GPtrArray *requests, uint64_t *out_ids, b
                      GError **error);
 bool site_queue_remove (Site *self, const uint64_t *ids, size_t count, GError **error);
 bool site_queue_cancel (Site *self, const uint64_t *ids, size_t count, GError **error);
+
+/* ---- cat.c -------------------------------------------------------------------------------------
+ */
+
+/* A descriptor of a message, or -1. `as_it_is`: also when that is not what was delivered, which
+ * only the store itself gives out; else EIO. */
+int tool_message_open (const Tool *tool, const char *spelling, const char *uid_text, bool as_it_is,
+                       GError **error);
 
 /* ---- words.c: requests for what is done at once ------------------------------------------------
  */

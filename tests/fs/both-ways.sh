@@ -92,6 +92,8 @@ both_end 0 list example.com/user/joe/INBOX
 both_end 0 cat joe@example.com 1
 both_end 0 cat joe@example.com/INBOX 2
 both_end 66 cat joe@example.com 99
+both_end 0 parts joe@example.com 1
+both_end 0 parts joe@example.com 1 header.txt
 both_end 64 cat joe@example.com none
 both_end 66 cat joe@example.com/None 1
 both_end 66 cat example.com 1
@@ -200,6 +202,7 @@ for name in one 'a b/c %41' latest; do
   both_end 0 --snapshot "$name" list -l
   both_end 0 --snapshot "$name" --json list joe@example.com/INBOX
   both_end 0 --snapshot "$name" cat joe@example.com/INBOX 5
+  both_end 0 --snapshot "$name" parts joe@example.com/INBOX 5
   both_end 0 --snapshot "$name" mailbox list -r joe@example.com
   both_end 0 --snapshot "$name" manifest
   both_end 0 --snapshot "$name" export --format jsonl

@@ -33,6 +33,18 @@ spill_export (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 }
 
 static bool
+goes_on (StoreJob *job, void *mount)
+{
+  return !renderings_stopped (((Mount *)mount)->renderings);
+}
+
+static bool
+spill_damage (Mount *mount, const ControlNode *node, FILE *out, GError **error)
+{
+  return store_damage_write (mount->top, node->number, out, goes_on, mount, error);
+}
+
+static bool
 spill_quarantine (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 {
   return store_quarantine_write (mount->store, out, error);
@@ -66,6 +78,7 @@ static const ControlFile fixed_files[] = {
     {"export.jsonl", 21, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_export, .walks = true,
      .past = true},
     {"quarantine.jsonl", 22, PLACE_STORE, S_IFREG, .spill = spill_quarantine},
+    {"damage", 23, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_damage, .walks = true},
     {"store", 32, PLACE_CONFIG, S_IFREG, .render = config_render_store},
     {"uuid", 40, PLACE_CONFIG, S_IFREG, .render = config_render_uuid},
     {"mountpoint", 33, PLACE_CONFIG, S_IFREG, .render = config_render_mountpoint},

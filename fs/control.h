@@ -185,6 +185,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Rendering, rendering_unref)
 
 Renderings *renderings_new (Mount *mount);
 void renderings_stop (Renderings *self); /* what is being made is given up */
+bool renderings_stopped (const Renderings *self);
 void renderings_free (Renderings *self);
 
 /* What somebody who asks for the size now is told of. */

@@ -465,6 +465,12 @@ renderings_stop (Renderings *self)
   g_thread_pool_free (g_steal_pointer (&self->walkers), FALSE, TRUE);
 }
 
+bool
+renderings_stopped (const Renderings *self)
+{
+  return self->stop;
+}
+
 void
 renderings_free (Renderings *self)
 {

@@ -10,6 +10,7 @@
 #include "store/evidence.h"
 #include "store/jobs.h"
 
+#include <string.h>
 #include <unistd.h>
 
 /* How many differences are looked at again under one lock. */
@@ -24,9 +25,23 @@ collect (ScanItem *item, void *data, GError **error)
   bool told = item->verdict == SCAN_NEW && !item->mailbox_known && item->damage == 0;
   if (told || scan_item_is_clean (item))
     scan_item_free (item);
-  else
+  else {
+    /* There may be very many, of which this is the largest part, and nobody wants it any more. */
+    store_summary_clear (&item->summary);
     g_ptr_array_add (data, item);
+  }
   return true;
+}
+
+static gint
+compare_items (gconstpointer a, gconstpointer b)
+{
+  const ScanItem *first = *(const ScanItem *const *)a, *second = *(const ScanItem *const *)b;
+  if (first->mailbox != second->mailbox)
+    return strcmp (first->mailbox->path, second->mailbox->path);
+  if (first->uid != second->uid)
+    return first->uid < second->uid ? -1 : 1;
+  return first->expunged - second->expunged;
 }
 
 /* Whether a difference is still one with the user lock held: without it, a message that was just
@@ -110,6 +125,14 @@ check_index (StoreJob *job, uint32_t owner, const char *path)
   return false;
 }
 
+static void
+tell_forbidden (StoreJob *job, uint32_t number, const GError *failure)
+{
+  g_autofree char *path = store_node_path (job->store, number, NULL);
+  job_found (job, STORE_PROBLEM_UNREADABLE, false, number, 0, path != NULL ? path : "", "%s",
+             failure->message);
+}
+
 static bool
 check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, GError **error)
 {
@@ -120,26 +143,42 @@ check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, G
     g_ptr_array_add (scanned, in);
     return true;
   }
-  /* The comparison of the list has said what is gone, the inspection what may not be read. */
+  /* The comparison of the list has said what is gone, an inspection what may not be read. */
   int code = error_code (failure);
-  if (code == ESTALE || code == EACCES || code == EPERM)
+  bool forbidden = code == EACCES || code == EPERM;
+  if (forbidden && job->inspection == NULL)
+    tell_forbidden (job, number, failure);
+  if (code == ESTALE || forbidden)
     return true;
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;
 }
 
 static bool
-scan_owner (StoreJob *job, const GArray *mailboxes, GPtrArray *items, GPtrArray *scanned,
-            GError **error)
+scan_owner (StoreJob *job, const GArray *mailboxes, ScanFlags flags, GPtrArray *items,
+            GPtrArray *scanned, GError **error)
 {
-  bool full = job_has (job, STORE_WORD_FULL);
-  g_autoptr (Scan) scan = scan_new (job, full ? SCAN_READ_ALL : SCAN_SKIP_NEW, collect, items);
+  flags |= job_has (job, STORE_WORD_FULL) ? SCAN_READ_ALL : SCAN_SKIP_NEW;
+  g_autoptr (Scan) scan = scan_new (job, flags, collect, items);
   scan_inspect (scan, job->inspection);
   for (guint i = 0; i < mailboxes->len; i++) {
     if (!check_mailbox (job, scan, g_array_index (mailboxes, uint32_t, i), scanned, error))
       return false;
   }
   return scan_drain (scan, error);
+}
+
+bool
+check_messages (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool without_rows,
+                GError **error)
+{
+  g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
+  g_autoptr (GPtrArray) scanned =
+      g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
+  if (!scan_owner (job, mailboxes, without_rows ? SCAN_NO_ROWS : 0, items, scanned, error))
+    return false;
+  g_ptr_array_sort (items, compare_items);
+  return items->len + scanned->len == 0 || report_lasting (job, owner, items, scanned, error);
 }
 
 static bool
@@ -151,12 +190,9 @@ check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
   if (mailboxes->len == 0)
     return true;
   bool good = check_index (job, owner, path);
-  g_autoptr (GPtrArray) items = g_ptr_array_new_with_free_func ((GDestroyNotify)scan_item_free);
-  g_autoptr (GPtrArray) scanned =
-      g_ptr_array_new_with_free_func ((GDestroyNotify)scan_mailbox_free);
   g_autoptr (GError) failure = NULL;
-  if (scan_owner (job, mailboxes, items, scanned, &failure))
-    return items->len + scanned->len == 0 || report_lasting (job, owner, items, scanned, error);
+  if (check_messages (job, owner, mailboxes, false, &failure))
+    return true;
   if (error_code (failure) != EUCLEAN) {
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
@@ -220,16 +256,21 @@ check_store (StoreJob *job, GError **error)
 }
 
 bool
-command_check (StoreJob *job, GError **error)
+check_on_own (StoreJob *job, bool (*check) (StoreJob *job, GError **error), GError **error)
 {
-  /* What the job's store has open for writing would undo an interrupted write by reading. */
   Store *given = job->store;
   g_autoptr (Store) own =
       store_is_read_only (given) ? NULL : store_open (given->path, STORE_READ_ONLY, error);
   if (own == NULL && !store_is_read_only (given))
     return false;
   job->store = own != NULL ? own : given;
-  bool done = check_store (job, error);
+  bool done = check (job, error);
   job->store = given;
   return done;
+}
+
+bool
+command_check (StoreJob *job, GError **error)
+{
+  return check_on_own (job, check_store, error);
 }

@@ -231,7 +231,7 @@ check_complete (const StoreRequest *request, GError **error)
          fail (error, EINVAL, "'%s' wants one of '%s'", command->name, choice);
 }
 
-static StoreRequest *
+StoreRequest *
 request_new (const StoreCommand *command)
 {
   StoreRequest *request = g_new0 (StoreRequest, 1);

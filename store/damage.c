@@ -46,24 +46,6 @@ compare_digest (const ScanItem *item)
   return known ? INDEX_DAMAGE_DIGEST : 0;
 }
 
-/* Looks for zeros where a message should be, as a disk or a crash leaves them. */
-static void
-find_zeros (ScanItem *item, int fd)
-{
-  g_autofree uint8_t *buffer = g_malloc (65536);
-  uint64_t at = 0, run = 0;
-  ssize_t got = 0;
-  while ((item->zeros == 0 || run > 0) && (got = pread (fd, buffer, 65536, (off_t)at)) > 0) {
-    for (ssize_t i = 0; i < got; i++, at++) {
-      run = buffer[i] == 0 ? run + 1 : 0;
-      if (run >= SCAN_ZEROS_MIN && run > item->zeros) {
-        item->zeros = run;
-        item->zeros_at = at + 1 - run;
-      }
-    }
-  }
-}
-
 /* Whether the row tells something else about the bytes than they do. */
 static bool
 is_stale (const ScanItem *item, const IndexSummary *row)
@@ -72,6 +54,53 @@ is_stale (const ScanItem *item, const IndexSummary *row)
          (row == NULL || row->sent_s != item->summary.sent_s ||
           strcmp (row->envelope, item->summary.envelope) != 0 ||
           strcmp (row->bodystructure, item->summary.bodystructure) != 0);
+}
+
+static GArray *
+new_ranges (void)
+{
+  return g_array_new (FALSE, FALSE, sizeof (StoreDamageRange));
+}
+
+/* A message of no bytes can be damaged, too. */
+static void
+add_whole (GArray *ranges, StoreProblem kind, uint64_t size)
+{
+  StoreDamageRange whole = {0, size, kind};
+  g_array_append_val (ranges, whole);
+}
+
+static gint
+compare_ranges (gconstpointer a, gconstpointer b)
+{
+  const StoreDamageRange *first = a, *second = b;
+  return first->offset < second->offset ? -1 : first->offset > second->offset;
+}
+
+/* Which bytes are damaged, and which are odd. Zeros that were delivered are none of the disk's;
+ * that is so when the digest says so. What nobody has a digest of may not be a message at all. */
+static void
+locate (ScanItem *item, int fd)
+{
+  uint64_t size = (uint64_t)item->st.st_size;
+  bool is_grave = (item->damage & STORE_DAMAGE_GRAVE) != 0;
+  bool is_sure = !is_grave && digest_prefix (item->known) != 0;
+  StoreDamageRange nul = {0}, header = {0};
+  if (is_sure && (item->damage & INDEX_DAMAGE_NUL) == 0)
+    return;
+  item->ranges =
+      is_grave || (item->damage & INDEX_DAMAGE_NUL) != 0
+          ? damage_ranges (fd, size, item->damage & INDEX_DAMAGE_SIZE ? item->row.size : size, &nul)
+          : new_ranges ();
+  if (is_sure)
+    g_array_set_size (item->ranges, 0);
+  else
+    header = damage_header (fd);
+  if (is_grave && item->ranges->len == 0)
+    add_whole (item->ranges, STORE_PROBLEM_DIGEST, size);
+  damage_add_range (item->ranges, nul.kind, nul.offset, nul.length);
+  damage_add_range (item->ranges, header.kind, header.offset, header.length);
+  g_array_sort (item->ranges, compare_ranges);
 }
 
 void
@@ -88,9 +117,20 @@ damage_find (ScanItem *item, int fd)
   learn_digest (item, has_row ? &row : NULL);
   item->damage = item->summary.damage | compare_digest (item);
   item->stale = asked && is_stale (item, has_row ? &row : NULL);
-  item->zeros = 0;
-  if (item->damage & INDEX_DAMAGE_NUL)
-    find_zeros (item, fd);
+  locate (item, fd);
+}
+
+void
+damage_find_unreadable (ScanItem *item, int fd)
+{
+  uint64_t size = (uint64_t)item->st.st_size;
+  item->ranges = fd >= 0 ? damage_ranges (fd, size, size, NULL) : new_ranges ();
+  for (guint i = 0; i < item->ranges->len; i++) {
+    if (g_array_index (item->ranges, StoreDamageRange, i).kind == STORE_PROBLEM_UNREADABLE)
+      return;
+  }
+  g_array_set_size (item->ranges, 0);
+  add_whole (item->ranges, STORE_PROBLEM_UNREADABLE, size);
 }
 
 bool
@@ -113,4 +153,28 @@ damage_verify (StoreMailbox *mailbox, uint32_t uid, int fd, StoreProblem *out_pr
                  : (uint64_t)st.st_size < delivered ? STORE_PROBLEM_TRUNCATED
                                                     : STORE_PROBLEM_SIZE;
   return false;
+}
+
+GArray *
+store_message_locate (StoreMailbox *self, uint32_t uid, int fd, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  size_t size;
+  bool known;
+  if (store_message_verify (self, uid, fd, NULL, 0, &size, &known, &failure))
+    return new_ranges ();
+  struct stat st;
+  uint64_t delivered;
+  uint8_t digest[32];
+  if (failure->code != EIO || fstat (fd, &st) < 0) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return NULL;
+  }
+  /* A row made of a file that was damaged already has that file's size. */
+  if (!message_delivered (self, uid, fd, &delivered, digest) || !digest_is_whole (digest))
+    delivered = (uint64_t)st.st_size;
+  GArray *ranges = damage_ranges (fd, (uint64_t)st.st_size, delivered, NULL);
+  if (ranges->len == 0)
+    add_whole (ranges, STORE_PROBLEM_DIGEST, (uint64_t)st.st_size);
+  return ranges;
 }

@@ -738,6 +738,11 @@ bool mailbox_stamp (StoreMailbox *self, int64_t *out_ns, GError **error);
 bool message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity,
                      uint8_t out_sha256[32], GError **error);
 
+/* What is known of the bytes that were delivered: size and digest by the index, else the part of
+ * the digest that stands on the file. False: nothing. */
+bool message_delivered (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size,
+                        uint8_t out_known[32]);
+
 /* Above this many files one sync of the filesystem is cheaper than one of each. */
 #define SYNC_EACH_MAX 16u
 

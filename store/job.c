@@ -52,6 +52,22 @@ job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, ui
 }
 
 void
+job_found_at (StoreJob *self, StoreOutcome outcome, uint32_t number, uint32_t uid, const char *path,
+              const StoreDamageRange *range, const char *detail, ...)
+{
+  va_list args;
+  va_start (args, detail);
+  StoreFinding finding = {.problem = range->kind,
+                          .outcome = outcome,
+                          .number = number,
+                          .uid = uid,
+                          .offset = range->offset,
+                          .length = range->length};
+  add_finding (self, finding, path, g_strdup_vprintf (detail, args));
+  va_end (args);
+}
+
+void
 job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, uint64_t size,
           const char *path, const char *detail, ...)
 {

@@ -24,7 +24,7 @@ struct StoreJob {
   bool interrupted;       /* cancelled by the end of its process; the watching thread's own */
   StoreFindingFunc tell;  /* NULL: findings are kept; set before it runs */
   void *tell_data;
-  GMutex mutex;           /* guards what follows */
+  GMutex mutex; /* guards what follows */
   uint64_t done, total;
   GPtrArray *findings;
   StoreResult result;
@@ -45,6 +45,11 @@ void job_copied (StoreJob *self, uint64_t messages, uint64_t bytes);
 void job_found (StoreJob *self, StoreProblem problem, bool fixed, uint32_t number, uint32_t uid,
                 const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
 
+/* Adds a finding of some bytes of a message. */
+void job_found_at (StoreJob *self, StoreOutcome outcome, uint32_t number, uint32_t uid,
+                   const char *path, const StoreDamageRange *range, const char *detail, ...)
+    G_GNUC_PRINTF (7, 8);
+
 /* Tells of `size` bytes that the command took, or would take in a dry run. */
 void job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid, uint64_t size,
                const char *path, const char *detail, ...) G_GNUC_PRINTF (7, 8);
@@ -52,6 +57,15 @@ void job_took (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t u
 /* Says something that is neither wrong nor taken. */
 void job_noted (StoreJob *self, StoreProblem problem, uint32_t number, uint32_t uid,
                 const char *path, const char *detail, ...) G_GNUC_PRINTF (6, 7);
+
+/* Runs `check` on the job with a store that is open read only in the place of the job's own: what
+ * that has open for writing would undo an interrupted write by reading. */
+bool check_on_own (StoreJob *job, bool (*check) (StoreJob *job, GError **error), GError **error);
+
+/* Compares the messages of some of an owner's mailboxes with their rows, and tells of each that is
+ * not as it should be. EUCLEAN: the index is of no use; with `without_rows` it is not looked at. */
+bool check_messages (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool without_rows,
+                     GError **error);
 
 /* Runs "reconstruct" on `nodes` ("4 17"; "": everything) in a store, without telling of what it
  * mends. */
@@ -130,6 +144,9 @@ char *word_spell (const StoreWord *word, const char *value);
 char *word_join (const char *name, const GPtrArray *parts);
 
 /* ---- command.c ----------------------------------------------------------------------------- */
+
+/* One without words and targets. */
+StoreRequest *request_new (const StoreCommand *command);
 
 /* The request's names, an array that is made when there is none. */
 GPtrArray *request_names (StoreRequest *self);
@@ -274,9 +291,8 @@ typedef struct {
   MessageState state; /* also one that was copied */
   bool has_summary;
   StoreSummary summary;
-  uint32_t damage; /* INDEX_DAMAGE_*: what reading the file showed */
-  uint64_t zeros;  /* bytes of a run of zeros, if there is a long one, and where it begins */
-  uint64_t zeros_at;
+  uint32_t damage;   /* INDEX_DAMAGE_*: what reading the file showed */
+  GArray *ranges;    /* of StoreDamageRange: where it is damaged; NULL: it is not */
   bool stale;        /* the index tells something else about the bytes than they do */
   uint8_t known[32]; /* digest of what was delivered, by row or state; see digest_matches() */
   GError *failure;   /* why the file or its state could not be read; NULL */
@@ -305,6 +321,7 @@ typedef enum {
   SCAN_READ_ALL = 1u << 0, /* read unchanged files, too */
   SCAN_NAMES = 1u << 1,    /* trust every row whose file is there */
   SCAN_SKIP_NEW = 1u << 2, /* do not read files that have no row */
+  SCAN_NO_ROWS = 1u << 3,  /* look at the files alone: the index is of no use */
 } ScanFlags;
 
 /* A scan compares; threads of its own read the files that need it. `consume` gets the differences,
@@ -332,8 +349,8 @@ bool scan_drain (Scan *self, GError **error);
  * a damaged file and that is whole again. Otherwise the row knows better. */
 bool scan_takes_date (const ScanItem *item);
 
-/* Whether it is a copy without a state of a message that was expunged, or removed for good: somebody
- * put it there, and it is a message again. */
+/* Whether it is a copy without a state of a message that was expunged, or removed for good:
+ * somebody put it there, and it is a message again. */
 bool scan_item_returns (const ScanItem *item);
 
 /* Whether it is an older file of a message that was expunged, or removed for good, and not brought
@@ -342,9 +359,6 @@ bool scan_item_is_back (const ScanItem *item);
 
 /* Where the item's file lies, below its mailbox. */
 void scan_item_path (const ScanItem *item, char out[32]);
-
-/* So many zeros are no part of a message. */
-#define SCAN_ZEROS_MIN 4096u
 
 /* Reads the file of one item: state, summary, damage. Never fails: see `failure`. May be repeated.
  */
@@ -381,10 +395,25 @@ void inspection_message (Inspection *self, const StoreMailbox *mailbox, uint32_t
 bool inspection_top (Inspection *self, GError **error);
 bool inspection_walk (Inspection *self, GError **error);
 
+/* ---- locate.c: which bytes are damaged ------------------------------------------------------ */
+
+/* Reads the `size` bytes of a file of which `delivered` were delivered: an array of
+ * StoreDamageRange, in their order, of all that looks damaged. `out_nul`, if it is not NULL,
+ * reaches from the first NUL byte to the last. */
+GArray *damage_ranges (int fd, uint64_t size, uint64_t delivered, StoreDamageRange *out_nul);
+void damage_add_range (GArray *ranges, StoreProblem kind, uint64_t offset, uint64_t length);
+
+/* Those lines of the header that are none; the length is 0 when it is as it should be. */
+StoreDamageRange damage_header (int fd);
+
 /* ---- damage.c ------------------------------------------------------------------------------ */
 
-/* Fills in what the item's file, which has just been parsed, shows: known, damage, zeros, stale. */
+/* Fills in what the item's file, which has just been parsed, shows: known, damage, ranges, stale.
+ */
 void damage_find (ScanItem *item, int fd);
+
+/* Fills in which bytes of it cannot be read, after reading has failed. */
+void damage_find_unreadable (ScanItem *item, int fd);
 
 /* Holds the bytes in `fd`, the message's file or a copy of it, against what was delivered. EIO when
  * they differ or cannot be read; `*out_problem` then says how. `*out_known` is false when there is

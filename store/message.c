@@ -83,10 +83,9 @@ message_digest (int fd, uint64_t size, uint8_t *buffer, size_t capacity, uint8_t
          fail (error, ENOMEM, "digest");
 }
 
-/* What is known of the bytes that were delivered: size and digest by the index, else the part of
- * the digest that stands on the file. */
-static bool
-learn_digest (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size, uint8_t out_known[32])
+bool
+message_delivered (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size,
+                   uint8_t out_known[32])
 {
   bool found = false;
   g_autoptr (GError) failure = NULL;
@@ -112,7 +111,7 @@ verify (StoreMailbox *self, uint32_t uid, int fd, void *buffer, size_t capacity,
 {
   uint64_t size = 0;
   uint8_t expected[32], actual[32];
-  bool known = learn_digest (self, uid, fd, &size, expected);
+  bool known = message_delivered (self, uid, fd, &size, expected);
   struct stat st;
   if (fstat (fd, &st) < 0)
     return fail_errno (error, "stat message %u of '%s'", uid, self->path);
@@ -232,7 +231,7 @@ message_state_current (StoreMailbox *mailbox, int fd, uint32_t uid, const IndexM
   }
   uint64_t size, digest = state.digest;
   uint8_t known[32];
-  if (digest == 0 && learn_digest (mailbox, uid, fd, &size, known))
+  if (digest == 0 && message_delivered (mailbox, uid, fd, &size, known))
     digest = digest_prefix (known);
   *out = (MessageState){.modseq = row->modseq,
                         .birth = row->birth,

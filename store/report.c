@@ -51,6 +51,7 @@ static const struct {
     [STORE_PROBLEM_RENAMED] = {"renamed", ""},
     [STORE_PROBLEM_DIFFERENT] = {"different", ""},
     [STORE_PROBLEM_VANISHED] = {"vanished", "restore brings it back, backup --force gives it up"},
+    [STORE_PROBLEM_BAD_HEADER] = {"bad-header", ""},
     [STORE_PROBLEM_NOTE] = {"note", ""},
     [STORE_PROBLEM_FLAGGED] = {"flagged", ""},
     [STORE_PROBLEM_COPIED] = {"copied", ""},
@@ -106,31 +107,40 @@ store_damage_to_string (uint32_t damage)
   return g_string_free (text, FALSE);
 }
 
-/* Damage of the bytes themselves; no rebuild can put it right. */
+static char *
+describe_range (const ScanItem *item, const StoreDamageRange *range)
+{
+  switch (range->kind) {
+  case STORE_PROBLEM_UNREADABLE:
+    return g_strdup (item->failure != NULL ? item->failure->message : "cannot be read");
+  case STORE_PROBLEM_TRUNCATED:
+  case STORE_PROBLEM_SIZE:
+    return g_strdup_printf ("%" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " were delivered",
+                            (uint64_t)item->st.st_size, item->row.size);
+  case STORE_PROBLEM_ZERO_RUN:
+    return g_strdup_printf ("%" G_GUINT64_FORMAT " zero bytes from byte %" G_GUINT64_FORMAT " on",
+                            range->length, range->offset);
+  case STORE_PROBLEM_NUL: return g_strdup ("has NUL bytes");
+  case STORE_PROBLEM_BAD_HEADER: return g_strdup ("begins with no header");
+  default: return g_strdup ("not the bytes that were delivered");
+  }
+}
+
+/* Damage of the bytes themselves, which no rebuild can put right; and what is odd about them. Mail
+ * does have NUL bytes; where they came in later, it is the digest that tells. */
 static void
 report_damage (const ScanItem *item, StoreJob *job)
 {
   uint32_t number = item->mailbox->number;
   const char *path = item->mailbox->path;
-  if (item->damage & INDEX_DAMAGE_UNREADABLE)
-    job_found (job, STORE_PROBLEM_UNREADABLE, false, number, item->uid, path, "%s",
-               item->failure != NULL ? item->failure->message : "cannot be read");
-  uint64_t size = (uint64_t)item->st.st_size;
-  if (item->damage & INDEX_DAMAGE_SIZE)
-    job_found (job, size < item->row.size ? STORE_PROBLEM_TRUNCATED : STORE_PROBLEM_SIZE, false,
-               number, item->uid, path,
-               "%" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " were delivered", size,
-               item->row.size);
-  /* Zeros that were delivered are none of the disk's. */
-  bool zeros = item->zeros > 0 && ((item->damage & INDEX_DAMAGE_DIGEST) != 0 ||
-                                   (digest_prefix (item->known) == 0 && item->damage != 0));
-  if (zeros)
-    job_found (job, STORE_PROBLEM_ZERO_RUN, false, number, item->uid, path,
-               "%" G_GUINT64_FORMAT " zero bytes from byte %" G_GUINT64_FORMAT " on", item->zeros,
-               item->zeros_at);
-  if ((item->damage & INDEX_DAMAGE_DIGEST) && !zeros)
-    job_found (job, STORE_PROBLEM_DIGEST, false, number, item->uid, path,
-               "not the bytes that were delivered");
+  for (guint i = 0; item->ranges != NULL && i < item->ranges->len; i++) {
+    const StoreDamageRange *range = &g_array_index (item->ranges, StoreDamageRange, i);
+    g_autofree char *detail = describe_range (item, range);
+    bool odd = range->kind == STORE_PROBLEM_NUL || range->kind == STORE_PROBLEM_BAD_HEADER;
+    if (!odd || job_has (job, STORE_WORD_FULL))
+      job_found_at (job, odd ? STORE_NOTED : STORE_LEFT, number, item->uid, path, range, "%s%s",
+                    detail, item->expunged ? " (expunged)" : "");
+  }
 }
 
 static bool
@@ -191,8 +201,10 @@ scan_report (const ScanItem *item, StoreJob *job, bool fixed)
     job_found (job, STORE_PROBLEM_BACK, fixed, number, item->uid, path,
                "an old file of a message that was expunged");
   else if (item->verdict == SCAN_GONE)
-    job_found (job, STORE_PROBLEM_NO_FILE, false, number, item->uid, path, "%s",
-               fixed ? "the message file is gone; so is its row now" : "the message file is gone");
+    job_found_at (job, STORE_LEFT, number, item->uid, path,
+                  &(StoreDamageRange){0, item->row.size, STORE_PROBLEM_NO_FILE}, "%s",
+                  fixed ? "the message file is gone; so is its row now"
+                        : "the message file is gone");
   else if (item->verdict == SCAN_NEW && !damaged && item->mailbox_known)
     job_found (job, STORE_PROBLEM_NO_ROW, fixed, number, item->uid, path,
                "the index does not know it");
@@ -202,9 +214,6 @@ scan_report (const ScanItem *item, StoreJob *job, bool fixed)
   if (item->verdict != SCAN_GONE && !damaged && item->failure != NULL)
     job_found (job, STORE_PROBLEM_BAD_STATE, fixed, number, item->uid, path, "%s",
                item->failure->message);
-  /* Mail does have such bytes. Where they came in later, it is the digest that tells. */
-  if (job_has (job, STORE_WORD_FULL) && (item->damage & INDEX_DAMAGE_NUL))
-    job_noted (job, STORE_PROBLEM_NUL, number, item->uid, path, "has NUL bytes");
 }
 
 void

@@ -43,6 +43,7 @@ scan_item_free (ScanItem *item)
   index_message_clear (&item->row);
   message_state_clear (&item->state);
   store_summary_clear (&item->summary);
+  g_clear_pointer (&item->ranges, g_array_unref);
   g_clear_error (&item->failure);
   g_free (item);
 }
@@ -126,6 +127,7 @@ scan_read (ScanItem *item)
   message_state_clear (&item->state);
   store_summary_clear (&item->summary);
   g_clear_error (&item->failure);
+  g_clear_pointer (&item->ranges, g_array_unref);
   item->has_summary = item->has_state = false;
   item->damage = 0;
   char path[32];
@@ -134,6 +136,7 @@ scan_read (ScanItem *item)
   if (fd < 0 || fstat (fd, &item->st) < 0) {
     item->damage = INDEX_DAMAGE_UNREADABLE;
     fail_errno (&item->failure, "open");
+    damage_find_unreadable (item, -1);
     return;
   }
   if (!message_state_read (item->mailbox->fd, fd, item->uid, &item->state, &item->has_state,
@@ -146,6 +149,7 @@ scan_read (ScanItem *item)
     item->damage = INDEX_DAMAGE_UNREADABLE;
     g_clear_error (&item->failure);
     item->failure = g_steal_pointer (&failure);
+    damage_find_unreadable (item, fd);
     return;
   }
   item->has_summary = true;
@@ -554,7 +558,9 @@ scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error)
 {
   ScanMailbox *in = g_new0 (ScanMailbox, 1);
   in->mailbox = store_mailbox_ref (mailbox);
-  g_autoptr (Handle) handle = cache_index (mailbox->store, mailbox->owner, false, NULL);
+  g_autoptr (Handle) handle = (self->flags & SCAN_NO_ROWS) != 0
+                                  ? NULL
+                                  : cache_index (mailbox->store, mailbox->owner, false, NULL);
   g_autoptr (GArray) names = NULL;
   bool good =
       read_mailbox (self, in, handle, error) && (names = read_names (self, in, error)) != NULL;

@@ -976,6 +976,7 @@ typedef enum {
   STORE_PROBLEM_REMOVED,       /* nothing: likewise in the first */
   STORE_PROBLEM_RENAMED,       /* nothing: likewise a mailbox has another name or place */
   STORE_PROBLEM_DIFFERENT,     /* nothing: likewise something else is different */
+  STORE_PROBLEM_BAD_HEADER,    /* a message that is not known to have come so begins with no header */
   STORE_PROBLEM_NOTE,          /* nothing: what a command has to say */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */
@@ -995,6 +996,7 @@ typedef struct {
   uint32_t number; /* the node; 0: the store */
   uint32_t uid;    /* the message; 0: none */
   uint64_t size;   /* bytes of what was taken */
+  uint64_t offset, length; /* which bytes of the message it is about; nothing: all or none */
   char *object;    /* path below mail/, printable */
   char *detail;    /* what exactly, printable */
 } StoreFinding;
@@ -1181,6 +1183,33 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWorker, store_worker_free)
  * process died, and runs it. `*out_id` is its number, 0 when nothing waits. A job that fails is no
  * failure of the worker; ECANCELED when `go_on` interrupted it. */
 bool store_worker_step (StoreWorker *self, uint64_t *out_id, GError **error);
+
+/* ---- damage: which bytes of which messages ------------------------------------------------- */
+
+/* Where a message's file is not what was delivered. What lies behind the file's end is missing. */
+typedef struct {
+  uint64_t offset, length;
+  StoreProblem kind; /* _TRUNCATED, _ZERO_RUN, _SIZE, _UNREADABLE; _DIGEST: it cannot be located */
+} StoreDamageRange;
+
+/* Reads the whole message from `fd`, and finds out which of its bytes are damaged: an array of
+ * StoreDamageRange, in their order; of one that is what was delivered, as far as anybody knows, an empty
+ * one. */
+GArray *store_message_locate (StoreMailbox *self, uint32_t uid, int fd, GError **error);
+
+/* The damage map of a mailbox, or of everything below another node: reads every message, the expunged
+ * ones, too, as a check does with "full", and writes a line for each thing that is wrong with one, by
+ * UID and offset:
+ *
+ *   UID <TAB> OFFSET <TAB> LENGTH <TAB> KIND <TAB> DETAIL
+ *
+ * with the mailbox's path in front where it is of more than one mailbox. KIND is store_problem_name() of
+ * _TRUNCATED, _ZERO_RUN, _NUL, _SIZE, _DIGEST, _NO_FILE, _NO_ROW, _DUPLICATE, _BAD_HEADER, _UNREADABLE
+ * or _BAD_STATE, which stands for all in which file and index differ but the bytes. Without a UID, which
+ * is 0 then, it is the mailbox's own. A first line, "# uid ...", names the columns, a last one, "#
+ * complete: N lines", says that it is whole. `go_on` is as in store_job_watch(), and may be NULL. */
+bool store_damage_write (Store *self, uint32_t number, FILE *out, StoreJobFunc go_on,
+                         void *user_data, GError **error);
 
 /* ---- the audit trail ------------------------------------------------------------------------ */
 

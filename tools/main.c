@@ -44,6 +44,7 @@ static const Command commands[] = {
      .run = queue_run},
     {"manifest", "[MAILBOX]", "the digest of every message, for sha256sum -c", .in_snapshots = true,
      .run = manifest_run},
+    {"damage", "[MAILBOX]", "which bytes of which messages are damaged", .run = damage_run},
     {"export", "--format jsonl [MAILBOX]", "every fact that the message files do not tell",
      .in_snapshots = true, .options = export_options, .run = export_run},
     {"jobs", "[ID | resume ID | cancel ID...]", "what runs and what has ended",

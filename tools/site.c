@@ -317,6 +317,13 @@ site_export_write (Site *self, uint32_t number, FILE *out, GError **error)
                               : store_export_write (self->store, number, out, error);
 }
 
+bool
+site_damage_write (Site *self, uint32_t number, FILE *out, GError **error)
+{
+  return self->remote != NULL ? remote_write_file (self->remote, number, "damage", out, error)
+                              : store_damage_write (self->store, number, out, NULL, NULL, error);
+}
+
 GPtrArray *
 site_quarantine_list (Site *self, GError **error)
 {

@@ -35,7 +35,7 @@ typedef struct {
   const char *name;
   const char *operands; /* "MAILBOX UID..." */
   const char *summary;
-  bool strict; /* options end at the first operand, since operands may begin with '-' */
+  bool strict;       /* options end at the first operand, since operands may begin with '-' */
   bool in_snapshots; /* can look at a snapshot, too */
   const GOptionEntry *options;
   void (*more) (void); /* prints what -h says below the options; or NULL */
@@ -46,6 +46,7 @@ typedef struct {
 bool cat_run (Tool *tool, int argc, char **argv, GError **error);
 bool command_run (Tool *tool, int argc, char **argv, GError **error);
 bool copy_run (Tool *tool, int argc, char **argv, GError **error);
+bool damage_run (Tool *tool, int argc, char **argv, GError **error);
 bool deliver_run (Tool *tool, int argc, char **argv, GError **error);
 bool export_run (Tool *tool, int argc, char **argv, GError **error);
 bool flag_run (Tool *tool, int argc, char **argv, GError **error);
@@ -196,6 +197,7 @@ int site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error
 
 bool site_manifest_write (Site *self, uint32_t number, FILE *out, GError **error);
 bool site_export_write (Site *self, uint32_t number, FILE *out, GError **error);
+bool site_damage_write (Site *self, uint32_t number, FILE *out, GError **error);
 GPtrArray *site_quarantine_list (Site *self, GError **error);
 
 /* Runs what the words ask for, and prints all that there is to tell of it. */

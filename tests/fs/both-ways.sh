@@ -104,6 +104,9 @@ both_end 0 manifest joe@example.com/Lists
 both_end 0 export --format jsonl
 both_end 0 export --format jsonl ann@example.com
 both_end 64 export
+both_end 0 damage
+both_end 0 --json damage joe@example.com/INBOX
+both_end 66 damage nobody@example.com
 both_end 66 manifest nobody@example.com
 both_end 0 report
 
@@ -270,6 +273,9 @@ both_end 1 --json check --full many@example.com
 [ "$(wc -l <"$work/second.out")" -gt 256 ] || complain_here 'not more than 256 findings'
 order='sort' # threads find them in any
 both_end 1 -q check --full joe@example.com
+both_end 0 damage
+both_end 0 damage joe@example.com/INBOX
+both_end 0 --json damage many@example.com
 both_end 74 cat joe@example.com 2
 both_end 0 cat --damaged joe@example.com 2
 both_end 1 repair --dry-run --permissions many@example.com

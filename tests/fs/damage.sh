@@ -65,6 +65,14 @@ expect_equal "$(grep -c 'Input/output error' "$work/err")" 5
 expect_equal "$(status_of damaged_here)" 5
 expect_equal "$(<"$mnt/.ctl/health")" damaged
 
+# Where they are damaged.
+map() {
+  grep -v '^#' "$1/.ctl/damage" | cut -f "$2"
+}
+expect_equal "$(map "$inbox" 1,2,4 | tr '\t' ' ')" $'1 0 hash-mismatch\n2 200 truncated\n3 0 truncated\n4 0 hash-mismatch\n4 0 bad-header'
+expect_equal "$(map "$mnt" 1,2 | tail -n 1)" $'example.com/user/joe/Large\t1'
+expect_equal "$(tail -n 1 "$mnt/example.com/.ctl/damage")" '# complete: 6 lines'
+
 # rsync keeps the copies it has, for the damaged ones too.
 mkdir -p "$work/backup"
 cp -a "$store/mail/." "$work/backup/"

@@ -59,6 +59,9 @@ typedef struct {
   char *store;           /* absolute */
   char *mountpoint;      /* absolute */
   char *ctldir;
+  char *user;     /* to work as; NULL: who mounts */
+  uid_t run_uid;  /* his, and his group */
+  gid_t run_gid;
   char *snapshot; /* that is to be mounted, or SNAPSHOT_NEW; NULL: the store as it is */
   char *workdir;  /* of a forensic mount; NULL: memory */
   int foreground, debug, single, help, version;
@@ -117,6 +120,7 @@ struct Mount {
   _Atomic VerifyMode verify;        /* when to hold messages against their digest */
   double timeout; /* seconds that the kernel may keep names and attributes of mail */
   int64_t mounted_ns;
+  int unmount_fd;      /* see privilege.c */
   int ready_fd;        /* written to when the mount is up; -1: nobody waits */
   pthread_t main;      /* the main thread */
   _Atomic bool served; /* the session has ended */
@@ -143,6 +147,20 @@ Caller caller_of (fuse_req_t req);
  * know where the mount is then. On failure it has been said why. */
 bool replace_mount (Mount *mount);
 void replace_unmount (Mount *mount);
+
+/* ---- privilege.c: mounting as root and working as somebody else ---------------------------- */
+
+/* Of a user who can be that one: EINVAL, EPERM. */
+bool privilege_find (const char *user, uid_t *out_uid, gid_t *out_gid, GError **error);
+
+/* These do nothing without -o setuid. Becomes the user for a while, before anything is open, so that
+ * what he may not open is not opened; root again, to mount; and the user for good. */
+bool privilege_lend (Mount *mount, GError **error);
+bool privilege_take_back (Mount *mount, GError **error);
+bool privilege_drop (Mount *mount, GError **error);
+
+/* Instead of fuse_session_unmount() after that. */
+void privilege_unmount (Mount *mount);
 
 /* ---- operation.c: the table of operations -------------------------------------------------- */
 

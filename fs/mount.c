@@ -243,6 +243,16 @@ tell_mounted (Mount *mount)
                snapshot != NULL ? snapshot->name : NULL, NULL);
 }
 
+static void
+unmount (Mount *mount)
+{
+  if (mount->options->user != NULL)
+    return privilege_unmount (mount);
+  if (mount->options->dead)
+    replace_unmount (mount);
+  fuse_session_unmount (mount->session);
+}
+
 /* Serves a session that is mounted. Only in the foreground does the end of the program unmount it:
  * an empty directory in the place of a store makes a backup delete its copy, a dead mount does not.
  */
@@ -275,12 +285,28 @@ serve_mounted (Mount *mount)
   /* Unmounting closes the descriptor that the notify thread writes to. */
   bool served = mount->notify != NULL;
   notify_stop (mount->notify);
-  if (mount->options->foreground || !served) {
-    if (mount->options->dead)
-      replace_unmount (mount);
-    fuse_session_unmount (mount->session);
-  }
+  if (mount->options->foreground || !served)
+    unmount (mount);
   return result;
+}
+
+/* Whether it is mounted, as root, who is not needed after that; else it has been said why. */
+static bool
+mount_session (Mount *mount)
+{
+  g_autoptr (GError) error = NULL;
+
+  bool mounted =
+      privilege_take_back (mount, &error) &&
+      (mount->options->dead ? replace_mount (mount)
+                            : fuse_session_mount (mount->session, mount->options->mountpoint) == 0);
+  if (mounted && privilege_drop (mount, &error))
+    return true;
+  if (error != NULL)
+    log_message (LOG_ERR, "%s", error->message);
+  if (mounted)
+    unmount (mount);
+  return false;
 }
 
 static int
@@ -291,10 +317,7 @@ run_session (Mount *mount)
   mount->session = fuse_session_new (&mount->options->rest, &operations, sizeof operations, mount);
   if (mount->session == NULL)
     return -1;
-  bool mounted = mount->options->dead
-                     ? replace_mount (mount)
-                     : fuse_session_mount (mount->session, mount->options->mountpoint) == 0;
-  if (mounted)
+  if (mount_session (mount))
     result = serve_mounted (mount);
   fuse_session_destroy (mount->session);
   return result;
@@ -309,12 +332,14 @@ mount_run (Options *options, int ready_fd)
       .timeout = TIMEOUT_S,
       .verify = (VerifyMode)options->verify,
       .mounted_ns = g_get_real_time () * 1000,
+      .unmount_fd = -1,
       .ready_fd = ready_fd,
   };
   int result = -1;
 
   raise_descriptor_limit ();
   block_signals (options->foreground);
+  bool lent = privilege_lend (&mount, &error);
   mount.marks = marks_new ();
   mount.foreign = foreign_new (&mount);
   mount.control = control_new ();
@@ -327,7 +352,7 @@ mount_run (Options *options, int ready_fd)
   mount.metrics = metrics_new ();
   mount.pages = pages_new ();
   mount.recent = recent_new ();
-  if (open_store (&mount, &error))
+  if (lent && open_store (&mount, &error))
     result = run_session (&mount);
   else
     log_message (LOG_ERR, "%s", error->message);
@@ -348,5 +373,6 @@ mount_run (Options *options, int ready_fd)
   store_close (mount.store);
   trail_free (mount.trail);
   metrics_free (mount.metrics);
+  store_close_fd (&mount.unmount_fd);
   return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

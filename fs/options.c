@@ -45,6 +45,7 @@ static const struct fuse_opt option_table[] = {
     SET ("snapshot=%s", snapshot, 0),
     SET ("forensic", forensic, 1),
     SET ("workdir=%s", workdir, 0),
+    SET ("setuid=%s", user, 0),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("data=ro", KEY_IGNORED), /* as it is always */
@@ -271,6 +272,17 @@ check_paths (Options *options)
                            (options->nonempty || check_empty (options->mountpoint)));
 }
 
+/* For good, as soon as it is mounted. */
+static bool
+check_user (Options *options)
+{
+  g_autoptr (GError) error = NULL;
+
+  return options->user == NULL ||
+         privilege_find (options->user, &options->run_uid, &options->run_gid, &error) ||
+         complain ("%s", error->message);
+}
+
 static bool
 check_values (Options *options)
 {
@@ -325,7 +337,7 @@ options_parse (int argc, char **argv, Options *out)
   bool good = fuse_opt_parse (&options.rest, &options, option_table, take_option) == 0;
 
   if (good && !options.help && !options.version)
-    good = check_values (&options) && check_paths (&options);
+    good = check_values (&options) && check_user (&options) && check_paths (&options);
   if (!good) {
     options_clear (&options);
     return false;
@@ -351,6 +363,7 @@ options_clear (Options *options)
   g_clear_pointer (&options->ctldir, free);
   g_clear_pointer (&options->snapshot, free);
   g_clear_pointer (&options->workdir, g_free);
+  g_clear_pointer (&options->user, free);
 }
 
 void
@@ -380,6 +393,7 @@ options_help (void)
          "                     default), always, never\n"
          "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
          "                     ro), off\n"
+         "  -o setuid=USER     mount as root, then be this user, and nothing else any more\n"
          "  -o replace         mount where a mount has died, and leave no gap between\n"
          "  -o nonempty        mount over a directory that is not empty\n"
          "  -o allow_other     let other users in, as owner and modes allow\n"

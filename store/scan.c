@@ -176,9 +176,18 @@ scan_new (StoreJob *job, ScanFlags flags, ScanFunc consume, void *data)
   self->consume = consume;
   self->data = data;
   self->read = g_async_queue_new_full ((GDestroyNotify)scan_item_free);
-  self->pool =
-      g_thread_pool_new (read_in_thread, self, (int)MIN (g_get_num_processors (), 8), FALSE, NULL);
   return self;
+}
+
+/* By threads of its own, which inherit the low priority of a worker, as those that pools share do
+ * not. Most scans find nothing to read and need none. */
+static void
+read_beside (Scan *self, ScanItem *item)
+{
+  if (self->pool == NULL)
+    self->pool =
+        g_thread_pool_new (read_in_thread, self, (int)MIN (g_get_num_processors (), 8), TRUE, NULL);
+  g_thread_pool_push (self->pool, item, NULL);
 }
 
 void
@@ -198,7 +207,8 @@ scan_free (Scan *self)
 {
   if (self == NULL)
     return;
-  g_thread_pool_free (self->pool, FALSE, TRUE);
+  if (self->pool != NULL)
+    g_thread_pool_free (self->pool, FALSE, TRUE);
   /* The threads are done, so all that was under way is in the queue. */
   for (; self->under_way > 0; self->under_way--)
     scan_item_free (g_async_queue_pop (self->read));
@@ -305,7 +315,7 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
     item->st = (struct stat){0};
   if (unread || verdict == SCAN_GONE)
     return consume (self, item, error);
-  g_thread_pool_push (self->pool, item, NULL);
+  read_beside (self, item);
   self->under_way++;
   return self->under_way < UNDER_WAY_MAX || consume_one (self, error);
 }

@@ -35,6 +35,10 @@ security() {
   expect_status 0
 }
 security mailfs@mail.service 45
+mkdir "$units/mailfs@mail.service.d"
+cp "$(find "$work/root" -name setuid.conf)" "$units/mailfs@mail.service.d/"
+security mailfs@mail.service 40
+rm -r "$units/mailfs@mail.service.d"
 security mailfs-check@mail.service 25
 security mailfs-clean@mail.service 25
 

@@ -133,6 +133,24 @@ tell_forbidden (StoreJob *job, uint32_t number, const GError *failure)
              failure->message);
 }
 
+/* Messages that are missing for some time, which the index does not tell of any more. */
+static void
+note_lost (StoreJob *job, const StoreMailbox *mailbox)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GArray) uids = missing_uids (job->store, mailbox->number, &failure);
+  guint count = 0;
+  if (uids == NULL)
+    job_found (job, STORE_PROBLEM_BAD_STATE, false, mailbox->number, 0, mailbox->path,
+               "what is known of missing messages cannot be read: %s", failure->message);
+  for (guint i = 0; uids != NULL && i < uids->len; i++)
+    count += !missing_is_back (mailbox, g_array_index (uids, uint32_t, i));
+  if (count > 0)
+    job_noted (job, STORE_PROBLEM_LOST, mailbox->number, 0, mailbox->path,
+               "the files of %u message%s are gone; what is known of them is kept", count,
+               count == 1 ? "" : "s");
+}
+
 static bool
 check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, GError **error)
 {
@@ -141,6 +159,7 @@ check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, G
   ScanMailbox *in = mailbox != NULL ? scan_mailbox (scan, mailbox, &failure) : NULL;
   if (in != NULL) {
     g_ptr_array_add (scanned, in);
+    note_lost (job, mailbox);
     return true;
   }
   /* The comparison of the list has said what is gone, an inspection what may not be read. */

@@ -8,65 +8,11 @@
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-/* Opens the file to add to it, and makes it with history/ when there is none. -1 and an error. */
-static int
-open_to_append (const History *self, GError **error)
-{
-  static const int flags = O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW;
-  Store *store = self->store;
-  auto_fd fd = layout_open (store->fd, self->path, flags, 0640);
-  if (fd < 0 && errno == ENOENT && (mkdirat (store->fd, HISTORY, 0750) == 0 || errno == EEXIST)) {
-    auto_fd directory = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
-    if (directory >= 0 && !layout_own (store, directory, error))
-      return -1;
-    if (fsync (store->fd) < 0) {
-      fail_errno (error, "sync %s", store->path);
-      return -1;
-    }
-    fd = layout_open (store->fd, self->path, flags, 0640);
-  }
-  struct stat st;
-  if (fd < 0 || fstat (fd, &st) < 0 || !S_ISREG (st.st_mode)) {
-    fail_errno (error, "open %s/%s", store->path, self->path);
-    return -1;
-  }
-  if (st.st_size > 0)
-    return g_steal_fd (&fd);
-  /* It may be new. */
-  auto_fd directory = layout_open (store->fd, HISTORY, O_RDONLY | O_DIRECTORY, 0);
-  if (!layout_own (store, fd, error))
-    return -1;
-  if (directory < 0 || fsync (directory) < 0) {
-    fail_errno (error, "sync %s/" HISTORY, store->path);
-    return -1;
-  }
-  return g_steal_fd (&fd);
-}
-
-static bool
-write_lines (const History *self, int fd, const char *lines, GError **error)
-{
-  struct stat st;
-  char last = '\n';
-  if (fstat (fd, &st) < 0 || (st.st_size > 0 && pread (fd, &last, 1, st.st_size - 1) != 1))
-    return fail_errno (error, "read %s/%s", self->store->path, self->path);
-  g_autofree char *ended = last != '\n' ? g_strconcat ("\"\n", lines, NULL) : NULL;
-  const char *text = ended != NULL ? ended : lines;
-  size_t size = strlen (text);
-  for (size_t done = 0; done < size;) {
-    ssize_t written = write (fd, text + done, size - done);
-    if (written < 0 && errno != EINTR)
-      return fail_errno (error, "write %s/%s", self->store->path, self->path);
-    done += written > 0 ? (size_t)written : 0;
-  }
-  return true;
-}
-
 int
 history_append (History *self, const char *lines, GError **error)
 {
-  auto_fd fd = open_to_append (self, error);
-  return fd >= 0 && write_lines (self, fd, lines, error) ? g_steal_fd (&fd) : -1;
+  auto_fd fd = lines_open (self->store, self->path, error);
+  return fd >= 0 && lines_write (self->store, self->path, fd, lines, error) ? g_steal_fd (&fd) : -1;
 }
 
 bool

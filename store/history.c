@@ -195,22 +195,7 @@ history_is_empty (History *self)
 GArray *
 history_numbers (Store *store, GError **error)
 {
-  g_autoptr (GError) failure = NULL;
-  g_autoptr (GPtrArray) names = layout_names (store->fd, HISTORY, &failure);
-  if (names == NULL && failure->code != ENOENT) {
-    g_propagate_prefixed_error (error, g_steal_pointer (&failure), "%s: ", store->path);
-    return NULL;
-  }
-  GArray *numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  for (guint i = 0; names != NULL && i < names->len; i++) {
-    uint64_t number;
-    if (!g_ascii_string_to_unsigned (names->pdata[i], 10, 0, STORE_NUMBER_MAX, &number, NULL))
-      continue;
-    uint32_t directory = (uint32_t)number;
-    g_array_append_val (numbers, directory);
-  }
-  g_array_sort (numbers, layout_compare_uids);
-  return numbers;
+  return layout_numbers (store->fd, HISTORY, error);
 }
 
 guint

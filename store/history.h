@@ -4,8 +4,6 @@
 
 #include "store/snapshot.h"
 
-#define LINE_BYTES_MAX 131072u
-
 /* Where a line is, and what is needed to find it. */
 typedef struct {
   uint32_t subject, until;

@@ -379,9 +379,10 @@ walk_tmp (const Inspection *self)
 static bool
 is_top_name (const char *name)
 {
-  static const char *const names[] = {
-      "backup.conf", "changes",    "history",   "index", NODE_LOST_FOUND,   "jobs.lock",    "mail",
-      "mailfs.conf", "quarantine", "snapshots", "tmp",   "mailfs.conf.new", BACKUP_MANIFEST};
+  static const char *const names[] = {"backup.conf",     "changes",      "history",   "index",
+                                      NODE_LOST_FOUND,   "jobs.lock",    "mail",      "mailfs.conf",
+                                      "missing",         "quarantine",   "snapshots", "tmp",
+                                      "mailfs.conf.new", BACKUP_MANIFEST};
   for (size_t i = 0; i < G_N_ELEMENTS (names); i++) {
     if (strcmp (name, names[i]) == 0)
       return true;

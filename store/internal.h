@@ -31,6 +31,7 @@
  *  - Store.mutex: the caches of open mailboxes and indexes
  *  - StoreMailbox.mutex
  *  - Store.snapshot_mutex, and the one of each History
+ *  - Store.missing_mutex
  *  - Store.heal_mutex
  */
 #pragma once
@@ -44,6 +45,7 @@
 typedef struct Evidence Evidence;       /* store/evidence.h */
 typedef struct Epoch Epoch;             /* store/snapshot.h */
 typedef struct Keep Keep;               /* likewise */
+typedef struct Missing Missing;         /* store/missing.c */
 typedef struct History History;         /* likewise */
 typedef struct SnapshotSet SnapshotSet; /* likewise */
 
@@ -100,6 +102,9 @@ struct Store {
   GCond stream_opened;
   bool closing;
   int streams; /* how many are open; written with the mutex, read without */
+
+  GMutex missing_mutex; /* guards what follows; see missing.c */
+  Missing *missing;     /* what was asked for last; NULL: nothing was */
 
   GMutex snapshot_mutex;  /* guards what follows; see epoch.c */
   SnapshotSet *snapshots; /* as they were last; NULL: nobody looked */
@@ -243,6 +248,10 @@ GPtrArray *layout_names (int fd, const char *path, GError **error);
  * neither a message, a directory nor ours is added to `strays` by name, unless that is NULL. */
 GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error);
 
+/* The numbers that files in the directory `path` below `fd` are called by, ascending (uint32_t); none
+ * where there is no such directory. */
+GArray *layout_numbers (int fd, const char *path, GError **error);
+
 /* The order of such an array: a GCompareFunc on uint32_t. */
 gint layout_compare_uids (gconstpointer a, gconstpointer b);
 
@@ -321,6 +330,62 @@ char *state_escape (const char *text);
 
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
+
+/* ---- lines.c: files of lines that only grow --------------------------------------------------- */
+
+/* Longer ones make no sense. */
+#define LINE_BYTES_MAX 131072u
+
+/* Opens the file `path` below the store's directory, to add to it; it is made when there is none, with
+ * the directory that it is in, and then on disk. -1 and an error. */
+int lines_open (Store *store, const char *path, GError **error);
+
+/* Adds whole lines to it. They are on disk once it has been synced. */
+bool lines_write (Store *store, const char *path, int fd, const char *lines, GError **error);
+
+/* ---- missing.c: messages whose file is gone --------------------------------------------------- */
+
+/*
+ * What a lost message was must not be forgotten with its row: so a line about it is added to
+ * missing/NUMBER before, which counts as long as there is no file of that UID. Whoever changes it
+ * holds the user lock.
+ */
+typedef struct {
+  Store *store;
+  uint32_t number; /* whose lines those are */
+  GString *lines;  /* NULL: none yet */
+} MissingLines;
+void missing_lines_clear (MissingLines *self);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (MissingLines, missing_lines_clear)
+
+/* Adds one about a message of that mailbox; the summary may be NULL. Those of another mailbox before
+ * are written. missing_lines_end() writes what is left; then all are on disk. */
+bool missing_lines_add (MissingLines *self, uint32_t number, const IndexMessage *row,
+                        const IndexSummary *summary, GError **error);
+bool missing_lines_end (MissingLines *self, GError **error);
+
+/* Drops the lines about messages whose file is there again, before that may go. Costs one system
+ * call where nothing is missing. */
+bool missing_settle (StoreMailbox *mailbox, GError **error);
+
+void missing_init (Store *store);
+void missing_clear (Store *store);
+
+/* Whether there is a file of that UID, in the mailbox or among the expunged. */
+bool missing_is_back (const StoreMailbox *mailbox, uint32_t uid);
+
+/* Drops the one about a message. */
+bool missing_forget (Store *store, uint32_t number, uint32_t uid, GError **error);
+
+/* The UIDs that there are lines about, ascending (uint32_t), whether there is a file or not. */
+GArray *missing_uids (Store *store, uint32_t number, GError **error);
+
+/* What is known of one; `*out_noted_s` is when its file was missed first. Absence is no error. */
+bool missing_get (Store *store, uint32_t number, uint32_t uid, int64_t *out_noted_s,
+                  IndexMessage *out, IndexSummary *out_summary, bool *out_found, GError **error);
+
+/* The mailboxes that there are lines about, ascending (uint32_t). */
+GArray *missing_numbers (Store *store, GError **error);
 
 /* ---- copied.c: facts on what was copied out of a mount --------------------------------------- */
 

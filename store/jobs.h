@@ -430,7 +430,10 @@ typedef struct {
   const Epoch *epoch;
   bool stated; /* a state was put on a file; it must be synced before the commit */
   bool moved;  /* a file was put among the expunged, likewise */
+  MissingLines missing; /* about messages whose rows go; to be ended before the commit */
 } RebuildApply;
+void rebuild_apply_clear (RebuildApply *self);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RebuildApply, rebuild_apply_clear)
 
 /* Writes the row that the item's file and old row amount to: the newer state wins, the internal
  * date and the digest of a known message stay. A file that does not carry the state gets it;

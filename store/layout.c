@@ -423,6 +423,27 @@ layout_uids (int fd, const char *path, GPtrArray *strays, GError **error)
   return g_steal_pointer (&uids);
 }
 
+GArray *
+layout_numbers (int fd, const char *path, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GPtrArray) names = layout_names (fd, path, &failure);
+  if (names == NULL && failure->code != ENOENT) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return NULL;
+  }
+  GArray *numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    uint64_t number;
+    if (!g_ascii_string_to_unsigned (names->pdata[i], 10, 0, STORE_NUMBER_MAX, &number, NULL))
+      continue;
+    uint32_t found = (uint32_t)number;
+    g_array_append_val (numbers, found);
+  }
+  g_array_sort (numbers, layout_compare_uids);
+  return numbers;
+}
+
 int64_t
 stat_mtime_ns (const struct stat *st)
 {

@@ -349,7 +349,7 @@ life_remove_expunged (StoreMailbox *mailbox, uint32_t uid, GError **error)
   if (place < 0)
     return fail_errno (error, "open '%s/" LAYOUT_EXPUNGED "'", mailbox->path);
   Cleanup cleanup = {.mailbox = mailbox, .place = place, .snapshots = snapshots};
-  if (!remove_file (&cleanup, uid, error))
+  if (!missing_settle (mailbox, error) || !remove_file (&cleanup, uid, error))
     return false;
   change_note (store, mailbox->number, 0);
   g_autoptr (GArray) left = cleanup.left = expunge_uids (mailbox, error);
@@ -394,6 +394,9 @@ clean_messages (StoreJob *job, StoreMailbox *mailbox, const SnapshotSet *snapsho
   Cleanup cleanup = {
       .job = job, .mailbox = mailbox, .place = place, .left = left, .snapshots = snapshots};
   job_step (job, 0, uids->len);
+  /* What was missing and is removed now is not missing again. */
+  if (!job_has (job, STORE_WORD_DRY_RUN) && !missing_settle (mailbox, error))
+    return false;
   bool done = clean_files (&cleanup, uids, error);
   if (cleanup.needed > 0)
     job_noted (job, STORE_PROBLEM_NOTE, mailbox->number, 0, mailbox->path,

@@ -38,12 +38,12 @@ learn_from_file (const StoreLost *lost, int directory_fd, int fd, LostFacts *out
 
 /* The newer of row and state counts; the date, size and digest that were delivered are the row's.
  */
-static void
-take_row (const IndexMessage *row, LostFacts *out)
+void
+lost_take_row (const IndexMessage *row, const char *source, LostFacts *out)
 {
   bool known = out->state_source != NULL && !out->state.copied;
   out->internal_s = row->internal_s;
-  out->date_source = FROM_ROW;
+  out->date_source = source;
   if (known && out->state.modseq >= row->modseq)
     return;
   message_state_clear (&out->state);
@@ -52,23 +52,23 @@ take_row (const IndexMessage *row, LostFacts *out)
                               .expunged = row->expunged,
                               .flags = row->flags,
                               .keywords = g_strdup (row->keywords)};
-  out->state_source = FROM_ROW;
+  out->state_source = source;
 }
 
-static void
-take_summary (IndexSummary *summary, uint64_t size, LostFacts *out)
+void
+lost_take_summary (IndexSummary *summary, uint64_t size, const char *source, LostFacts *out)
 {
   if (digest_prefix (summary->sha256) != 0) {
     memcpy (out->delivered, summary->sha256, sizeof out->delivered);
-    out->delivered_source = FROM_ROW;
+    out->delivered_source = source;
     out->delivered_size = size;
   }
-  if (*summary->envelope == '\0')
+  if (summary->envelope == NULL || *summary->envelope == '\0')
     return;
   out->summary.sent_s = summary->sent_s;
   out->summary.envelope = g_steal_pointer (&summary->envelope);
   out->summary.bodystructure = g_steal_pointer (&summary->bodystructure);
-  out->envelope_source = FROM_ROW;
+  out->envelope_source = source;
 }
 
 /* What the index has of it. That it has nothing, or cannot be read, is no error. */
@@ -85,9 +85,9 @@ learn_from_index (Store *store, const StoreLost *lost, LostFacts *out)
   if (handle == NULL ||
       !index_message_get (handle->index, lost->number, lost->uid, &row, &found, NULL) || !found)
     return;
-  take_row (&row, out);
+  lost_take_row (&row, FROM_ROW, out);
   if (index_summary_get (handle->index, lost->number, lost->uid, &summary, &found, NULL) && found)
-    take_summary (&summary, row.size, out);
+    lost_take_summary (&summary, row.size, FROM_ROW, out);
 }
 
 /* Where nothing else tells, the bytes do, as far as they can be read. */

@@ -12,9 +12,8 @@
 #define NUMBER_DIGITS 8
 
 static const LostKind *const kinds[STORE_LOST_KINDS] = {
-    [STORE_LOST_ORPHANS] = &lost_orphans,
-    [STORE_LOST_EXPUNGED] = &lost_expunged,
-    [STORE_LOST_DAMAGED] = &lost_damaged,
+    [STORE_LOST_ORPHANS] = &lost_orphans,       [STORE_LOST_EXPUNGED] = &lost_expunged,
+    [STORE_LOST_DAMAGED] = &lost_damaged,       [STORE_LOST_MISSING] = &lost_missing,
     [STORE_LOST_QUARANTINE] = &lost_quarantine,
 };
 
@@ -292,7 +291,7 @@ const LostKind lost_quarantine = {.remove = remove_quarantined,
 static bool
 is_passed_over (const GError *failure)
 {
-  static const int codes[] = {ENOENT, ESTALE, EACCES, EPERM, ENOTDIR, ELOOP, EIO};
+  static const int codes[] = {ENOENT, ESTALE, EACCES, EPERM, ENOTDIR, ELOOP, EMEDIUMTYPE, EIO};
   for (size_t i = 0; i < G_N_ELEMENTS (codes); i++) {
     if (failure->code == codes[i])
       return true;

@@ -70,6 +70,10 @@ StoreLost lost_message (StoreLostKind kind, uint32_t number, uint32_t uid);
 
 /* ---- lost-facts.c -------------------------------------------------------------------------- */
 
+/* What a row tells, which came from `source`, and its summary, whose texts may be taken over. */
+void lost_take_row (const IndexMessage *row, const char *source, LostFacts *out);
+void lost_take_summary (IndexSummary *summary, uint64_t size, const char *source, LostFacts *out);
+
 /* All that is known of it, with the bytes read if `thoroughly`. */
 bool lost_learn (Store *store, const StoreLost *lost, bool thoroughly, LostFacts *out,
                  GError **error);

@@ -197,13 +197,38 @@ rebuild_keep (Keep *keep, const ScanItem *item)
                 item->expunged);
 }
 
+void
+rebuild_apply_clear (RebuildApply *self)
+{
+  missing_lines_clear (&self->missing);
+}
+
+/* What the row says of a message whose file is gone, it says nowhere else. */
+static bool
+note_missing (RebuildApply *self, const ScanItem *item, GError **error)
+{
+  const StoreMailbox *mailbox = item->mailbox;
+  g_auto (IndexSummary) summary = {0};
+  bool found = false;
+  g_autoptr (Handle) handle =
+      item->recalled ? NULL : cache_index (mailbox->store, mailbox->owner, false, NULL);
+  Index *index = item->recalled ? item->salvaged : handle != NULL ? handle->index : NULL;
+  if (index != NULL &&
+      !index_summary_get (index, mailbox->number, item->uid, &summary, &found, NULL))
+    found = false;
+  self->missing.store = mailbox->store;
+  return missing_lines_add (&self->missing, mailbox->number, &item->row, found ? &summary : NULL,
+                            error);
+}
+
 bool
 rebuild_apply (RebuildApply *self, ScanItem *item, uint64_t modseq, GError **error)
 {
   uint32_t mailbox = item->mailbox->number;
   /* The file of an expunged message was removed, as a cleanup does. */
   if (item->verdict == SCAN_GONE)
-    return index_write_remove_message (self->write, mailbox, item->uid, item->row.expunged != 0,
+    return (item->row.expunged != 0 || note_missing (self, item, error)) &&
+           index_write_remove_message (self->write, mailbox, item->uid, item->row.expunged != 0,
                                        error);
   if (scan_item_is_back (item) && !put_back (self, item, error))
     return false;

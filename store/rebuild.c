@@ -170,7 +170,7 @@ apply_item (const Rebuild *self, RebuildApply *context, ScanItem *item, GError *
 static bool
 apply_items (Rebuild *self, const Epoch *epoch, IndexWrite *write, GError **error)
 {
-  RebuildApply context = {.job = self->job, .write = write, .epoch = epoch};
+  g_auto (RebuildApply) context = {.job = self->job, .write = write, .epoch = epoch};
   g_autofree bool *wanted = g_new0 (bool, self->items->len + 1);
   guint prepared = 0;
   for (guint i = 0; i < self->items->len; i++) {
@@ -179,8 +179,9 @@ apply_items (Rebuild *self, const Epoch *epoch, IndexWrite *write, GError **erro
     if (wanted[i] && !apply_item (self, &context, self->items->pdata[i], error))
       return false;
   }
-  return !(context.stated || context.moved) || syncfs (self->job->store->mail_fd) == 0 ||
-         fail_errno (error, "sync %s/mail", self->job->store->path);
+  return missing_lines_end (&context.missing, error) &&
+         (!(context.stated || context.moved) || syncfs (self->job->store->mail_fd) == 0 ||
+          fail_errno (error, "sync %s/mail", self->job->store->path));
 }
 
 static void
@@ -341,7 +342,7 @@ finish_mailbox (const Rebuild *self, const Epoch *epoch, ScanMailbox *scanned, I
   bool found;
   if (!ensure_row (self, mailbox, write, error) ||
       !index_write_get_mailbox (write, mailbox->number, &row, &found, error) ||
-      !mend_state (scanned, epoch, &row, error))
+      !mend_state (scanned, epoch, &row, error) || !missing_settle (mailbox, error))
     return false;
   if (fstat (mailbox->fd, &st) < 0)
     return fail_errno (error, "stat '%s'", mailbox->path);
@@ -454,8 +455,9 @@ catch_up_items (RebuildApply *context, StoreMailbox *mailbox, GPtrArray *items, 
         !rebuild_apply (context, items->pdata[i], row.highestmodseq + 1, error))
       return false;
   }
-  return !(context->stated || context->moved) || syncfs (mailbox->fd) == 0 ||
-         fail_errno (error, "sync '%s'", mailbox->path);
+  return missing_lines_end (&context->missing, error) &&
+         (!(context->stated || context->moved) || syncfs (mailbox->fd) == 0 ||
+          fail_errno (error, "sync '%s'", mailbox->path));
 }
 
 bool
@@ -486,7 +488,7 @@ mailbox_catch_up (StoreMailbox *self, const Epoch *epoch, IndexWrite *write, GEr
     g_ptr_array_set_size (items, 0);
     directory_ns = 0;
   }
-  RebuildApply context = {.write = write, .epoch = epoch};
+  g_auto (RebuildApply) context = {.write = write, .epoch = epoch};
   if (!catch_up_items (&context, self, items, error))
     return false;
   if (!index_write_get_mailbox (write, self->number, &row, &found, error))

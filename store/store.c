@@ -140,6 +140,7 @@ store_new (void)
   heal_init (self);
   delivery_init (self);
   epoch_init (self);
+  missing_init (self);
   parse_init ();
   return self;
 }
@@ -185,6 +186,7 @@ store_close (Store *self)
   heal_clear (self);
   delivery_clear (self);
   cache_clear (self);
+  missing_clear (self);
   epoch_clear (self);
   layout_tmp_close (self);
   if (self->past == NULL)

@@ -977,6 +977,7 @@ typedef enum {
   STORE_PROBLEM_RENAMED,       /* nothing: likewise a mailbox has another name or place */
   STORE_PROBLEM_DIFFERENT,     /* nothing: likewise something else is different */
   STORE_PROBLEM_BAD_HEADER,    /* a message that is not known to have come so begins with no header */
+  STORE_PROBLEM_LOST,          /* messages of `object` whose file is gone, and that are known all the same */
   STORE_PROBLEM_NOTE,          /* nothing: what a command has to say */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */

@@ -308,6 +308,113 @@ test_quarantine (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
+/* What a message was is told as long as its file is gone, before a repair, after it, and when the
+ * index is lost as well. */
+static void
+test_missing (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  for (int i = 0; i < 5; i++)
+    deliver (inbox, i == 1 ? "lost one" : "a message", i == 1 ? STORE_FLAG_FLAGGED : 0,
+             i == 1 ? "Work" : NULL);
+  run_in (fixture, "mv " DIRECTORY "/0000000002.eml kept && rm " DIRECTORY "/0000000004.eml", "");
+  g_autofree char *second = name_of (inbox, 2), *fourth = name_of (inbox, 4);
+  g_autofree char *both = g_strjoin ("\n", second, fourth, "", NULL);
+  static const char *const commands[] = {"check", "repair", "repair full", "reconstruct force"};
+  for (size_t i = 0; i < G_N_ELEMENTS (commands); i++) {
+    store_job_free (run_job (fixture->store, commands[i]));
+    if (i == 2)
+      run_in (fixture, "rm -r index", "");
+    reopen (fixture, i % 2 ? 0 : STORE_READ_ONLY);
+    assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, both);
+    assert_names (fixture->store, STORE_LOST_MISSING, inbox->number, both);
+    assert_json_has (fixture->store, STORE_LOST_MISSING, second, "\"subject\":\"lost one\"");
+    assert_json_has (fixture->store, STORE_LOST_MISSING, second,
+                     "\"flags\":[\"\\\\Flagged\",\"Work\"]");
+    assert_json_has (fixture->store, STORE_LOST_MISSING, second,
+                     i == 0 ? "\"flags_source\":\"row\"" : "\"flags_source\":\"record\"");
+    assert_json_has (fixture->store, STORE_LOST_MISSING, second,
+                     "\"internal_date\":\"2020-09-13T12:26:40Z\"");
+    reopen (fixture, 0);
+  }
+  g_auto (StoreLost) lost = {0};
+  uint32_t uid;
+  find (fixture->store, STORE_LOST_MISSING, fourth, &lost);
+  assert_fails (store_lost_restore (fixture->store, &lost, inbox->number, &uid, &error), error,
+                EINVAL);
+  assert_fails (store_lost_open (fixture->store, &lost, &error) >= 0, error, ENOENT);
+  assert_ok (store_lost_remove (fixture->store, &lost, &error), error);
+  run_in (fixture, "mv kept " DIRECTORY "/0000000002.eml", "");
+  assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, "");
+  store_job_free (run_job (fixture->store, "repair"));
+  run_in (fixture, "test ! -e missing/", "*");
+  assert_clean (fixture->store);
+}
+
+/* A message that came back, and was then removed as messages are, is not missing again. */
+static void
+test_back_and_gone (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  for (int i = 0; i < 3; i++)
+    deliver (inbox, "a message", STORE_FLAG_DELETED, NULL);
+  run_in (fixture, "mv " DIRECTORY "/0000000002.eml kept", "");
+  store_job_free (run_job (fixture->store, "repair"));
+  run_in (fixture, "test -s missing/* && mv kept " DIRECTORY "/0000000002.eml", "");
+  store_job_free (run_job (fixture->store, "expunge " JOE));
+  store_job_free (run_job (fixture->store, "cleanup age=0"));
+  run_in (fixture, "test ! -e " DIRECTORY "/.expunged/0000000002.eml", "");
+  assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, "");
+  assert_clean (fixture->store);
+}
+
+/* Lines that make no sense, or were cut short, hide nothing and are not believed. */
+static void
+test_missing_lines (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  g_autofree char *number = g_strdup_printf ("%u", inbox->number);
+  run_in (fixture, "mkdir missing && head -c 300000 /dev/zero | tr '\\0' x >missing/", number);
+  g_autofree char *command = g_strdup_printf (
+      "{ echo; echo 7 1700000000 99 -5 - - 1 4 1 0 - '\\Seen'; echo 8 nonsense; echo 9 -;"
+      " echo 10 5 5 5 - - 1 4 1 0 -; echo 10 -; echo 11 5 5 5 '- - 1 4 1 0 -\"';"
+      " echo 4294967295 5 5 5 - - 1 4 1 0 -; echo 0 5 5 5 - - 1 4 1 0 -;"
+      " printf '%%s' '12 5 5 5 - - 1 4 1 0 -'; } >>missing/%s",
+      number);
+  run_in (fixture, command, "");
+  g_autofree char *name = name_of (inbox, 7), *names = g_strconcat (name, "\n", NULL);
+  assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, names);
+  assert_json_has (fixture->store, STORE_LOST_MISSING, name, "\"flags\":[\"\\\\Seen\"]");
+  /* What is added begins a line of its own. */
+  g_autoptr (GError) error = NULL;
+  assert_ok (missing_forget (fixture->store, inbox->number, 7, &error), error);
+  assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, "");
+}
+
+/* What lies in the place of that file, or of its directory, keeps nothing from being repaired. */
+static void
+test_missing_rubbish (Fixture *fixture, gconstpointer data)
+{
+  static const char *const rubbish[] = {
+      "mkdir -p missing/$N", "mkdir missing && ln -s /etc/passwd missing/$N",
+      "mkdir missing && mkfifo missing/$N", "echo >missing", "ln -s /etc missing"};
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  for (size_t i = 0; i < G_N_ELEMENTS (rubbish); i++) {
+    const uint32_t uid = deliver (inbox, "a message", 0, NULL);
+    g_autofree char *command = g_strdup_printf ("N=%u; %s", inbox->number, rubbish[i]);
+    g_autofree char *name = name_of (inbox, uid), *names = g_strconcat (name, "\n", NULL);
+    g_autofree char *file = g_strdup_printf (DIRECTORY "/%010u.eml", uid);
+    run_in (fixture, command, "");
+    assert_names (fixture->store, STORE_LOST_ORPHANS, inbox->number, "");
+    run_in (fixture, "rm ", file);
+    store_job_free (run_job (fixture->store, "check"));
+    store_job_free (run_job (fixture->store, "repair"));
+    assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, names);
+    run_in (fixture, "rm -r missing", "*");
+  }
+}
+
 /* Nothing leaves a store that is open read only. */
 static void
 test_read_only (Fixture *fixture, gconstpointer data)
@@ -338,6 +445,10 @@ main (int argc, char **argv)
   ADD ("orphan-ways", test_orphan_ways);
   ADD ("damaged", test_damaged);
   ADD ("quarantine", test_quarantine);
+  ADD ("missing", test_missing);
+  ADD ("back-and-gone", test_back_and_gone);
+  ADD ("missing-lines", test_missing_lines);
+  ADD ("missing-rubbish", test_missing_rubbish);
   ADD ("read-only", test_read_only);
   return g_test_run ();
 }

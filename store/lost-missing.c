@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lost messages that have no file: what was noted of them when that was found, and rows that nobody
+ * has held against the files yet. */
+#include "store/lost.h"
+
+#include <string.h>
+
+/* One mailbox, as far as there is anything of it. */
+typedef struct {
+  StoreMailbox *mailbox; /* NULL: its directory is gone */
+  Handle *handle;        /* NULL: there is no index to ask */
+  bool behind;           /* the index has rows that may have no file */
+} Place;
+
+static void
+place_clear (Place *self)
+{
+  g_clear_pointer (&self->mailbox, store_mailbox_unref);
+  g_clear_pointer (&self->handle, handle_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Place, place_clear)
+
+static void
+open_place (Store *store, uint32_t number, Place *out)
+{
+  g_auto (StoreNode) node = {0};
+  if (!store_node_get (store, number, &node, NULL) || node.kind != STORE_NODE_MAILBOX)
+    return;
+  out->mailbox = store_mailbox_open (store, number, NULL);
+  out->handle = cache_index (store, node.owner, false, NULL);
+  out->behind = out->handle != NULL && (out->mailbox == NULL || mailbox_is_behind (out->mailbox));
+}
+
+static bool
+has_file (const Place *place, uint32_t uid)
+{
+  return place->mailbox != NULL && missing_is_back (place->mailbox, uid);
+}
+
+/* Adds the next rows above `after` that have no file. */
+static bool
+add_rows (const Place *place, uint32_t number, uint32_t after, size_t capacity, GArray *out,
+          GError **error)
+{
+  IndexMessage page[256];
+  size_t found = 0, count = 1;
+  while (place->behind && count > 0 && found < capacity) {
+    if (!index_message_page (place->handle->index, number, after, INDEX_LIVE, page,
+                             G_N_ELEMENTS (page), &count, error))
+      return false;
+    for (size_t i = 0; i < count; i++) {
+      after = page[i].uid;
+      if (!has_file (place, after)) {
+        g_array_append_val (out, after);
+        found++;
+      }
+    }
+    index_messages_clear (page, count);
+  }
+  return true;
+}
+
+static bool
+add_noted (Store *store, const Place *place, uint32_t number, uint32_t after, size_t capacity,
+           GArray *out, GError **error)
+{
+  g_autoptr (GArray) uids = missing_uids (store, number, error);
+  size_t found = 0;
+  if (uids == NULL)
+    return false;
+  for (guint i = uids_first_above (uids, after); i < uids->len && found < capacity; i++) {
+    if (has_file (place, g_array_index (uids, uint32_t, i)))
+      continue;
+    g_array_append_val (out, g_array_index (uids, uint32_t, i));
+    found++;
+  }
+  return true;
+}
+
+/* What is known of one; the newer of line and row. */
+static bool
+find_facts (Store *store, const Place *place, uint32_t number, uint32_t uid, IndexMessage *out,
+            IndexSummary *out_summary, const char **out_source, GError **error)
+{
+  int64_t noted_s;
+  bool found = false;
+  *out_source = NULL;
+  if (place->behind) {
+    bool live = index_message_get (place->handle->index, number, uid, out, &found, NULL) && found;
+    if (live && out->expunged == 0) {
+      *out_source = "row";
+      if (!index_summary_get (place->handle->index, number, uid, out_summary, &found, NULL))
+        *out_summary = (IndexSummary){.sent_s = INT64_MIN};
+      return true;
+    }
+    if (live)
+      index_message_clear (out);
+  }
+  if (!missing_get (store, number, uid, &noted_s, out, out_summary, &found, error))
+    return false;
+  *out_source = found ? "record" : NULL;
+  return true;
+}
+
+static bool
+look_at (Store *store, const Place *place, uint32_t number, uint32_t uid, StoreLost *out,
+         bool *out_found, GError **error)
+{
+  g_auto (IndexMessage) row = {0};
+  g_auto (IndexSummary) summary = {0};
+  const char *source;
+  *out_found = false;
+  if (has_file (place, uid))
+    return true;
+  if (!find_facts (store, place, number, uid, &row, &summary, &source, error))
+    return false;
+  if (source == NULL)
+    return true;
+  char name[STORE_NAME_SIZE];
+  store_message_name (uid, name);
+  g_autofree char *path = store_node_path (store, number, NULL);
+  *out = lost_message (STORE_LOST_MISSING, number, uid);
+  out->size = row.size;
+  out->path = path != NULL ? g_build_filename (path, name, NULL) : g_strdup (name);
+  *out_found = true;
+  return true;
+}
+
+static bool
+page_missing (Store *store, uint32_t number, const char *after, StoreLost *out, size_t capacity,
+              size_t *out_count, GError **error)
+{
+  g_auto (Place) place = {0};
+  g_autoptr (GArray) uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  uint32_t last = after != NULL ? store_message_uid (after) : 0;
+  size_t count = 0;
+  open_place (store, number, &place);
+  if (!add_noted (store, &place, number, last, capacity, uids, error) ||
+      !add_rows (&place, number, last, capacity, uids, error))
+    return false;
+  uids_sort (uids);
+  for (guint i = 0; i < uids->len && count < capacity; i++) {
+    bool found;
+    if (!look_at (store, &place, number, g_array_index (uids, uint32_t, i), &out[count], &found,
+                  error)) {
+      store_losts_clear (out, count);
+      return false;
+    }
+    count += found;
+  }
+  *out_count = count;
+  return true;
+}
+
+static bool
+find_missing (Store *store, uint32_t number, const char *rest, StoreLost *out, bool *out_found,
+              GError **error)
+{
+  g_auto (Place) place = {0};
+  uint32_t uid = store_message_uid (rest);
+  if (uid == 0)
+    return true;
+  open_place (store, number, &place);
+  return look_at (store, &place, number, uid, out, out_found, error);
+}
+
+/* Mailboxes that are on the list, and those that are not any more, but were missed something of. */
+static bool
+list_numbers (Store *store, uint32_t from, uint32_t *out, size_t capacity, size_t *out_count,
+              GError **error)
+{
+  g_autofree StoreNode *page = g_new0 (StoreNode, capacity);
+  g_autoptr (GArray) noted = missing_numbers (store, error);
+  size_t listed = 0, count = 0;
+  if (noted == NULL || !node_listed_from (store, from, page, capacity, &listed, error))
+    return false;
+  guint next = from > 0 ? uids_first_above (noted, from - 1) : 0;
+  for (size_t i = 0; count < capacity && (i < listed || next < noted->len);) {
+    uint32_t node = i < listed ? page[i].number : UINT32_MAX;
+    uint32_t line = next < noted->len ? g_array_index (noted, uint32_t, next) : UINT32_MAX;
+    /* Behind a full page of nodes there are more, which come before such a line. */
+    if (node == UINT32_MAX && listed == capacity)
+      break;
+    out[count++] = MIN (node, line);
+    next += line <= node;
+    i += node <= line;
+  }
+  store_nodes_clear (page, listed);
+  *out_count = count;
+  return true;
+}
+
+static bool
+learn_missing (Store *store, const StoreLost *lost, LostFacts *out, GError **error)
+{
+  g_auto (Place) place = {0};
+  g_auto (IndexMessage) row = {0};
+  g_auto (IndexSummary) summary = {0};
+  const char *source;
+  open_place (store, lost->number, &place);
+  if (!find_facts (store, &place, lost->number, lost->uid, &row, &summary, &source, error))
+    return false;
+  if (source == NULL)
+    return fail (error, ENOENT, "'%s' is gone", lost->name);
+  lost_take_row (&row, source, out);
+  lost_take_summary (&summary, row.size, source, out);
+  return true;
+}
+
+/* First the line is dropped, then the row: that would be noted once more. */
+static bool
+remove_missing (Store *store, const StoreLost *lost, GError **error)
+{
+  g_auto (Place) place = {0};
+  g_autoptr (Handle) handle = NULL;
+  open_place (store, lost->number, &place);
+  auto_fd lock = place.mailbox != NULL ? lock_mailbox (place.mailbox, error) : -1;
+  if ((place.mailbox != NULL && lock < 0) ||
+      !missing_forget (store, lost->number, lost->uid, error))
+    return false;
+  if (place.mailbox == NULL || !place.behind)
+    return true;
+  g_autoptr (IndexWrite) write = mailbox_write_begin (place.mailbox, &handle, error);
+  return write != NULL &&
+         index_write_remove_message (write, lost->number, lost->uid, false, error) &&
+         index_write_commit (write, error);
+}
+
+const LostKind lost_missing = {.numbers = list_numbers,
+                               .page = page_missing,
+                               .find = find_missing,
+                               .learn = learn_missing,
+                               .remove = remove_missing,
+                               .why = "its file is gone"};

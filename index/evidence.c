@@ -334,16 +334,35 @@ salvage_one (Index *self, const IndexEvidence *from, uint64_t *rows, GError **er
   return true;
 }
 
+/* `in_use` as in index_gather(). */
 static Index *
-salvage_all (const IndexEvidence *from, size_t count, uint64_t *out_rows, GError **error)
+salvage_all (const char *in_use, const IndexEvidence *from, size_t count, const char *workdir,
+             uint64_t *out_rows, GError **error)
 {
   g_autofree char *path = NULL;
-  g_autoptr (Index) self = open_scratch (from->workdir, &path, error);
-  bool good = self != NULL;
+  g_autoptr (Index) self = open_scratch (workdir, &path, error);
+  IndexSalvage counts;
+  bool good = self != NULL && (in_use == NULL || index_salvage (self, in_use, &counts, error));
   for (size_t i = 0; i < count && good; i++)
     good = salvage_one (self, &from[i], out_rows, error);
   unlink_scratch (path);
+  if (good)
+    self->salvaged = true;
   return good ? g_steal_pointer (&self) : NULL;
+}
+
+bool
+index_is_salvaged (const Index *self)
+{
+  return self->salvaged;
+}
+
+Index *
+index_gather (const char *in_use, const IndexEvidence *from, size_t count, const char *workdir,
+              GError **error)
+{
+  uint64_t rows = 0;
+  return salvage_all (in_use, from, count, workdir, &rows, error);
 }
 
 /* ---- the mailbox list ------------------------------------------------------------------------ */
@@ -401,7 +420,7 @@ index_open_evidence (const IndexEvidence *from, size_t count, char **out_note, G
   g_autoptr (Index) self = count == 1 ? open_index (from, note, &failure) : NULL;
   if (self == NULL && (count > 1 || from->file >= 0)) {
     uint64_t rows = 0;
-    self = salvage_all (from, count, &rows, error);
+    self = salvage_all (NULL, from, count, from->workdir, &rows, error);
     if (self == NULL)
       return NULL;
     if (rows == 0 && failure == NULL)

@@ -255,6 +255,15 @@ typedef struct {
 Index *index_open_evidence (const IndexEvidence *from, size_t count, char **out_note,
                             GError **error);
 
+/* Whether it had to be salvaged. */
+bool index_is_salvaged (const Index *self);
+
+/* What is left in `count` databases of one user, and in the one at `in_use`, which SQLite may have open
+ * in this process (NULL: none), as an index of its own, in memory or in a file of `workdir` that has no
+ * name. It is as good as what it was made of: see index_salvage(). */
+Index *index_gather (const char *in_use, const IndexEvidence *from, size_t count,
+                     const char *workdir, GError **error);
+
 /* ---- the mailbox list of a store -------------------------------------------------------------- */
 
 /*

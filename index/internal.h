@@ -169,6 +169,7 @@ bool queue_read_length (Connection *connection, uint64_t *out, GError **error);
 
 struct Index {
   Db db;
+  bool salvaged; /* of what is left in others */
 };
 
 /* ---- list.c --------------------------------------------------------------------------------- */

@@ -320,6 +320,12 @@ open_beside (const Store *store, const char *name, const char *suffix)
   return layout_open_message (store->fd, path);
 }
 
+static const char *
+workdir_of (const Store *store)
+{
+  return store->evidence != NULL ? store->evidence->workdir : NULL;
+}
+
 /* Opens what belongs to the database at `path`. That it is not there is no failure; what lies in
  * its place may be one. */
 static bool
@@ -334,7 +340,7 @@ open_files (const Store *store, const char *path, Files *out, GError **error)
                               .file = file,
                               .journal = open_beside (store, name, "-journal"),
                               .log = open_beside (store, name, "-wal"),
-                              .workdir = store->evidence->workdir};
+                              .workdir = workdir_of (store)};
   return true;
 }
 
@@ -409,4 +415,37 @@ evidence_index (Store *store, const char *path, GError **error)
   Index *index = index_open_evidence (from, files->len, &note, error);
   tell_note (store, note);
   return index;
+}
+
+/* Where a store can be written there is a better place than memory. */
+static bool
+find_scratch (Store *store, char **out, GError **error)
+{
+  if (store_is_read_only (store)) {
+    *out = g_strdup (workdir_of (store));
+    return true;
+  }
+  if (layout_tmp (store, error) < 0)
+    return false;
+  *out = g_strdup_printf ("%s/tmp/%s", store->path, store->tmp_name);
+  return true;
+}
+
+Index *
+evidence_gather (Store *store, const char *in_use, const GPtrArray *paths, GError **error)
+{
+  g_autoptr (GArray) all = g_array_new (FALSE, FALSE, sizeof (Files));
+  g_autofree char *workdir = NULL;
+  Files files;
+  g_array_set_clear_func (all, files_clear);
+  if (!find_scratch (store, &workdir, error))
+    return NULL;
+  for (guint i = 0; i < paths->len; i++) {
+    if (open_files (store, paths->pdata[i], &files, NULL))
+      g_array_append_val (all, files);
+  }
+  g_autofree IndexEvidence *from = g_new (IndexEvidence, all->len + 1);
+  for (guint i = 0; i < all->len; i++)
+    from[i] = g_array_index (all, Files, i).from;
+  return index_gather (in_use, from, all->len, workdir, error);
 }

@@ -39,3 +39,7 @@ void evidence_repeat (Store *store);
 Index *evidence_index (Store *store, const char *path, GError **error);
 List *evidence_list (Store *store, const char *path, GError **error);
 Queue *evidence_queue (Store *store, const char *path, GError **error);
+
+/* What is left in the indexes of one user at `paths`, which nobody uses any more, and in the one at
+ * `in_use` (NULL: none), as an index of its own. */
+Index *evidence_gather (Store *store, const char *in_use, const GPtrArray *paths, GError **error);

@@ -28,6 +28,7 @@
  *  - audit lock: flock(2) on audit.jsonl: who adds a line, until it is on disk
  *  - IndexWrite, ListWrite
  *  - Store.delivery_mutex: who delivers to whom; nothing is waited for, nor any lock taken, with it
+ *  - Store.remains_mutex: held while what is left of broken indexes is made use of
  *  - Store.mutex: the caches of open mailboxes and indexes
  *  - StoreMailbox.mutex
  *  - Store.snapshot_mutex, and the one of each History
@@ -46,6 +47,7 @@ typedef struct Evidence Evidence;       /* store/evidence.h */
 typedef struct Epoch Epoch;             /* store/snapshot.h */
 typedef struct Keep Keep;               /* likewise */
 typedef struct Missing Missing;         /* store/missing.c */
+typedef struct Remains Remains;         /* store/lost-index.c */
 typedef struct History History;         /* likewise */
 typedef struct SnapshotSet SnapshotSet; /* likewise */
 
@@ -105,6 +107,9 @@ struct Store {
 
   GMutex missing_mutex; /* guards what follows; see missing.c */
   Missing *missing;     /* what was asked for last; NULL: nothing was */
+
+  GMutex remains_mutex; /* guards what follows; see lost-index.c */
+  Remains *remains;     /* of one user's broken indexes; NULL: nobody asked */
 
   GMutex snapshot_mutex;  /* guards what follows; see epoch.c */
   SnapshotSet *snapshots; /* as they were last; NULL: nobody looked */

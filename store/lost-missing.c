@@ -28,6 +28,9 @@ open_place (Store *store, uint32_t number, Place *out)
     return;
   out->mailbox = store_mailbox_open (store, number, NULL);
   out->handle = cache_index (store, node.owner, false, NULL);
+  /* What is left of broken ones is of another kind. */
+  if (out->handle != NULL && index_is_salvaged (out->handle->index))
+    g_clear_pointer (&out->handle, handle_unref);
   out->behind = out->handle != NULL && (out->mailbox == NULL || mailbox_is_behind (out->mailbox));
 }
 

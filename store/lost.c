@@ -12,9 +12,9 @@
 #define NUMBER_DIGITS 8
 
 static const LostKind *const kinds[STORE_LOST_KINDS] = {
-    [STORE_LOST_ORPHANS] = &lost_orphans,       [STORE_LOST_EXPUNGED] = &lost_expunged,
-    [STORE_LOST_DAMAGED] = &lost_damaged,       [STORE_LOST_MISSING] = &lost_missing,
-    [STORE_LOST_QUARANTINE] = &lost_quarantine,
+    [STORE_LOST_ORPHANS] = &lost_orphans, [STORE_LOST_EXPUNGED] = &lost_expunged,
+    [STORE_LOST_DAMAGED] = &lost_damaged, [STORE_LOST_MISSING] = &lost_missing,
+    [STORE_LOST_INDEX] = &lost_index,     [STORE_LOST_QUARANTINE] = &lost_quarantine,
 };
 
 static const char *const names[STORE_LOST_KINDS] = {
@@ -357,7 +357,7 @@ store_lost_page (Store *self, StoreLostKind kind, uint32_t number, const char *a
   const char *rest = NULL;
   size_t count = 0;
   *out_count = 0;
-  if (self->past != NULL || lost_kind (kind) == NULL)
+  if (self->past != NULL)
     return true;
   if (kind == STORE_LOST_QUARANTINE)
     return page_quarantine (self, number, after, out, capacity, out_count, error);
@@ -383,7 +383,7 @@ store_lost_find (Store *self, StoreLostKind kind, uint32_t number, const char *n
   uint32_t own;
   const char *rest;
   *out_found = false;
-  if (self->past != NULL || lost_kind (kind) == NULL)
+  if (self->past != NULL)
     return true;
   if (kind == STORE_LOST_QUARANTINE)
     return find_quarantined (self, number, name, out, out_found, error);

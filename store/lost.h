@@ -68,6 +68,11 @@ bool lost_look (Store *store, StoreLost about, StoreLost *out, bool *out_found, 
 /* A thing of that kind with number and UID, and nothing else. */
 StoreLost lost_message (StoreLostKind kind, uint32_t number, uint32_t uid);
 
+/* ---- lost-index.c -------------------------------------------------------------------------- */
+
+void remains_init (Store *store);
+void remains_clear (Store *store);
+
 /* ---- lost-facts.c -------------------------------------------------------------------------- */
 
 /* What a row tells, which came from `source`, and its summary, whose texts may be taken over. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store as a whole: making, opening, counting. */
 #include "store/evidence.h"
-#include "store/past.h"
+#include "store/lost.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +141,7 @@ store_new (void)
   delivery_init (self);
   epoch_init (self);
   missing_init (self);
+  remains_init (self);
   parse_init ();
   return self;
 }
@@ -186,6 +187,7 @@ store_close (Store *self)
   heal_clear (self);
   delivery_clear (self);
   cache_clear (self);
+  remains_clear (self);
   missing_clear (self);
   epoch_clear (self);
   layout_tmp_close (self);

@@ -415,6 +415,53 @@ test_missing_rubbish (Fixture *fixture, gconstpointer data)
   }
 }
 
+/* What only a broken index tells of: damaged in place, set aside, kept as evidence. */
+static void
+test_index (Fixture *fixture, gconstpointer data)
+{
+#define INDEX "index/example.com/user/joe.sqlite3"
+  static const char *const ways[] = {
+      "printf rubbish | dd of=" INDEX " conv=notrunc status=none",
+      "mv " INDEX " " INDEX ".broken-0",
+      "mv " INDEX " " INDEX ".damaged-20260101T000000.000000",
+      "rm " INDEX "; touch " INDEX ".broken-1",
+  };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  for (int i = 0; i < 5; i++)
+    deliver (inbox, i == 1 ? "lost one" : "a message", i == 1 ? STORE_FLAG_FLAGGED : 0, NULL);
+  const uint32_t expunged = 5;
+  assert_ok (store_mailbox_expunge (inbox, &expunged, 1, &error), error);
+  run_in (fixture, "rm " DIRECTORY "/0000000002.eml && mkdir kept && cp -a index kept", "");
+  g_autofree char *second = name_of (inbox, 2), *names = g_strconcat (second, "\n", NULL);
+  for (size_t i = 0; i < G_N_ELEMENTS (ways); i++) {
+    bool gone = i == 3;
+    g_clear_pointer (&fixture->store, store_close);
+    run_in (fixture, "rm -rf index missing && cp -a kept/index . && ", ways[i]);
+    for (int writable = 0; writable < 3; writable++) {
+      if (writable == 2) {
+        g_clear_pointer (&fixture->store, store_close);
+        fixture->store = store_open_evidence (fixture->path, NULL, &error);
+        g_assert_no_error (error);
+      } else {
+        reopen (fixture, writable ? 0 : STORE_READ_ONLY);
+      }
+      assert_names (fixture->store, STORE_LOST_INDEX, STORE_ROOT, gone ? "" : names);
+      assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, "");
+      if (gone)
+        continue;
+      assert_json_has (fixture->store, STORE_LOST_INDEX, second, "\"subject\":\"lost one\"");
+      assert_json_has (fixture->store, STORE_LOST_INDEX, second,
+                       "\"flags_source\":\"salvaged row\"");
+    }
+    reopen (fixture, 0);
+    store_job_free (run_job (fixture->store, "repair"));
+    /* What is kept as evidence has been told, or is told still. */
+    assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, i < 2 ? names : "");
+    assert_names (fixture->store, STORE_LOST_INDEX, STORE_ROOT, i == 2 ? names : "");
+  }
+}
+
 /* Nothing leaves a store that is open read only. */
 static void
 test_read_only (Fixture *fixture, gconstpointer data)
@@ -449,6 +496,7 @@ main (int argc, char **argv)
   ADD ("back-and-gone", test_back_and_gone);
   ADD ("missing-lines", test_missing_lines);
   ADD ("missing-rubbish", test_missing_rubbish);
+  ADD ("index", test_index);
   ADD ("read-only", test_read_only);
   return g_test_run ();
 }

@@ -137,6 +137,14 @@ GArray *index_mailbox_numbers (Index *self, GError **error);
 /* Sum over all mailboxes: the counts of `out`; the rest is zero. */
 bool index_totals (Index *self, IndexMailbox *out, GError **error);
 
+/* Compares the rows of messages that are found with what the mailbox says that it has. Where a part
+ * of a page is lost, what lay there is just not found, and nothing else tells. EUCLEAN: there are
+ * others. Takes about 0.1 us a row. */
+bool index_count (Index *self, uint32_t mailbox, GError **error);
+
+/* The same for all mailboxes; and whether there are rows of others. */
+bool index_count_all (Index *self, GError **error);
+
 bool index_message_get (Index *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
                         bool *out_found, GError **error);
 
@@ -329,6 +337,8 @@ bool list_children (List *self, uint32_t parent, const char *after, ListNode *ou
 /* The next at most `capacity` nodes from the number `from` on, ascending. The caller clears them. */
 bool list_page (List *self, uint32_t from, ListNode *out, size_t capacity, size_t *out_count,
                 GError **error);
+
+bool list_child_count (List *self, uint32_t parent, uint64_t *out_count, GError **error);
 
 /* Of a node that is no mailbox: its directory's mtime when the list had just the directories in it as
  * its children. LIST_CONTAINER_UNKNOWN: nobody looked. LIST_CONTAINER_DIRTY: anything below it may

@@ -226,6 +226,22 @@ list_page (List *self, uint32_t from, ListNode *out, size_t capacity, size_t *ou
 }
 
 bool
+list_child_count (List *self, uint32_t parent, uint64_t *out_count, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select =
+      connection_prepare (reading, "SELECT count (*) FROM node WHERE parent = ?1", error);
+  bool row;
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, parent);
+  if (!connection_step (reading, select, &row, error))
+    return false;
+  *out_count = (uint64_t)sqlite3_column_int64 (select, 0);
+  return true;
+}
+
+bool
 list_container (List *self, uint32_t number, int64_t *out_directory_ns, GError **error)
 {
   auto_connection reading = connection_acquire (self->db.reading);

@@ -64,6 +64,58 @@ index_mailbox_numbers (Index *self, GError **error)
   }
 }
 
+/* The first row of `select`, if there is one, is a mailbox with its number of messages and of rows.
+ */
+static bool
+count_rows (Connection *reading, sqlite3_stmt *select, GError **error)
+{
+  bool row;
+  return connection_step (reading, select, &row, error) &&
+         (!row || fail (error, EUCLEAN, "%s: mailbox %lld has %lld messages, and rows of %lld",
+                        reading->name, sqlite3_column_int64 (select, 0),
+                        sqlite3_column_int64 (select, 1), sqlite3_column_int64 (select, 2)));
+}
+
+bool
+index_count (Index *self, uint32_t mailbox, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (
+      reading,
+      "SELECT number, messages + expunged,"
+      "       (SELECT count (*) FROM message WHERE id > number << 32"
+      "                                        AND id < (number + 1) << 32) AS found"
+      "  FROM mailbox WHERE number = ?1 AND messages + expunged <> found",
+      error);
+  if (select == NULL)
+    return false;
+  sqlite3_bind_int64 (select, 1, mailbox);
+  return count_rows (reading, select, error);
+}
+
+bool
+index_count_all (Index *self, GError **error)
+{
+  auto_connection reading = connection_acquire (self->db.reading);
+  auto_statement select = connection_prepare (
+      reading,
+      "SELECT number, messages + expunged,"
+      "       (SELECT count (*) FROM message WHERE id > number << 32"
+      "                                        AND id < (number + 1) << 32) AS found"
+      "  FROM mailbox WHERE messages + expunged <> found LIMIT 1",
+      error);
+  if (select == NULL || !count_rows (reading, select, error))
+    return false;
+  auto_statement strays = connection_prepare (
+      reading,
+      "SELECT 1 WHERE (SELECT count (*) FROM message)"
+      "            <> (SELECT coalesce (sum (messages + expunged), 0) FROM mailbox)",
+      error);
+  bool row;
+  return strays != NULL && connection_step (reading, strays, &row, error) &&
+         (!row || fail (error, EUCLEAN, "%s: there are messages of no mailbox", reading->name));
+}
+
 bool
 index_totals (Index *self, IndexMailbox *out, GError **error)
 {

@@ -27,8 +27,10 @@ typedef struct {
 static Handle *
 handle_new (const char *path)
 {
+  static _Atomic uint64_t last;
   Handle *self = g_new0 (Handle, 1);
   g_atomic_ref_count_init (&self->references);
+  self->serial = ++last;
   self->path = g_strdup (path);
   return self;
 }

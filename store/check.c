@@ -52,7 +52,7 @@ is_lasting (const ScanItem *item)
   char path[32];
   scan_item_path (item, path);
   struct stat st;
-  bool there = fstatat (item->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  bool there = layout_message_stat (item->mailbox->fd, path, &st);
   if (item->verdict == SCAN_GONE)
     return !there;
   if (!there || stat_ctime_ns (&st) != stat_ctime_ns (&item->st))
@@ -115,10 +115,9 @@ check_index (StoreJob *job, uint32_t owner, const char *path)
 {
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
-  IndexMailbox totals;
   bool good = handle != NULL &&
               (job_has (job, STORE_WORD_FULL) ? index_verify (handle->index, &failure)
-                                              : index_totals (handle->index, &totals, &failure));
+                                              : index_count_all (handle->index, &failure));
   if (good || error_code (failure) == EOPNOTSUPP)
     return true;
   report_database (job, owner, path, false, failure);
@@ -242,7 +241,7 @@ check_list (StoreJob *job, GError **error)
   if (used == NULL)
     return false;
   g_autoptr (List) list = evidence_list (job->store, used->path, &failure);
-  if (list != NULL && job_has (job, STORE_WORD_FULL) && !list_verify (list, &failure)) {
+  if (list != NULL && !list_verify (list, &failure)) {
     g_clear_pointer (&list, list_close);
     Handle *fresh = cache_renew_list (job->store, used, error);
     handle_unref (used);
@@ -265,11 +264,25 @@ check_list (StoreJob *job, GError **error)
   return true;
 }
 
+/* Whoever uses a damaged queue sets it aside, and begins a new one: so does a repair, which is in
+ * it itself. */
+static void
+check_queue (StoreJob *job)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_queue (job->store, false, &failure);
+  bool good = handle != NULL && queue_verify (handle->queue, &failure);
+  if (!good && is_index_broken (failure))
+    report_database (job, STORE_ROOT, LAYOUT_QUEUE, false, failure);
+}
+
 static bool
 check_store (StoreJob *job, GError **error)
 {
   g_autoptr (Inspection) inspection = inspection_new (job, 0);
   job->inspection = inspection;
+  if (job->request->targets->len == 0)
+    check_queue (job);
   return check_list (job, error) && inspection_top (inspection, error) &&
          job_each_owner (job, check_owner, error) && inspection_walk (inspection, error);
 }

@@ -113,8 +113,20 @@ forget (History *self)
   self->size = 0;
   self->settled = 0;
   self->damaged = 0;
+  self->garbled = false;
   g_array_set_size (self->lines, 0);
   g_hash_table_remove_all (self->last);
+}
+
+/* Whether this can be no part of a line that a crash cut off. */
+static bool
+is_garbled (const char *tail, size_t size)
+{
+  for (size_t i = 0; i < size; i++) {
+    if (g_ascii_iscntrl (tail[i]))
+      return true;
+  }
+  return size > LINE_BYTES_MAX;
 }
 
 /* Reads from where it ended to where the file ends now. */
@@ -129,8 +141,10 @@ read_lines (History *self, GError **error)
       continue;
     if (got < 0)
       return fail_errno (error, "read %s", self->path);
-    if (got == 0)
+    if (got == 0) {
+      self->garbled = is_garbled (text->str, text->len);
       return true;
+    }
     g_string_append_len (text, chunk, got);
     char *begin = text->str, *end;
     size_t left = text->len;
@@ -202,7 +216,7 @@ guint
 history_damaged (History *self)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  return self->damaged;
+  return self->damaged + self->garbled;
 }
 
 /* ---- finding lines ------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@ struct History {
   GArray *lines;    /* in their order */
   GHashTable *last; /* subject -> the last line about it, plus 1 */
   guint damaged;
+  bool garbled; /* so is what follows the last line */
 };
 
 /* All that follows is called with the mutex held. */

@@ -376,6 +376,21 @@ walk_tmp (const Inspection *self)
   close_stream (stream);
 }
 
+/* Whether one of the store's own lies there as what it is not. Of databases others tell. */
+static bool
+is_misplaced (const char *name, mode_t mode)
+{
+  static const char *const directories[] = {"history", "index", "quarantine", "snapshots", "tmp"};
+  for (size_t i = 0; i < G_N_ELEMENTS (directories); i++) {
+    if (strcmp (name, directories[i]) == 0)
+      return !S_ISDIR (mode);
+  }
+  return !S_ISREG (mode) &&
+         (strcmp (name, "backup.conf") == 0 || strcmp (name, "changes") == 0 ||
+          strcmp (name, "jobs.lock") == 0 || strcmp (name, BACKUP_MANIFEST) == 0 ||
+          g_str_has_prefix (name, "audit.jsonl"));
+}
+
 static bool
 is_top_name (const char *name)
 {
@@ -403,6 +418,8 @@ walk_top (const Inspection *self)
     note_kept (self, "..", name);
     if (!is_top_name (name))
       tell_stray (self, "..", name, "no part of a mail store");
+    else if (is_misplaced (name, st.st_mode))
+      tell_stray (self, "..", name, "something else is in its place");
     else if (strcmp (name, NODE_LOST_FOUND) != 0 && name[0] != '.')
       open = look_at (self, dirfd (stream), name, &st, "..", exposed);
     if (strcmp (name, "index") == 0)

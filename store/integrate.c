@@ -117,39 +117,32 @@ integrate_all (Store *store)
     each_top (&top, list->list, NULL);
 }
 
-/* A ListChildFunc. */
-static bool
-count_child (List *list, ListNode *child, void *data, GError **error)
-{
-  ++*(nlink_t *)data;
-  return true;
-}
-
-/* Whether there are as many directories in a mailbox as the list has, where the filesystem counts
+/* Whether there are as many directories in a directory as the list has, where the filesystem counts
  * them as links (ext4, XFS, not btrfs). A mailbox changes all the time, but it is looked at anew
  * only then, and once is enough. */
 static bool
 has_as_many (Store *store, List *list, uint32_t number)
 {
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, NULL);
-  nlink_t expected = 2;
-  struct stat st, expunged;
+  uint64_t expected = 2, children;
+  struct stat st, own;
   if (mailbox == NULL || fstat (mailbox->fd, &st) < 0 || st.st_nlink < expected)
     return true;
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&mailbox->mutex);
   if (mailbox->listed_ns == stat_mtime_ns (&st) ||
-      !list_each_child (list, number, count_child, &expected, NULL))
+      !list_child_count (list, number, &children, NULL))
     return true;
   if (g_get_real_time () * 1000 - stat_mtime_ns (&st) > FRESH_NS)
     mailbox->listed_ns = stat_mtime_ns (&st);
-  expected += fstatat (mailbox->fd, LAYOUT_EXPUNGED, &expunged, AT_SYMLINK_NOFOLLOW) == 0;
+  const char *of_store = number == STORE_ROOT ? NODE_LOST_FOUND : LAYOUT_EXPUNGED;
+  expected += children + (fstatat (mailbox->fd, of_store, &own, AT_SYMLINK_NOFOLLOW) == 0);
   return st.st_nlink == expected;
 }
 
 /* Where a change that hides a name in `node` would show: mailboxes have no mtime on the list, but
  * what was moved between them, and was not noted any more, has left a mark on their owner. */
 static bool
-is_doubtful (Store *store, List *list, const ListNode *node, uint32_t *out_number,
+is_doubtful (Store *store, List *list, const ListNode *node, bool lacks, uint32_t *out_number,
              bool *out_doubtful, GError **error)
 {
   int64_t known_ns;
@@ -164,7 +157,7 @@ is_doubtful (Store *store, List *list, const ListNode *node, uint32_t *out_numbe
   if (!list_container (list, node->owner, &known_ns, error))
     return false;
   bool dirty = known_ns == LIST_CONTAINER_DIRTY;
-  *out_doubtful = dirty || !has_as_many (store, list, node->number);
+  *out_doubtful = dirty || lacks;
   if (dirty)
     *out_number = node->owner;
   return true;
@@ -175,12 +168,19 @@ integrate_at (Store *store, uint32_t parent)
 {
   g_autoptr (Handle) known = cache_list (store, NULL);
   g_auto (ListNode) node = {.kind = LIST_ROOT};
-  bool found = parent == STORE_ROOT, doubtful;
+  bool found = parent == STORE_ROOT, lacks, doubtful;
   Top top = {.store = store};
   uint32_t number;
   if (known == NULL || known->failure != NULL || store->evidence != NULL ||
-      (!found && !list_get (known->list, parent, &node, &found, NULL)) || !found ||
-      !is_doubtful (store, known->list, &node, &number, &doubtful, NULL) || !doubtful)
+      (!found && !list_get (known->list, parent, &node, &found, NULL)) || !found)
+    return false;
+  lacks = !has_as_many (store, known->list, parent);
+  /* Of a page that was lost, in part, nothing else tells: its names are just not found. */
+  if (lacks && !list_verify (known->list, NULL)) {
+    g_autoptr (Handle) fresh = cache_renew_list (store, known, NULL);
+    return fresh != NULL;
+  }
+  if (!is_doubtful (store, known->list, &node, lacks, &number, &doubtful, NULL) || !doubtful)
     return false;
   if (store_is_read_only (store))
     return cache_outdate_list (store);

@@ -56,6 +56,7 @@ typedef struct SnapshotSet SnapshotSet; /* likewise */
 /* An open database that several threads share. It is closed with the last reference. */
 typedef struct {
   gatomicrefcount references;
+  uint64_t serial; /* no other handle of this process has or had it */
   char *path;
   Index *index; /* one of the three; all are NULL when opening failed */
   List *list;
@@ -133,7 +134,9 @@ struct StoreMailbox {
   Store *store;
   uint32_t number, owner;
   StoreNodeKind kind;
-  char *path; /* below mail/ */
+  char *path;               /* below mail/ */
+  _Atomic uint64_t whole;   /* serial of an index that has all its rows */
+  _Atomic uint64_t lacking; /* of one that has not */
   int fd;
   dev_t device; /* of `fd` */
   ino_t inode;
@@ -177,7 +180,8 @@ bool settings_load (Store *store, GKeyFile *file, GError **error);
 #define LAYOUT_STATE    ".state"
 
 /* The mailbox list, as findings name it: from mail/, as all that they name. */
-#define LAYOUT_LIST "../mailboxes.sqlite3"
+#define LAYOUT_LIST  "../mailboxes.sqlite3"
+#define LAYOUT_QUEUE "../queue.sqlite3"
 
 /* Opens `path` below the directory `fd`, never through a symbolic link and never out of it
  * (openat2);
@@ -245,6 +249,9 @@ void layout_tmp_close (Store *store);
 
 /* Where a message lies, below its mailbox. */
 void layout_message_path (uint32_t uid, bool expunged, char out[32]);
+
+/* Whether a message file lies there; a link or a directory of that name is none. */
+bool layout_message_stat (int fd, const char *path, struct stat *out);
 
 /* The names in the directory `path` below `fd`, but for "." and "..", in byte order. */
 GPtrArray *layout_names (int fd, const char *path, GError **error);

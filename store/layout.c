@@ -345,6 +345,12 @@ layout_message_path (uint32_t uid, bool expunged, char out[32])
   g_snprintf (out, 32, "%s%s", expunged ? LAYOUT_EXPUNGED "/" : "", name);
 }
 
+bool
+layout_message_stat (int fd, const char *path, struct stat *out)
+{
+  return fstatat (fd, path, out, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG (out->st_mode);
+}
+
 /* ---- reading directories ------------------------------------------------------------------------
  */
 

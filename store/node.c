@@ -56,7 +56,8 @@ node_child_kind (StoreNodeKind parent, const char *name)
   case STORE_NODE_USERS: return STORE_NODE_USER;
   case STORE_NODE_USER:
   case STORE_NODE_SHARED:
-  case STORE_NODE_MAILBOX: return STORE_NODE_MAILBOX;
+  case STORE_NODE_MAILBOX: /* What is called as a message is no mailbox, be it a directory. */
+    return store_message_uid (name) > 0 ? STORE_NODE_ROOT : STORE_NODE_MAILBOX;
   }
   return STORE_NODE_ROOT;
 }

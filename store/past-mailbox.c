@@ -100,10 +100,10 @@ read_file (StoreMailbox *self, uint32_t uid, IndexMessage *out, bool *out_found,
 static bool
 is_where (const StoreMailbox *self, const IndexMessage *row)
 {
+  struct stat st;
   char name[STORE_NAME_SIZE];
   store_message_name (row->uid, name);
-  bool live = faccessat (self->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-  return live == (row->expunged == 0);
+  return layout_message_stat (self->fd, name, &st) == (row->expunged == 0);
 }
 
 /* One message, whether it was there or not. */

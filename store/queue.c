@@ -21,7 +21,7 @@ set_aside (Store *store, GError **error)
     return true;
   if (error_code (failure) == ENOENT)
     return true;
-  if (error_code (failure) != EUCLEAN) {
+  if (!is_index_broken (failure)) {
     g_propagate_error (error, g_steal_pointer (&failure));
     return false;
   }
@@ -42,7 +42,7 @@ queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error)
     g_autoptr (Handle) handle = cache_queue (store, create, &failure);
     if (handle != NULL && use (handle->queue, data, &failure))
       return true;
-    bool damaged = error_code (failure) == EUCLEAN && !store_is_read_only (store);
+    bool damaged = is_index_broken (failure) && !store_is_read_only (store);
     if (attempt > 0 || (!damaged && error_code (failure) != ESTALE)) {
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;

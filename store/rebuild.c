@@ -91,7 +91,7 @@ look_again (ScanItem *item, IndexWrite *write, bool *out_apply, GError **error)
   char path[32];
   scan_item_path (item, path);
   struct stat st;
-  bool there = fstatat (item->mailbox->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  bool there = layout_message_stat (item->mailbox->fd, path, &st);
   if (!*out_apply || (!there && item->verdict == SCAN_GONE))
     return true;
   if (!there) {

@@ -62,9 +62,8 @@ bool
 index_probe (StoreJob *job, uint32_t owner, bool thoroughly, GError **error)
 {
   g_autoptr (Handle) handle = cache_index (job->store, owner, false, error);
-  IndexMailbox totals;
   return handle != NULL && (thoroughly ? index_verify (handle->index, error)
-                                       : index_totals (handle->index, &totals, error));
+                                       : index_count_all (handle->index, error));
 }
 
 /* Something else in its place counts as well, and so does a disk that does not give it back. */

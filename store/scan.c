@@ -486,9 +486,10 @@ compare_pair (Scan *self, ScanMailbox *in, const Name *name, IndexMessage *row, 
 static bool
 miss_file (Scan *self, ScanMailbox *in, IndexMessage *row, GError **error)
 {
+  struct stat st;
   char path[32];
   layout_message_path (row->uid, row->expunged != 0, path);
-  return faccessat (in->mailbox->fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+  return layout_message_stat (in->mailbox->fd, path, &st) ||
          emit (self, in, SCAN_GONE, NULL, row, NULL, error);
 }
 

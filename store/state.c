@@ -227,11 +227,13 @@ state_take_number (const char **line, unsigned base, uint64_t max, uint64_t *out
   return true;
 }
 
+/* All of its digits are there, or what comes behind them is cut off as well. */
 static bool
 take_digest (const char **line, uint64_t *out)
 {
   if (**line != '-')
-    return state_take_number (line, 16, UINT64_MAX, out);
+    return strspn (*line, "0123456789abcdef") == 16 &&
+           state_take_number (line, 16, UINT64_MAX, out);
   (*line)++;
   bool ends = **line == '\0' || **line == ' ';
   *line += **line == ' ';

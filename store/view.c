@@ -60,6 +60,22 @@ drop_index (View *view)
   g_clear_pointer (&view->handle, handle_unref);
 }
 
+/* Whether the index has all the rows of the mailbox that it says it has. They are counted once, by
+ * the first view that keeps the index as it is. */
+static bool
+has_all_rows (const View *view)
+{
+  StoreMailbox *mailbox = view->mailbox;
+  uint64_t serial = view->handle->serial;
+  if (mailbox->whole != serial && mailbox->lacking != serial && view->read != NULL) {
+    if (index_count (view->handle->index, mailbox->number, NULL))
+      mailbox->whole = serial;
+    else
+      mailbox->lacking = serial;
+  }
+  return mailbox->lacking != serial;
+}
+
 /* What the index has of a mailbox. `*out_reasons` is 0 when that is what lies in the directory,
  * else why it is of no use; if it is 0, and `still`, the index stays as it is. */
 static bool
@@ -87,6 +103,10 @@ find_row (StoreMailbox *mailbox, bool still, View *view, int64_t *out_mtime_ns,
     view->row = (IndexMailbox){0};
   *out_mtime_ns = stat_mtime_ns (&st);
   bool agrees = found && view->row.directory_ns == *out_mtime_ns;
+  if (agrees && !has_all_rows (view)) {
+    agrees = false;
+    broken = true;
+  }
   *out_reasons = agrees ? 0 : broken ? HEAL_ROWS | HEAL_INDEX : HEAL_ROWS;
   if (!agrees)
     g_clear_pointer (&view->read, index_read_end);

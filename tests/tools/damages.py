@@ -112,6 +112,14 @@ def page_flipped():
     overwrite(index(), 3 * 8192 - 200, os.urandom(100))
 
 
+def rows_zeroed():
+    """Half of a page: the rows are just not found, and SQLite has nothing to say of that."""
+    overwrite(index(), 2 * 8192 + 4096, bytes(4096))
+    shown = {row['uid'] for row in rows('list', BOX)}
+    if shown != set(range(1, 13)):
+        raise AssertionError(f'list shows {shown}')
+
+
 def index_cut():
     os.truncate(index(), os.path.getsize(index()) // 2)
 
@@ -157,6 +165,12 @@ def states_stripped():
     """The files lose what they carry; the index is all there is."""
     for uid in range(1, 13):
         os.removexattr(message(uid), 'user.mailfs.state')
+
+
+def state_cut():
+    """In its digest; the flags are behind that."""
+    state = os.getxattr(message(3), 'user.mailfs.state')
+    os.setxattr(message(3), 'user.mailfs.state', state[:state.index(b' ', 6) + 8])
 
 
 def mailbox_state_stripped():
@@ -266,9 +280,9 @@ def judge(damage):
 
 
 make()
-for damage in (index_removed, header_flipped, page_flipped, index_cut, index_emptied, index_is_text,
+for damage in (index_removed, header_flipped, page_flipped, rows_zeroed, index_cut, index_emptied, index_is_text,
                index_is_directory, index_reset, list_removed, list_flipped, everything_derived_removed, queue_lost,
-               states_stripped, mailbox_state_stripped, index_and_some_states, message_emptied, message_cut,
+               states_stripped, state_cut, mailbox_state_stripped, index_and_some_states, message_emptied, message_cut,
                message_replaced, bit_rot, message_replaced_by_another_file, file_dropped_in, purged_file_back,
                killed_in_a_rebuild):
     try:

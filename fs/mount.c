@@ -104,8 +104,10 @@ open_store (Mount *mount, GError **error)
   mount->views = views_new (mount->top);
   if (!store_node_times (mount->store, STORE_ROOT, &root, error))
     return false;
-  mount->uid = options->uid != OPTION_UNSET ? options->uid : root.uid;
-  mount->gid = options->gid != OPTION_UNSET ? options->gid : root.gid;
+  /* Evidence is the examiner's to look at, whoever owned it. */
+  bool theirs = store_is_evidence (mount->store) && geteuid () != 0;
+  mount->uid = options->uid != OPTION_UNSET ? options->uid : theirs ? geteuid () : root.uid;
+  mount->gid = options->gid != OPTION_UNSET ? options->gid : theirs ? getegid () : root.gid;
   mount->file_mode = S_IFREG | (options->fmode != OPTION_UNSET ? options->fmode : 0640);
   mount->directory_mode = S_IFDIR | (options->dmode != OPTION_UNSET ? options->dmode : 0750);
   return true;

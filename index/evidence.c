@@ -234,9 +234,11 @@ note_copy (const Copy *self, GString *note)
   if (self->unread > 0)
     add_note (note, "%" G_GUINT64_FORMAT " bytes cannot be read", self->unread);
   if (self->pages > 0)
-    add_note (note, "an interrupted write of %" G_GUINT64_FORMAT " pages is undone", self->pages);
+    add_note (note, "an interrupted write is undone, %" G_GUINT64_FORMAT " page%s", self->pages,
+              self->pages > 1 ? "s" : "");
   if (self->commits > 0)
-    add_note (note, "%" G_GUINT64_FORMAT " commits are taken from its log", self->commits);
+    add_note (note, "%" G_GUINT64_FORMAT " commit%s taken from its log", self->commits,
+              self->commits > 1 ? "s are" : " is");
 }
 
 static char *

@@ -137,6 +137,10 @@ store_job_run (StoreJob *self, GError **error)
   if (self->store->past != NULL && (command->traits & STORE_COMMAND_PAST) == 0)
     return fail (error, store_request_reads (self->request) ? EINVAL : EROFS,
                  "%s is for the store as it is, not for a snapshot", command->name);
+  if (self->store->evidence != NULL &&
+      (command->traits & (STORE_COMMAND_READS | STORE_COMMAND_PAST)) == 0)
+    return fail (error, EROFS, "%s is not for evidence, in which nothing is changed",
+                 command->name);
   return command->run (self, error);
 }
 

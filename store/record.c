@@ -32,6 +32,10 @@
 int
 run_lock_take (Store *store, uint64_t runner, GError **error)
 {
+  if (store_is_read_only (store)) {
+    fail (error, EROFS, "the store %s is open read only", store->path);
+    return -1;
+  }
   auto_fd fd = layout_open (store->fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW, 0640);
   if (fd < 0) {
     fail_errno (error, "open %s/" LOCK_FILE, store->path);

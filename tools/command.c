@@ -244,6 +244,7 @@ static StoreOpenFlags
 choose_flags (const Tool *tool, const StoreCommand *command)
 {
   bool looks = (command->traits & STORE_COMMAND_READS) != 0 || is_given (STORE_WORD_DRY_RUN);
+  looks = looks || (tool->forensic && (command->traits & STORE_COMMAND_PAST) != 0);
   looks = looks && !is_given (STORE_WORD_RECOVER) && !is_given (STORE_WORD_LOCKS);
   StoreOpenFlags later = is_given (STORE_WORD_EXPORT) ? STORE_TAKE_LATER : 0;
   return looks || tool->snapshot != NULL ? STORE_READ_ONLY : later;

@@ -254,6 +254,13 @@ remote_check_writable (const Remote *self, GError **error)
          fail (error, EROFS, "%s is mounted read-only", self->path);
 }
 
+bool
+remote_is_forensic (const Remote *self)
+{
+  g_autofree char *access = find_status (self, "access");
+  return g_strcmp0 (access, "forensic") == 0;
+}
+
 /* ---- the store behind it ------------------------------------------------------------------- */
 
 char *
@@ -264,7 +271,9 @@ remote_store_path (const Remote *self, GError **error)
   if (uuid == NULL)
     return NULL;
   g_autoptr (GError) failure = NULL;
-  g_autoptr (Store) store = store_open (path, STORE_READ_ONLY, &failure);
+  g_autoptr (Store) store = remote_is_forensic (self)
+                                ? store_open_evidence (path, NULL, &failure)
+                                : store_open (path, STORE_READ_ONLY, &failure);
   if (store != NULL && strcmp (store_uuid (store), uuid) == 0)
     return g_steal_pointer (&path);
   fail (error, EOPNOTSUPP,

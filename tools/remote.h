@@ -44,6 +44,9 @@ bool remote_introduce (const Remote *self, const Tool *tool, GError **error);
 /* EROFS when nothing can be changed through the mount. */
 bool remote_check_writable (const Remote *self, GError **error);
 
+/* Whether the store is evidence to the mount. */
+bool remote_is_forensic (const Remote *self);
+
 /* The path of the store that is mounted, where it can be reached and is the same one: else
  * EOPNOTSUPP, and the message says what is missing. */
 char *remote_store_path (const Remote *self, GError **error);

@@ -343,7 +343,8 @@ run_in_store (Store *store, Tool *tool, const GPtrArray *words, GError **error)
   /* Who only looks, as anybody does at a snapshot, leaves no trace. One that cannot be registered
    * runs all the same. */
   g_autoptr (GError) unregistered = NULL;
-  if (!store_request_reads (request) && store_snapshot_of (store) == NULL)
+  if (!store_request_reads (request) && store_snapshot_of (store) == NULL &&
+      !store_is_evidence (store))
     store_job_register (job, &unregistered);
   if (!run_job (tool, job, error))
     return false;

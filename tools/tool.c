@@ -27,9 +27,10 @@ say_notice (const char *text, void *data)
   tool_say (tool, "%s", text);
 }
 
-/* The path of the store itself, also of one that is mounted there. */
+/* The path of the store itself, also of one that is mounted there. `*out_forensic` tells whether it
+ * is to be looked at as evidence, as the mount does. */
 static char *
-find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
+find_store (const Tool *tool, StoreOpenFlags flags, bool *out_forensic, GError **error)
 {
   g_autofree char *path = tool_store_path (tool);
   g_autoptr (Remote) remote = NULL;
@@ -39,6 +40,7 @@ find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
           tool->config);
     return NULL;
   }
+  *out_forensic = tool->forensic;
   if (tool->forensic) /* not even to see whether it is a mount */
     return g_steal_pointer (&path);
   if (!remote_open (tool, path, &remote, error))
@@ -47,6 +49,7 @@ find_store (const Tool *tool, StoreOpenFlags flags, GError **error)
     return g_steal_pointer (&path);
   if ((flags & STORE_READ_ONLY) == 0 && !remote_check_writable (remote, error))
     return NULL;
+  *out_forensic = remote_is_forensic (remote);
   return remote_store_path (remote, error);
 }
 
@@ -80,11 +83,12 @@ open_snapshot (const Tool *tool, Store *store, GError **error)
 Store *
 tool_store_open (const Tool *tool, StoreOpenFlags flags, GError **error)
 {
+  bool forensic = false;
   g_autofree char *path =
-      tool_check_flags (tool, flags, error) ? find_store (tool, flags, error) : NULL;
-  Store *store = path == NULL     ? NULL
-                 : tool->forensic ? store_open_evidence (path, tool->workdir, error)
-                                  : store_open (path, flags, error);
+      tool_check_flags (tool, flags, error) ? find_store (tool, flags, &forensic, error) : NULL;
+  Store *store = path == NULL ? NULL
+                 : forensic   ? store_open_evidence (path, tool->workdir, error)
+                              : store_open (path, flags, error);
   if (store != NULL)
     store_notice (store, say_notice, (void *)tool);
   if (store != NULL && tool->verbose)

@@ -165,6 +165,15 @@ bool transient_attr (Mount *mount, fuse_ino_t ino, struct stat *out, GError **er
 void transient_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 char *transient_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
 
+/* The name that list() added last with that cookie, if that is not too long ago; else NULL. Owned
+ * by the caller. For a tree whose cookies do not tell names: listings are resumed there, as a rule.
+ */
+char *transient_recall (Mount *mount, const TransientNode *directory, off_t cookie);
+
+/* ---- lost.c: lost and found ----------------------------------------------------------------- */
+
+extern const TransientTree lost_tree;
+
 /* ---- parts.c: what is inside messages ------------------------------------------------------ */
 
 extern const TransientTree parts_tree;

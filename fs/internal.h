@@ -66,7 +66,7 @@ typedef struct {
   char *workdir;  /* of a forensic mount; NULL: memory */
   int foreground, debug, single, help, version;
   int read_only, nonempty, sloppy, replace, forensic;
-  int ctl, xattrs, verify, no_worker;
+  int ctl, xattrs, verify, no_worker, allow_purge;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
   bool dead; /* what is mounted on the mountpoint has died, and is to be replaced */
 } Options;

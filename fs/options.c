@@ -40,6 +40,7 @@ static const struct fuse_opt option_table[] = {
     SET ("verify=never", verify, VERIFY_NEVER),
     SET ("worker=on", no_worker, 0),
     SET ("worker=off", no_worker, 1),
+    SET ("allow_purge", allow_purge, 1),
     SET ("sloppy", sloppy, 1),
     SET ("replace", replace, 1),
     SET ("snapshot=%s", snapshot, 0),
@@ -394,6 +395,7 @@ options_help (void)
          "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
          "                     ro), off\n"
          "  -o setuid=USER     mount as root, then be this user, and nothing else any more\n"
+         "  -o allow_purge     rm in .ctl/lost+found removes for good\n"
          "  -o replace         mount where a mount has died, and leave no gap between\n"
          "  -o nonempty        mount over a directory that is not empty\n"
          "  -o allow_other     let other users in, as owner and modes allow\n"

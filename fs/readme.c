@@ -47,6 +47,8 @@ static const char readme_store[] =
     "                 header, texts and attachments\n"
     "damage           which bytes of which messages are damaged; reads all mail\n"
     "quarantine.jsonl what was taken out of the store and can be put back\n"
+    "lost+found/      what is expunged, damaged, missing or belongs nowhere: mv into\n"
+    "                 a mailbox restores it; the .json beside it tells what it is\n"
     "snapshots/       the store as it was: mkdir takes one, rmdir drops it, mv gives\n"
     "                 it another name; latest is the newest\n"
     "\n"

@@ -18,6 +18,7 @@
 
 #define NODES_MAX 65536u /* of either type */
 #define BYTES_MAX (64u << 20)
+#define ENDS_MAX  64
 
 /* Cookies of listings: ".", "..", and those of the tree above them. */
 enum { COOKIE_DOT = 1, COOKIE_DOTDOT = 2 };
@@ -31,6 +32,13 @@ typedef struct {
   GList link;          /* in the queue of its type */
 } Slot;
 
+/* Where a part of a listing ended. */
+typedef struct {
+  fuse_ino_t directory;
+  off_t cookie;
+  char *name; /* NULL: unused */
+} End;
+
 struct Transients {
   GMutex mutex;      /* for what follows */
   GHashTable *slots; /* Slot by its node's `ino` */
@@ -39,6 +47,8 @@ struct Transients {
   GQueue directories;
   uint64_t bytes; /* that they hold */
   uint32_t last;  /* number that was given out */
+  End ends[ENDS_MAX];
+  unsigned next_end;
 };
 
 /* ---- nodes -------------------------------------------------------------------------------- */
@@ -369,15 +379,48 @@ transient_find (Mount *mount, fuse_ino_t ino, const char *name, TransientEntry *
 typedef struct {
   ControlAddFunc add;
   void *data;
+  End end; /* the last one that there was room for */
 } Forward;
 
 static bool
 add_name (const char *name, fuse_ino_t ino, mode_t type, off_t cookie, void *data)
 {
-  const Forward *forward = data;
+  Forward *forward = data;
 
-  return forward->add (name, ino != 0 ? ino : INODE_UNKNOWN, type, cookie + COOKIE_DOTDOT,
-                       forward->data);
+  if (!forward->add (name, ino != 0 ? ino : INODE_UNKNOWN, type, cookie + COOKIE_DOTDOT,
+                     forward->data))
+    return false;
+  g_free (forward->end.name);
+  forward->end.name = g_strdup (name);
+  forward->end.cookie = cookie;
+  return true;
+}
+
+/* Takes the name over. */
+static void
+keep_end (Transients *self, const End *end)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  if (end->name == NULL)
+    return;
+  g_free (self->ends[self->next_end].name);
+  self->ends[self->next_end] = *end;
+  self->next_end = (self->next_end + 1) % ENDS_MAX;
+}
+
+char *
+transient_recall (Mount *mount, const TransientNode *directory, off_t cookie)
+{
+  Transients *self = mount->transients;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  for (unsigned i = 0; i < ENDS_MAX; i++) {
+    const End *end = &self->ends[i];
+    if (end->name != NULL && end->directory == directory->ino && end->cookie == cookie)
+      return g_strdup (end->name);
+  }
+  return NULL;
 }
 
 bool
@@ -385,15 +428,17 @@ transient_list (Mount *mount, fuse_ino_t ino, off_t after, ControlAddFunc add, v
                 GError **error)
 {
   g_autoptr (TransientNode) directory = take_directory (mount, ino, error);
-  Forward forward = {add, data};
+  Forward forward = {add, data, {.directory = ino}};
 
   if (directory == NULL)
     return false;
   if ((after < COOKIE_DOT && !add (".", ino, S_IFDIR, COOKIE_DOT, data)) ||
       (after < COOKIE_DOTDOT && !add ("..", directory->directory, S_IFDIR, COOKIE_DOTDOT, data)))
     return true;
-  return directory->file->tree->list (mount, directory, MAX (after - COOKIE_DOTDOT, 0), add_name,
-                                      &forward, error);
+  bool listed = directory->file->tree->list (mount, directory, MAX (after - COOKIE_DOTDOT, 0),
+                                             add_name, &forward, error);
+  keep_end (mount->transients, &forward.end);
+  return listed;
 }
 
 bool
@@ -462,6 +507,8 @@ transients_free (Transients *self)
     drop_slot (self, self->directories.head->data);
   while (self->files.length > 0)
     drop_slot (self, self->files.head->data);
+  for (unsigned i = 0; i < ENDS_MAX; i++)
+    g_free (self->ends[i].name);
   g_hash_table_unref (self->names);
   g_hash_table_unref (self->slots);
   g_mutex_clear (&self->mutex);

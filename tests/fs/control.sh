@@ -48,7 +48,8 @@ expect_equal "$(xargs -d '\n' stat -c '%F' <"$work/tree" | sort -u)" $'directory
 # The README fits a terminal, and names all that is there.
 expect [ "$(wc -L <"$ctl/README")" -lt 80 ]
 for name in "$ctl"/*; do
-  expect grep -qE "^${name##*/}\b" "$ctl/README"
+  name=${name##*/}
+  expect grep -qE "^${name//+/\\+}\b" "$ctl/README"
 done
 expect_equal "$(<"$ctl/version")" "$(mailfs -V | sed 's/, .*//') abi 1"
 expect_equal "$(<"$ctl/health")" ok

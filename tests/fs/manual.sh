@@ -12,7 +12,7 @@ named() {
   shift 2
   [ $# -gt 0 ] || complain_here "no $what at all"
   for name; do
-    escaped=${name//./\\.}
+    escaped=${name//./\\.} escaped=${escaped//+/\\+}
     grep -qE "^\.[A-Za-z].*[ (\"]${escaped}[],;:)*\"=]?( |/|$)" "$pages/$page" ||
       complain_here "$page does not name the $what '$name'"
   done

@@ -33,6 +33,18 @@ spill_export (Mount *mount, const ControlNode *node, FILE *out, GError **error)
 }
 
 static bool
+spill_manifest_json (Mount *mount, const ControlNode *node, FILE *out, GError **error)
+{
+  return store_manifest_json_write (mount->top, node->number, out, error);
+}
+
+static bool
+spill_timeline (Mount *mount, const ControlNode *node, FILE *out, GError **error)
+{
+  return store_timeline_write (mount->top, node->number, out, error);
+}
+
+static bool
 goes_on (StoreJob *job, void *mount)
 {
   return !renderings_stopped (((Mount *)mount)->renderings);
@@ -80,6 +92,9 @@ static const ControlFile fixed_files[] = {
      .past = true},
     {"quarantine.jsonl", 22, PLACE_STORE, S_IFREG, .spill = spill_quarantine},
     {"damage", 23, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_damage, .walks = true},
+    {"manifest.json", 24, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_manifest_json,
+     .walks = true, .past = true},
+    {"timeline", 25, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_timeline, .walks = true},
     {"orphans", 26, PLACE_NODE, S_IFDIR, .tree = &lost_tree},
     {"expunged", 27, PLACE_NODE, S_IFDIR, .tree = &lost_tree},
     {"store", 32, PLACE_CONFIG, S_IFREG, .render = config_render_store},

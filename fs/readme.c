@@ -42,9 +42,11 @@ static const char readme_store[] =
     "events           what happens, a JSON object per line; follow with tail -f\n"
     "audit            what was asked for here, by whom, and what came of it\n"
     "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
+    "manifest.json    the same as JSON, with sizes, dates and damage\n"
     "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
     "parts/           what is inside messages: DOMAIN/user/USER/MAILBOX/UID/ has the\n"
     "                 header, texts and attachments\n"
+    "timeline         when what happened, for mactime of the Sleuth Kit\n"
     "damage           which bytes of which messages are damaged; reads all mail\n"
     "quarantine.jsonl what was taken out of the store and can be put back\n"
     "lost+found/      what is expunged, damaged, missing or belongs nowhere: mv into\n"
@@ -53,7 +55,7 @@ static const char readme_store[] =
     "                 it another name; latest is the newest\n"
     "\n"
     "In the .ctl of any other directory, for that one: status, status.json,\n"
-    "manifest.sha256, export.jsonl and damage.\n"
+    "manifest.sha256, manifest.json, export.jsonl, timeline and damage.\n"
     "\n"
     "In both, a file per verb. Reading it gives the state of its last job: idle,\n"
     "queued ID, running ID DONE TOTAL, done ID fixed=N left=N, failed ID ERRNO or\n"
@@ -74,12 +76,13 @@ static const char readme_past[] =
     "status           the snapshot and this mount: a key and its value per line\n"
     "status.json      the same\n"
     "manifest.sha256  sha256sum -c, run in the directory above, verifies all mail\n"
+    "manifest.json    the same as JSON, with sizes, dates and damage\n"
     "export.jsonl     what the files alone cannot tell: UIDs, flags, dates, names\n"
     "parts/           what is inside messages: DOMAIN/user/USER/MAILBOX/UID/ has the\n"
     "                 header, texts and attachments\n"
     "\n"
     "In the .ctl of any other directory, for that one: status, status.json,\n"
-    "manifest.sha256 and export.jsonl. mailfs.ctl(5) tells more.\n";
+    "manifest.sha256, manifest.json and export.jsonl. mailfs.ctl(5) tells more.\n";
 
 static const char readme_words[] =
     "\n"

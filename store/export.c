@@ -289,6 +289,50 @@ store_manifest_write (Store *self, uint32_t number, FILE *out, GError **error)
   return finish (&export, error);
 }
 
+/* ---- the manifest as JSON ------------------------------------------------------------------ */
+
+/* An object of the array. */
+static void
+write_manifest_object (Export *self, const Exported *exported)
+{
+  const StoreMessage *message = exported->message;
+  bool found_now = exported->damaged && (message->damage & STORE_DAMAGE_GRAVE) == 0;
+  g_autoptr (GString) json = json_begin ("message");
+  g_autofree char *damage =
+      store_damage_to_string (message->damage | (found_now ? STORE_DAMAGE_DIGEST : 0));
+  g_autofree char *time = format_time (message->internal_s);
+  g_autofree char *digest = store_digest_string (exported->sha256);
+  json_string (json, "path", exported->path);
+  json_uint (json, "uid", message->uid);
+  json_uint (json, "size", message->size);
+  json_string (json, "sha256", exported->known ? digest : NULL);
+  json_string (json, "internaldate", time);
+  json_words (json, "damage", damage);
+  fprintf (self->out, "%s%s}", self->messages > 1 ? ",\n" : "\n", json->str);
+}
+
+bool
+store_manifest_json_write (Store *self, uint32_t number, FILE *out, GError **error)
+{
+  Export export = {
+      .store = self, .out = out, .write_node = pass_node, .write_message = write_manifest_object};
+  g_auto (StoreNode) node = {0};
+  g_autofree char *path = NULL;
+  if (!begin (&export, number, &node, &path, error))
+    return false;
+  g_autofree char *time = format_time (export_time (&export));
+  g_autoptr (GString) first = json_begin ("manifest");
+  json_string (first, "store", self->uuid);
+  json_string (first, "directory", path);
+  json_string (first, "time", time);
+  fprintf (out, "%s,\"messages\":[", first->str);
+  if (!export_tree (&export, &node, error))
+    return false;
+  fprintf (out, "],\n\"count\":%" G_GUINT64_FORMAT ",\"complete\":%s}\n", export.messages,
+           export.known == export.messages ? "true" : "false");
+  return finish (&export, error);
+}
+
 /* ---- the export ---------------------------------------------------------------------------- */
 
 static void

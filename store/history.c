@@ -366,6 +366,26 @@ history_message (History *self, uint32_t uid, uint32_t epoch, HistoryMessage *ou
   return true;
 }
 
+bool
+history_message_next (History *self, guint *place, uint32_t *out_uid, HistoryMessage *out,
+                      bool *out_found, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  *out_found = false;
+  if (!history_load_locked (self, error))
+    return false;
+  while (!*out_found && *place < self->lines->len) {
+    const Line *line = &g_array_index (self->lines, Line, *place);
+    g_autofree char *read = line->subject != 0 ? line_read (self, line->at, NULL) : NULL;
+    const char *rest = read;
+    Line head;
+    ++*place;
+    *out_found = read != NULL && line_parse_head (self, &rest, &head) && parse_message (rest, out);
+    *out_uid = line->subject;
+  }
+  return true;
+}
+
 void
 history_directory_clear (HistoryDirectory *directory)
 {

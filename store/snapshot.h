@@ -162,6 +162,11 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (HistoryMessage, history_message_clear)
 bool history_message (History *self, uint32_t uid, uint32_t epoch, HistoryMessage *out,
                       bool *out_kept, GError **error);
 
+/* All that messages have been, line by line: the one at `*place`, at first 0, which is moved on. What makes
+ * no sense is passed over. `*out_found` is false at the end. */
+bool history_message_next (History *self, guint *place, uint32_t *out_uid, HistoryMessage *out,
+                           bool *out_found, GError **error);
+
 /* The directory itself as it was; `kind` is that of its node. */
 typedef struct {
   int64_t mtime_ns, ctime_ns;

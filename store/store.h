@@ -610,6 +610,19 @@ char *store_parts_text (const StoreParts *self, int fd, size_t limit, GError **e
  * writing. What comes or goes meanwhile is in it or not. */
 bool store_manifest_write (Store *self, uint32_t number, FILE *out, GError **error);
 
+/* The same with more facts, as one JSON document: "messages" is an array of objects with "path", "uid",
+ * "size", "sha256" (null: nobody knows it), "internaldate" and "damage", a line each; and "complete", at
+ * the end, says whether all digests are known. */
+bool store_manifest_json_write (Store *self, uint32_t number, FILE *out, GError **error);
+
+/* When what happened to the node's directories and messages, and those below, the expunged ones, too: the
+ * body file that mactime(1) of the Sleuth Kit takes. Of each file a line with its own times: the mtime is
+ * the internal date, the ctime the last change of state or the expunge, and the birth of the file its
+ * delivery. Lines of their own are for the Date of the header, "(Date)", for states that snapshots know
+ * of, "(flags: ...)", and, of the whole store, for snapshots and what was taken out. 0: not known. The last
+ * line is "# complete: N lines". EINVAL: a snapshot has none. */
+bool store_timeline_write (Store *self, uint32_t number, FILE *out, GError **error);
+
 /* Every fact of the node and below it that the files alone cannot give, an object a line: "store" first,
  * then, each above what is in it, "directory" (of a user also whether there is an index), "mailbox" and
  * "message", and "end" last. Paths are relative to the node's directory. Otherwise as the manifest. */

@@ -17,7 +17,7 @@ packages=(gcc libc6-dev cmake make pkg-config git
   libglib2.0-dev libjson-glib-dev libsqlite3-dev libfuse3-dev libgmime-3.0-dev libssl-dev libattr1-dev
   fuse3 attr rsync strace sqlite3 python3 openssl procps e2fsprogs mount util-linux
   mandoc shellcheck bash-completion python3-prometheus-client chromium-headless-shell
-  systemd systemd-container dpkg-dev lintian mmdebstrap rdiff-backup python3-pyxattr borgbackup restic python3-pyte)
+  systemd systemd-container dpkg-dev lintian mmdebstrap rdiff-backup python3-pyxattr borgbackup restic python3-pyte sleuthkit)
 
 preset=${1:-debug}
 [ $# -eq 0 ] || shift

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * export.c - mailstore manifest and export: what a store tells of its messages for others to keep.
+ * export.c - mailstore manifest, timeline and export: what a store tells of its messages for others
+ * to keep.
  *
  *   cd /srv/mail && mailstore manifest | sha256sum -c
+ *   mailstore timeline >body && mactime -b body -d >timeline.csv
  *   mailstore export --format jsonl joe@example.com >joe.jsonl
  */
 #include "tools/tools.h"
@@ -34,7 +36,14 @@ write_all (Tool *tool, int argc, char **argv, WriteFunc write, GError **error)
 bool
 manifest_run (Tool *tool, int argc, char **argv, GError **error)
 {
-  return write_all (tool, argc, argv, site_manifest_write, error);
+  return write_all (tool, argc, argv, tool->json ? site_manifest_json_write : site_manifest_write,
+                    error);
+}
+
+bool
+timeline_run (Tool *tool, int argc, char **argv, GError **error)
+{
+  return write_all (tool, argc, argv, site_timeline_write, error);
 }
 
 bool

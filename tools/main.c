@@ -56,6 +56,7 @@ static const Command commands[] = {
      "[SNAPSHOT] [MAILBOX...]]",
      "keep the store as it is now; see what has changed since", .options = snapshot_options,
      .run = snapshot_run},
+    {"timeline", "[MAILBOX]", "when what happened to messages, for mactime", .run = timeline_run},
     {"top", "", "what a mount or a store is doing, on a terminal", .options = top_options,
      .run = top_run},
     {"work", "", "run what waits in the queue", .options = work_options, .run = work_run},

@@ -318,6 +318,21 @@ site_export_write (Site *self, uint32_t number, FILE *out, GError **error)
 }
 
 bool
+site_manifest_json_write (Site *self, uint32_t number, FILE *out, GError **error)
+{
+  return self->remote != NULL
+             ? remote_write_file (self->remote, number, "manifest.json", out, error)
+             : store_manifest_json_write (self->store, number, out, error);
+}
+
+bool
+site_timeline_write (Site *self, uint32_t number, FILE *out, GError **error)
+{
+  return self->remote != NULL ? remote_write_file (self->remote, number, "timeline", out, error)
+                              : store_timeline_write (self->store, number, out, error);
+}
+
+bool
 site_damage_write (Site *self, uint32_t number, FILE *out, GError **error)
 {
   return self->remote != NULL ? remote_write_file (self->remote, number, "damage", out, error)

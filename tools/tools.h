@@ -62,6 +62,7 @@ void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool report_run (Tool *tool, int argc, char **argv, GError **error);
 bool snapshot_run (Tool *tool, int argc, char **argv, GError **error);
+bool timeline_run (Tool *tool, int argc, char **argv, GError **error);
 bool top_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
@@ -197,6 +198,8 @@ int site_message_open (Site *self, uint32_t number, uint32_t uid, GError **error
 
 bool site_manifest_write (Site *self, uint32_t number, FILE *out, GError **error);
 bool site_export_write (Site *self, uint32_t number, FILE *out, GError **error);
+bool site_manifest_json_write (Site *self, uint32_t number, FILE *out, GError **error);
+bool site_timeline_write (Site *self, uint32_t number, FILE *out, GError **error);
 bool site_damage_write (Site *self, uint32_t number, FILE *out, GError **error);
 GPtrArray *site_quarantine_list (Site *self, GError **error);
 

@@ -104,6 +104,7 @@ both_end 0 manifest joe@example.com/Lists
 both_end 0 export --format jsonl
 both_end 0 export --format jsonl ann@example.com
 both_end 64 export
+both_end 0 --json manifest
 both_end 0 damage
 both_end 0 --json damage joe@example.com/INBOX
 both_end 66 damage nobody@example.com
@@ -208,6 +209,7 @@ for name in one 'a b/c %41' latest; do
   both_end 0 --snapshot "$name" parts joe@example.com/INBOX 5
   both_end 0 --snapshot "$name" mailbox list -r joe@example.com
   both_end 0 --snapshot "$name" manifest
+  both_end 0 --snapshot "$name" --json manifest
   both_end 0 --snapshot "$name" export --format jsonl
   both_end 66 --snapshot "$name" list joe@example.com/Old
   both_end 73 --snapshot "$name" mailbox create joe@example.com/New
@@ -241,6 +243,10 @@ for site in "$direct" "$mnt"; do
   run -s "$site" top --once
   expect_status 0
 done
+
+# A timeline is of the files themselves, which are others in each store.
+echo timeline >>"$work/ran"
+expect_equal "$(mailstore -s "$mnt" timeline | sha256sum)" "$(mailstore -s "$store" timeline | sha256sum)"
 
 # Every command was run both ways.
 while read -r command; do

@@ -79,7 +79,7 @@ for directory in sys.argv[1:]:
 PYTHON
 
 # Every reader gets as many bytes as it was told of, and the same ones: of every file there is.
-changing='/(status|status\.json|metrics|manifest\.sha256|export\.jsonl)$'
+changing='/(status|status\.json|metrics|manifest\.sha256|manifest\.json|export\.jsonl)$'
 find "$ctl/" "$inbox/.ctl/" -type f >"$work/files"
 expect [ "$(wc -l <"$work/files")" -gt 50 ]
 while read -r file; do

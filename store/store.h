@@ -1265,3 +1265,25 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreImportResult, store_import_result_clear)
 typedef bool (*StoreImportFunc) (const StoreProgress *progress, void *user_data);
 bool store_import (Store *self, const StoreImport *import, StoreImportFunc progress,
                    void *user_data, StoreImportResult *out, GError **error);
+
+/* ---- bags ---------------------------------------------------------------------------------- */
+
+/* A bag (RFC 8493) is a directory with copies of messages, their digests, and what is to be known of
+ * them, for others to keep: whatever program they have for bags tells whether it is whole. */
+typedef struct {
+  uint64_t messages, bytes; /* in it */
+  uint64_t damaged;         /* of the messages, as far as that is known */
+} StoreBag;
+
+/* Puts the messages of the node and everything below it into the new or empty `directory`, with
+ * their facts (store_export_write()) in export.jsonl. What is damaged goes in as it is, and is told
+ * in damaged.tsv. All is on disk when it returns true; before that there is no bagit.txt, and so no
+ * bag. `progress` as of an import. ENOTEMPTY; ENOENT: no such node. */
+bool store_bag_write (Store *self, uint32_t number, const char *directory, StoreImportFunc progress,
+                      void *user_data, StoreBag *out, GError **error);
+
+/* Holds a bag, by whatever program, against its digests and lists. Calls `tell` for each problem,
+ * with texts that are printable. EINVAL: it is no bag. */
+typedef void (*StoreBagFunc) (const char *path, const char *problem, void *user_data);
+bool store_bag_verify (const char *directory, StoreBagFunc tell, void *user_data, StoreBag *out,
+                       uint64_t *out_problems, GError **error);

@@ -6,15 +6,18 @@
  *   cd /srv/mail && mailstore manifest | sha256sum -c
  *   mailstore timeline >body && mactime -b body -d >timeline.csv
  *   mailstore export --format jsonl joe@example.com >joe.jsonl
+ *   mailstore export --bagit DIR joe@example.com
  */
 #include "tools/tools.h"
 
 #include <string.h>
 
-static char *format;
+static char *format, *bag;
 
 const GOptionEntry export_options[] = {
     {"format", 0, 0, G_OPTION_ARG_STRING, &format, "jsonl: one JSON object a line", "FORMAT"},
+    {"bagit", 0, 0, G_OPTION_ARG_FILENAME, &bag,
+     "put the messages with their digests into this directory (RFC 8493)", "DIR"},
     {NULL},
 };
 
@@ -49,7 +52,11 @@ timeline_run (Tool *tool, int argc, char **argv, GError **error)
 bool
 export_run (Tool *tool, int argc, char **argv, GError **error)
 {
+  if (bag != NULL && (format != NULL || argc > 1))
+    return fail (error, EINVAL, "export --bagit takes one MAILBOX, USER or DOMAIN, or none");
+  if (bag != NULL)
+    return bag_write (tool, argc > 0 ? argv[0] : "", bag, error);
   if (format == NULL || strcmp (format, "jsonl") != 0)
-    return fail (error, EINVAL, "export wants --format jsonl");
+    return fail (error, EINVAL, "export wants --format jsonl or --bagit DIR");
   return write_all (tool, argc, argv, site_export_write, error);
 }

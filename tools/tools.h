@@ -64,6 +64,7 @@ bool report_run (Tool *tool, int argc, char **argv, GError **error);
 bool snapshot_run (Tool *tool, int argc, char **argv, GError **error);
 bool timeline_run (Tool *tool, int argc, char **argv, GError **error);
 bool top_run (Tool *tool, int argc, char **argv, GError **error);
+bool verify_bag_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
     jobs_options[], list_options[], mailbox_options[], parts_options[], quarantine_options[], report_options[],
@@ -229,6 +230,12 @@ bool site_queue_cancel (Site *self, const uint64_t *ids, size_t count, GError **
  * only the store itself gives out; else EIO. */
 int tool_message_open (const Tool *tool, const char *spelling, const char *uid_text, bool as_it_is,
                        GError **error);
+
+/* ---- bag.c -------------------------------------------------------------------------------------
+ */
+
+/* mailstore export --bagit. */
+bool bag_write (Tool *tool, const char *spelling, const char *directory, GError **error);
 
 /* ---- words.c: requests for what is done at once ------------------------------------------------
  */

@@ -272,6 +272,39 @@ bool index_is_salvaged (const Index *self);
 Index *index_gather (const char *in_use, const IndexEvidence *from, size_t count,
                      const char *workdir, GError **error);
 
+/* ---- the full-text index of one user ----------------------------------------------------------- */
+
+/*
+ * It tells which messages cannot have a text in them. Messages come into it one by one, some later than
+ * others and some never, so it is asked which it knows, too. It is a cache, as the Index is.
+ */
+typedef struct Fulltext Fulltext;
+typedef struct FulltextWrite FulltextWrite;
+
+/* As index_open() and the others. */
+Fulltext *fulltext_open (const char *path, IndexOpenFlags flags, GError **error);
+void fulltext_close (Fulltext *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Fulltext, fulltext_close)
+bool fulltext_verify (Fulltext *self, GError **error);
+
+/* Adds the UIDs (uint32_t, ascending) of the messages from `first` to `last` that are in it; and of those
+ * in which `text` may be. Text is valid UTF-8 and compared as it is, so both sides are folded alike. */
+bool fulltext_known (Fulltext *self, uint32_t mailbox, uint32_t first, uint32_t last,
+                     GArray *out_uids, GError **error);
+bool fulltext_candidates (Fulltext *self, uint32_t mailbox, uint32_t first, uint32_t last,
+                          const char *text, GArray *out_uids, GError **error);
+
+/* How many messages are in it, those that are gone by now, too. */
+bool fulltext_count (Fulltext *self, uint64_t *out_count, GError **error);
+
+/* Several messages in one commit, as IndexWrite: some megabytes of text. One that is in it is left as it is. */
+FulltextWrite *fulltext_write_begin (Fulltext *self, GError **error);
+bool fulltext_write_add (FulltextWrite *self, uint32_t mailbox, uint32_t uid, const char *text,
+                         GError **error);
+bool fulltext_write_commit (FulltextWrite *self, GError **error);
+void fulltext_write_free (FulltextWrite *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FulltextWrite, fulltext_write_free)
+
 /* ---- the mailbox list of a store -------------------------------------------------------------- */
 
 /*

@@ -83,9 +83,10 @@ typedef struct {
   int32_t application_id;
   int32_t version;
   const char *sql; /* exactly what the database keeps in sqlite_schema */
+  const char *shadows; /* but for tables with such names, in which FTS5 keeps a virtual one; or NULL */
 } Schema;
 
-extern const Schema index_schema, list_schema, queue_schema;
+extern const Schema index_schema, list_schema, queue_schema, fulltext_schema;
 
 /* Looks at the first bytes of the file, without a lock and before SQLite acts on them. `*out_fresh`
  * tells a file that holds nothing yet. EUCLEAN: anything that we did not make. */

@@ -111,9 +111,19 @@ static const char queue_sql[] = //
     "  PRIMARY KEY (job, number)\n"
     ") STRICT, WITHOUT ROWID;\n";
 
-const Schema index_schema = {"index", 0x6d666978, 2, index_sql};
-const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql};
-const Schema queue_schema = {"queue", 0x6d667175, 4, queue_sql};
+static const char fulltext_sql[] = //
+    "CREATE TABLE message (\n"
+    "  id INTEGER PRIMARY KEY            -- of whom the text is in `body`: as in an index\n"
+    ") STRICT;\n"
+    "CREATE VIRTUAL TABLE body USING fts5 (\n"
+    "  text, content = '', columnsize = 0, detail = none,\n"
+    "  tokenize = 'trigram case_sensitive 1'\n"
+    ");\n";
+
+const Schema index_schema = {"index", 0x6d666978, 2, index_sql, NULL};
+const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql, NULL};
+const Schema queue_schema = {"queue", 0x6d667175, 4, queue_sql, NULL};
+const Schema fulltext_schema = {"full-text index", 0x6d666674, 1, fulltext_sql, "body_*"};
 
 /* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
 enum {
@@ -168,10 +178,14 @@ schema_check_tables (const Schema *self, Connection *connection, bool *out_fresh
   auto_statement select =
       connection_prepare (connection,
                           "SELECT group_concat (sql || ';' || char (10), '')"
-                          "  FROM (SELECT sql FROM sqlite_schema ORDER BY rowid)",
+                          "  FROM (SELECT sql FROM sqlite_schema"
+                          "         WHERE ?1 IS NULL OR name NOT GLOB ?1 ORDER BY rowid)",
                           error);
   bool row;
-  if (select == NULL || !connection_step (connection, select, &row, error))
+  if (select == NULL)
+    return false;
+  sqlite3_bind_text (select, 1, self->shadows, -1, SQLITE_STATIC);
+  if (!connection_step (connection, select, &row, error))
     return false;
   const char *sql = (const char *)sqlite3_column_text (select, 0);
   if (sql != NULL && strcmp (sql, self->sql) != 0)

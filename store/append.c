@@ -264,6 +264,7 @@ note_appended (const Append *append)
   change_note (store, number, 0);
   for (size_t i = 0; i < append->placed && append->placed <= 64; i++)
     change_note (store, number, append->drafts[i]->uid);
+  heal_note (append->mailbox, HEAL_TEXT);
 }
 
 bool

@@ -148,12 +148,16 @@ copy_facts (const Backup *self, const StoreNode *node, StoreMailbox *from, int c
   StoreMailboxInfo info = {0};
   if (node->kind == STORE_NODE_MAILBOX && !store_mailbox_info (from, &info, error))
     return false;
+  StoreIndexing indexing = STORE_INDEX_OFF; /* as it stays for what is no user */
+  if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED)
+    store_user_index (from->store, node->number, &indexing, NULL);
   NodeState state = {.number = node->number,
                      .uidvalidity = info.uidvalidity,
                      .uidnext = info.uidnext,
                      .modseq = info.highestmodseq,
                      .subscribed = node->subscribed,
                      .no_index = node->no_index,
+                     .full_text = indexing == STORE_INDEX_TEXT,
                      .special_use = node->special_use,
                      .full_name = node->full_name};
   *out_changed = !node_state_read (copy, node->kind, &before, &had, NULL) || !had ||

@@ -41,6 +41,8 @@ const StoreCommand store_commands[] = {
      .force = "make sound ones again, too"},
     {"checkpoint", 0, 0, MAILBOXES, "finish or take back interrupted writes; sync databases",
      command_checkpoint},
+    {"text", STORE_WORD_RECURSIVE, 0, MAILBOXES,
+     "bring full-text indexes up to date, of users who have one", command_text},
     {"backup",
      STORE_WORD_DIRECTORY | STORE_WORD_RECURSIVE | STORE_WORD_RATE | STORE_WORD_FULL |
          STORE_WORD_FORCE,
@@ -103,6 +105,9 @@ const StoreCommand store_commands[] = {
      "SNAPSHOT [SNAPSHOT] [MAILBOX...]",
      "tell what is different between two snapshots, or one and now", command_snapshot_diff,
      .least_names = 1},
+    {"search", STORE_WORD_QUERY | STORE_WORD_RECURSIVE,
+     STORE_COMMAND_READS | STORE_COMMAND_IMMEDIATE | STORE_COMMAND_PAST, "[MAILBOX...]",
+     "look for messages", command_search, .needs = STORE_WORD_QUERY},
     {NULL},
 };
 
@@ -293,6 +298,7 @@ store_request_free (StoreRequest *self)
   g_free (self->directory);
   g_free (self->export);
   g_free (self->to);
+  store_query_free (self->query);
   g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
 }

@@ -271,7 +271,8 @@ take_directory (ExportReader *self, Told *out, GError **error)
   bool mailbox = is_type (self, "mailbox");
   Told told = {.path = take_path (self),
                .number = (uint32_t)get_uint (self->object, "number", NUMBER_BELIEVED_MAX),
-               .no_index = !get_bool (self->object, "index", true)};
+               .no_index = !get_bool (self->object, "index", true),
+               .full_text = get_bool (self->object, "full_text", false)};
   bool good = told.path != NULL || fail_line (self, "no path", error);
   if (good && mailbox)
     good = take_mailbox (self, &told, error);

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
   char *path; /* below mail/ */
   uint32_t number;
-  bool no_index; /* of a user */
+  bool no_index, full_text; /* of a user */
   bool is_mailbox;
   uint32_t uidvalidity, uidnext;
   bool subscribed;

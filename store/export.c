@@ -376,8 +376,12 @@ write_node (Export *self, const StoreNode *node, StoreMailbox *mailbox, const ch
   g_autoptr (GString) json = json_begin ("directory");
   json_string (json, "path", path);
   json_uint (json, "number", node->number);
-  if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED)
-    json_bool (json, "index", !node->no_index);
+  StoreIndexing indexing;
+  if (store_user_index (self->store, node->number, &indexing, NULL)) {
+    json_bool (json, "index", indexing != STORE_INDEX_OFF);
+    if (indexing == STORE_INDEX_TEXT)
+      json_bool (json, "full_text", true);
+  }
   write_line (self, json);
   return true;
 }

@@ -7,6 +7,8 @@
  * Not every note becomes one. A writer leaves a mailbox behind for some milliseconds, so it is
  * looked at once more. And what a repair could not mend, because the bytes are gone, is not tried
  * again for each reader that comes along: see is_futile().
+ *
+ * Whoever delivers leaves a note in the same way, that there is something new for a full-text index.
  */
 #include "store/jobs.h"
 #include "store/past.h"
@@ -43,7 +45,8 @@ void
 heal_note (const StoreMailbox *mailbox, HealReasons reasons)
 {
   Store *store = past_live (mailbox->store);
-  gpointer key = GUINT_TO_POINTER ((reasons & HEAL_INDEX) != 0 ? mailbox->owner : mailbox->number);
+  bool index = (reasons & (HEAL_INDEX | HEAL_TEXT)) != 0;
+  gpointer key = GUINT_TO_POINTER (index ? mailbox->owner : mailbox->number);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->heal_mutex);
   guint known = GPOINTER_TO_UINT (g_hash_table_lookup (store->heal, key));
   if (known != 0 || g_hash_table_size (store->heal) < NOTES_MAX)
@@ -172,7 +175,10 @@ heal_flush (Store *store, StoreSayFunc say, void *user_data)
   Note notes[HEAL_AT_ONCE];
   size_t count = take_notes (store, notes);
   for (size_t i = 0; i < count; i++) {
-    HealReasons reasons = look_again (store, notes[i].number, notes[i].reasons);
+    if ((notes[i].reasons & HEAL_TEXT) != 0)
+      fulltext_queue (store, notes[i].number);
+    HealReasons reasons =
+        look_again (store, notes[i].number, notes[i].reasons & ~(HealReasons)HEAL_TEXT);
     if (reasons != 0)
       queue_repair (store, notes[i].number, reasons, say, user_data);
   }

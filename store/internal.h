@@ -212,6 +212,9 @@ int layout_move (int from_fd, const char *from, int to_fd, const char *to);
 /* Absolute path of the index of the user or shared node whose path below mail/ is `node_path`. */
 char *layout_index_path (Store *store, const char *node_path);
 
+/* The same of the full-text index. No index is called so: their names end in ".sqlite3". */
+char *layout_fulltext_path (Store *store, const char *node_path);
+
 /* Removes a database durably, with its journal; absence is no error. */
 bool layout_remove_database (const char *path, GError **error);
 
@@ -291,6 +294,7 @@ typedef struct {
   uint64_t modseq; /* HIGHESTMODSEQ when it was written; messages carry newer ones themselves */
   bool subscribed;
   bool no_index; /* of a user */
+  bool full_text; /* likewise: a full-text index, too */
   char *special_use;
   char *full_name;
   bool copied; /* it has no state of its own, and this is what a mount told; see copied.c */
@@ -985,18 +989,24 @@ bool queue_add_action (Store *store, uint32_t node, const char *action, int64_t 
  * those of now are old enough. Failing does no harm: it is asked for again. */
 void life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait_s);
 
+/* ---- fulltext-fill.c ------------------------------------------------------------------------- */
+
+/* Lets a worker take new mail of the owner into the full-text index, if there is to be one. */
+void fulltext_queue (Store *store, uint32_t owner);
+
 /* ---- heal.c: damage that readers met --------------------------------------------------------- */
 
 typedef enum {
   HEAL_ROWS = 1u << 0,  /* the mailbox was served from its files */
   HEAL_INDEX = 1u << 1, /* so was a part of it: the index failed */
   HEAL_BYTES = 1u << 2, /* a message is not what was delivered */
+  HEAL_TEXT = 1u << 3,  /* nothing wrong: there is new mail for a full-text index */
 } HealReasons;
 
 void heal_init (Store *store);
 void heal_clear (Store *store);
 
-/* Remembers that a reader met damage in a mailbox; when it is the index that failed, for its owner,
+/* Remembers that a reader met damage in a mailbox; when it is about an index, for its owner,
  * whose mailboxes are all in it. Cheap, and takes no lock of a file. */
 void heal_note (const StoreMailbox *mailbox, HealReasons reasons);
 

@@ -99,6 +99,8 @@ bool command_checkpoint (StoreJob *job, GError **error);
 bool command_backup (StoreJob *job, GError **error);
 bool command_restore (StoreJob *job, GError **error);
 bool command_reset (StoreJob *job, GError **error);
+bool command_search (StoreJob *job, GError **error);
+bool command_text (StoreJob *job, GError **error);
 
 /* ---- command-mail.c, command-mailbox.c: what is done at once --------------------------------- */
 

@@ -120,6 +120,12 @@ layout_index_path (Store *store, const char *node_path)
   return g_strdup_printf ("%s/index/%s.sqlite3", store->path, node_path);
 }
 
+char *
+layout_fulltext_path (Store *store, const char *node_path)
+{
+  return g_strdup_printf ("%s/index/%s.sqlite3-text", store->path, node_path);
+}
+
 /* An empty journal says nothing; every database of ours has one. */
 static bool
 is_empty_journal (const char *path)

@@ -12,7 +12,7 @@ static const char *const special_uses[] = {"\\All",     "\\Archive",   "\\Drafts
 
 /* Changes a state and the row for it; what they have in common is what is set. */
 typedef struct {
-  const bool *subscribed, *no_index; /* NULL: as it is */
+  const bool *subscribed, *no_index, *full_text; /* NULL: as it is */
   const char *const *special_use;
 } Settings;
 
@@ -29,6 +29,8 @@ write_state (StoreMailbox *node, const Settings *settings, GError **error)
     state.subscribed = *settings->subscribed;
   if (settings->no_index != NULL)
     state.no_index = *settings->no_index;
+  if (settings->full_text != NULL)
+    state.full_text = *settings->full_text;
   if (settings->special_use != NULL) {
     g_free (state.special_use);
     state.special_use = g_strdup (*settings->special_use);
@@ -140,18 +142,40 @@ store_mailbox_set_special_use (Store *self, uint32_t number, const char *special
          apply (self, number, STORE_NODE_MAILBOX, &settings, error);
 }
 
-/* ---- the index of a user ------------------------------------------------------------------- */
+/* ---- the indexes of a user ----------------------------------------------------------------- */
+
+bool
+store_user_index (Store *self, uint32_t number, StoreIndexing *out, GError **error)
+{
+  g_auto (NodeState) state = {0};
+  bool found = false;
+  g_autoptr (StoreMailbox) user = store_mailbox_open (self, number, error);
+  if (user == NULL)
+    return false;
+  if (user->kind != STORE_NODE_USER && user->kind != STORE_NODE_SHARED)
+    return fail (error, EINVAL, "'%s' is no user", user->path);
+  if (!node_state_read (user->fd, user->kind, &state, &found, NULL))
+    state = (NodeState){0};
+  *out = !node_has_index (self, number) ? STORE_INDEX_OFF
+         : state.full_text              ? STORE_INDEX_TEXT
+                                        : STORE_INDEX_ON;
+  return true;
+}
 
 static bool
-remove_index (Store *self, uint32_t number, GError **error)
+remove_indexes (Store *self, uint32_t number, StoreIndexing indexing, GError **error)
 {
   auto_fd lock = lock_user (self, number, error);
   g_autofree char *path = lock >= 0 ? store_node_path (self, number, error) : NULL;
   if (path == NULL)
     return false;
-  g_autofree char *file = layout_index_path (self, path);
-  cache_drop_index (self, number);
-  return layout_remove_database (file, error);
+  g_autofree char *index = layout_index_path (self, path);
+  g_autofree char *text = layout_fulltext_path (self, path);
+  if (!layout_remove_database (text, error))
+    return false;
+  if (indexing == STORE_INDEX_OFF)
+    cache_drop_index (self, number);
+  return indexing != STORE_INDEX_OFF || layout_remove_database (index, error);
 }
 
 static bool
@@ -165,10 +189,17 @@ build_index (Store *self, uint32_t number, GError **error)
 }
 
 bool
-store_user_set_index (Store *self, uint32_t number, bool on, GError **error)
+store_user_set_index (Store *self, uint32_t number, StoreIndexing indexing, GError **error)
 {
-  bool no_index = !on;
-  Settings settings = {.no_index = &no_index};
-  return apply (self, number, STORE_NODE_USER, &settings, error) &&
-         (on ? build_index (self, number, error) : remove_index (self, number, error));
+  bool no_index = indexing == STORE_INDEX_OFF, full_text = indexing == STORE_INDEX_TEXT;
+  Settings settings = {.no_index = &no_index, .full_text = &full_text};
+  StoreIndexing before;
+  if (!store_user_index (self, number, &before, error) ||
+      !apply (self, number, STORE_NODE_USER, &settings, error))
+    return false;
+  if (indexing != STORE_INDEX_TEXT && !remove_indexes (self, number, indexing, error))
+    return false;
+  bool built = indexing == STORE_INDEX_OFF || (full_text && before != STORE_INDEX_OFF) ||
+               build_index (self, number, error);
+  return built && (!full_text || queue_add_action (self, number, "text", 0, error));
 }

@@ -36,8 +36,9 @@ static bool
 forget_index (StoreMailbox *owner, GError **error)
 {
   g_autofree char *path = layout_index_path (owner->store, owner->path);
+  g_autofree char *text = layout_fulltext_path (owner->store, owner->path);
   cache_drop_index (owner->store, owner->number);
-  return layout_remove_database (path, error);
+  return layout_remove_database (text, error) && layout_remove_database (path, error);
 }
 
 /* A domain goes when nobody is left in it; tells who is: a ListChildFunc. */

@@ -53,6 +53,7 @@ static const struct {
     [STORE_PROBLEM_VANISHED] = {"vanished", "restore brings it back, backup --force gives it up"},
     [STORE_PROBLEM_BAD_HEADER] = {"bad-header", ""},
     [STORE_PROBLEM_LOST] = {"lost", "a backup may have them"},
+    [STORE_PROBLEM_MATCH] = {"match", ""},
     [STORE_PROBLEM_NOTE] = {"note", ""},
     [STORE_PROBLEM_FLAGGED] = {"flagged", ""},
     [STORE_PROBLEM_COPIED] = {"copied", ""},

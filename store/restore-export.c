@@ -444,14 +444,17 @@ restore_mailbox (Facts *self, StoreNode *node, const Told *told, GError **error)
          restore_properties (&pair, error) && restore_identity (&pair, error);
 }
 
-/* A user may have no index. */
+/* A user may have no index, or one of texts, too. */
 static bool
 restore_directory (Facts *self, const StoreNode *node, const Told *told, GError **error)
 {
-  if (!told->no_index || node->no_index)
+  StoreIndexing now, then = told->no_index ? STORE_INDEX_OFF : STORE_INDEX_TEXT;
+  if ((!told->no_index && !told->full_text) ||
+      !store_user_index (self->store, node->number, &now, NULL) || now == then)
     return true;
-  job_took (self->job, STORE_PROBLEM_CHANGED, node->number, 0, 0, told->path, "has no index again");
-  return self->dry_run || store_user_set_index (self->store, node->number, false, error);
+  job_took (self->job, STORE_PROBLEM_CHANGED, node->number, 0, 0, told->path, "has %s index again",
+            told->no_index ? "no" : "a full-text");
+  return self->dry_run || store_user_set_index (self->store, node->number, then, error);
 }
 
 static bool

@@ -350,6 +350,7 @@ node_state_parse (const char *line, StoreNodeKind kind, NodeState *out, GError *
                      .modseq = modseq,
                      .subscribed = subscribed != 0,
                      .no_index = !mailbox && fields[2] != NULL && strcmp (fields[2], "off") == 0,
+                     .full_text = !mailbox && fields[2] != NULL && strcmp (fields[2], "text") == 0,
                      .special_use = mailbox ? optional (fields[6]) : NULL};
   if (mailbox && strcmp (fields[7], "-") != 0)
     out->full_name = store_name_unescape (fields[7]);
@@ -400,6 +401,7 @@ node_state_format (StoreNodeKind kind, const NodeState *state)
     return g_strdup_printf ("1 %u%s", state->number,
                             kind != STORE_NODE_USER && kind != STORE_NODE_SHARED ? ""
                             : state->no_index                                    ? " off"
+                            : state->full_text                                   ? " text"
                                                                                  : " on");
   g_autofree char *name = state_escape (state->full_name);
   return g_strdup_printf ("1 %u %u %u %" G_GUINT64_FORMAT " %d %s %s", state->number,

@@ -257,9 +257,19 @@ const char *store_special_use (const char *text, GError **error);
 bool store_mailbox_set_special_use (Store *self, uint32_t number, const char *special_use,
                                     GError **error);
 
-/* Whether a user, or the shared folders of a domain, have an index: it is built, or removed. Without one
- * they take less room, and are shown from the files. EINVAL: `number` is neither. */
-bool store_user_set_index (Store *self, uint32_t number, bool on, GError **error);
+/* Which indexes a user has, or the shared folders of a domain. */
+typedef enum {
+  STORE_INDEX_OFF,  /* none: they take less room, and are shown from the files */
+  STORE_INDEX_ON,
+  STORE_INDEX_TEXT, /* and a full-text index, for searches */
+} StoreIndexing;
+
+/* Sets that: the index is built, or removed; a full-text index likewise, but filled by a worker. EINVAL:
+ * `number` is neither. */
+bool store_user_set_index (Store *self, uint32_t number, StoreIndexing indexing, GError **error);
+
+/* What was set. */
+bool store_user_index (Store *self, uint32_t number, StoreIndexing *out, GError **error);
 
 /* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not fit
  * into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
@@ -600,6 +610,49 @@ int store_part_open (const StoreParts *self, uint32_t index, int fd, GError **er
  * UTF-8 without NUL; at most `limit` bytes of it. Owned by the caller. */
 char *store_parts_text (const StoreParts *self, int fd, size_t limit, GError **error);
 
+/* ---- searching ----------------------------------------------------------------------------- */
+
+/*
+ * A query is words that must all hold, separated by blanks:
+ *
+ *   from: to: cc: subject: message-id:   in that field of the header
+ *   body: text:                          in the text of the message; there, or in one of these fields
+ *   since: before: on:                   the internal date, in UTC: 2026-01-31, 2026-01, 2026; or 7d ago
+ *   flag: keyword:                       flag:seen, keyword:$Label1
+ *   larger: smaller:                     500, 64K, 20M
+ *   uid:                                 4, 1:5,7:*
+ *   in:                                  in the mailbox, user or domain of that name, or below it
+ *
+ * A word without a key is in subject, from or to. A value that has blanks or a colon stands in quotes:
+ * subject:"the invoice". A '-' before a word negates it. Case and forms of characters do not matter, and
+ * a run of blanks is one. Parts of words are found, too.
+ */
+typedef struct StoreQuery StoreQuery;
+
+/* EINVAL names the word that makes no sense. */
+StoreQuery *store_query_parse (const char *text, GError **error);
+void store_query_free (StoreQuery *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreQuery, store_query_free)
+
+/* What a search tells. All are called by the thread that searches; `found` and `go_on` end it by
+ * returning false, with an error. */
+typedef struct {
+  bool (*found) (StoreMailbox *mailbox, const StoreMessage *message, void *user_data,
+                 GError **error);
+  /* Now and then: so many more messages were looked at. May be NULL. */
+  bool (*go_on) (uint64_t messages, void *user_data, GError **error);
+  /* A mailbox, or with `uid` a message, could not be looked at, which the answer lacks. May be NULL. */
+  void (*missed) (uint32_t number, uint32_t uid, const GError *failure, void *user_data);
+  void *user_data;
+} StoreSearch;
+
+/* Looks for messages in the node and all below it: mailbox by mailbox, in the order of UIDs. What is in
+ * the index is asked of it, the rest of the files; bodies are read where a query asks for them, and
+ * where a full-text index does not rule them out. The answer is the same with any index or none. What
+ * comes, goes or changes meanwhile is found or not. ENOENT: no such node. */
+bool store_search (Store *self, const StoreQuery *query, uint32_t number, const StoreSearch *calls,
+                   GError **error);
+
 /* ---- manifest and export ------------------------------------------------------------------- */
 
 /* The digest of every live message of the node and below it, a line each, as `sha256sum -c` takes it in
@@ -851,6 +904,7 @@ typedef enum {
   STORE_WORD_RATE = 1u << 20,     /* "rate=20M": bytes a second */
   STORE_WORD_BRIEF = 1u << 21,    /* "brief": without figures that take time */
   STORE_WORD_EXPORT = 1u << 22,   /* "export=FILE": of store_export_write(); as directory */
+  STORE_WORD_QUERY = 1u << 23,    /* "query=QUERY": of store_query_parse() */
 } StoreWords;
 
 /* How a word is spelt: in a control file and among operands as `name` or "name=value", as an option
@@ -921,8 +975,9 @@ typedef struct {
   GPtrArray *names;   /* with STORE_WORD_OF: of char *; NULL: everything there */
   StoreFlagSet flags[3]; /* by StoreFlagsChange, with STORE_WORD_SET, _ADD and _REMOVE */
   char *to;           /* with STORE_WORD_TO */
+  struct StoreQuery *query; /* with STORE_WORD_QUERY */
   const char *special_use; /* with STORE_WORD_USE; NULL: none */
-  bool index;         /* with STORE_WORD_INDEX */
+  StoreIndexing index; /* with STORE_WORD_INDEX */
   uint64_t rate;      /* with STORE_WORD_RATE; 0: as fast as it goes */
   GPtrArray *spelled; /* the words as they were given, for the queue: "uid=1:5" */
 } StoreRequest;
@@ -991,6 +1046,7 @@ typedef enum {
   STORE_PROBLEM_DIFFERENT,     /* nothing: likewise something else is different */
   STORE_PROBLEM_BAD_HEADER,    /* a message that is not known to have come so begins with no header */
   STORE_PROBLEM_LOST,          /* messages of `object` whose file is gone, and that are known all the same */
+  STORE_PROBLEM_MATCH,         /* nothing: search found it. `detail`: its flags */
   STORE_PROBLEM_NOTE,          /* nothing: what a command has to say */
 } StoreProblem;
 const char *store_problem_name (StoreProblem problem);   /* "missing-row" ... */

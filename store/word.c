@@ -26,8 +26,10 @@ const StoreWord store_words[] = {
     {"remove", STORE_WORD_REMOVE, 0, "FLAGS", "take these flags away"},
     {"to", STORE_WORD_TO, 0, "MAILBOX", "where they go, or what it is called then"},
     {"special-use", STORE_WORD_USE, 0, "USE", "what it is for, like \\Sent, or none"},
-    {"index", STORE_WORD_INDEX, 0, "on|off", "whether a user has an index"},
+    {"index", STORE_WORD_INDEX, 0, "off|on|text",
+     "whether a user has an index, or for text in full, too"},
     {"rate", STORE_WORD_RATE, 0, "RATE", "copy at most so many bytes a second: 500K, 20M, 1G"},
+    {"query", STORE_WORD_QUERY, 0, "QUERY", "what to look for"},
     {"brief", STORE_WORD_BRIEF, 0, NULL, "without figures that take time"},
     {NULL},
 };
@@ -147,11 +149,24 @@ parse_use (StoreRequest *request, const char *value, GError **error)
 }
 
 static bool
+parse_query (StoreRequest *request, const char *value, GError **error)
+{
+  g_autofree char *query = unescape (value);
+  g_clear_pointer (&request->query, store_query_free);
+  request->query = store_query_parse (query, error);
+  return request->query != NULL;
+}
+
+static bool
 parse_index (StoreRequest *request, const char *value, GError **error)
 {
-  request->index = strcmp (value, "on") == 0;
-  return request->index || strcmp (value, "off") == 0 ||
-         fail (error, EINVAL, "an index is on or off, not '%s'", value);
+  static const char *const names[] = {"off", "on", "text"};
+  for (StoreIndexing indexing = STORE_INDEX_OFF; indexing <= STORE_INDEX_TEXT; indexing++) {
+    request->index = indexing;
+    if (strcmp (value, names[indexing]) == 0)
+      return true;
+  }
+  return fail (error, EINVAL, "an index is off, on, or text (for full-text, too), not '%s'", value);
 }
 
 bool
@@ -172,6 +187,7 @@ word_parse_value (StoreRequest *request, StoreWords bit, const char *value, GErr
     g_free (request->to);
     request->to = unescape (value);
     return *request->to != '\0' || fail (error, EINVAL, "'to' names no mailbox");
+  case STORE_WORD_QUERY: return parse_query (request, value, error);
   case STORE_WORD_USE: return parse_use (request, value, error);
   case STORE_WORD_INDEX: return parse_index (request, value, error);
   case STORE_WORD_RATE: return store_size_parse (value, &request->rate, error);

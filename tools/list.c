@@ -139,9 +139,8 @@ append_field (GString *line, const char *value, int width)
   g_string_append_printf (line, "%s  ", padded);
 }
 
-/* `columns` is the width of the terminal; 0: there is none, and the subject is printed whole. */
-static void
-print_message (const Letter *letter, int columns)
+void
+message_print (const Letter *letter, int columns)
 {
   const StoreMessage *message = &letter->message;
   g_autofree char *date = text_local_time (message->internal_s);
@@ -178,7 +177,7 @@ print_letter (const Letter *letter, void *data)
   if (listing->tool->json)
     message_print_json (listing->title, letter);
   else
-    print_message (letter, listing->columns);
+    message_print (letter, listing->columns);
 }
 
 static bool

@@ -19,8 +19,8 @@ const GOptionEntry mailbox_options[] = {
     {"subscribed", 0, 0, G_OPTION_ARG_NONE, &subscribed_only, "subscribed ones only (list)", NULL},
     {"special-use", 0, 0, G_OPTION_ARG_STRING, &special_use,
      "what it is for, like '\\Sent', or none (create, set)", "USE"},
-    {"index", 0, 0, G_OPTION_ARG_STRING, &index_state, "whether a user has an index (set)",
-     "on|off"},
+    {"index", 0, 0, G_OPTION_ARG_STRING, &index_state,
+     "whether a user has an index, or for text in full, too (set)", "on|off|text"},
     {NULL},
 };
 

@@ -53,6 +53,8 @@ static const Command commands[] = {
      .options = jobs_options, .run = jobs_run},
     {"report", "[MAILBOX...]", "how the store is: in words, or with plots as a page",
      .in_snapshots = true, .options = report_options, .run = report_run},
+    {"search", "QUERY [MAILBOX...]", "look for messages", .in_snapshots = true, .strict = true,
+     .options = search_options, .run = search_run},
     {"snapshot",
      "[list [SNAPSHOT...] | take [NAME] | drop SNAPSHOT... | rename SNAPSHOT NAME | diff SNAPSHOT "
      "[SNAPSHOT] [MAILBOX...]]",

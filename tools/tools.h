@@ -61,14 +61,15 @@ bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool report_run (Tool *tool, int argc, char **argv, GError **error);
+bool search_run (Tool *tool, int argc, char **argv, GError **error);
 bool snapshot_run (Tool *tool, int argc, char **argv, GError **error);
 bool timeline_run (Tool *tool, int argc, char **argv, GError **error);
 bool top_run (Tool *tool, int argc, char **argv, GError **error);
 bool verify_bag_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
-    jobs_options[], list_options[], mailbox_options[], parts_options[], quarantine_options[], report_options[],
-    snapshot_options[], top_options[], work_options[];
+    jobs_options[], list_options[], mailbox_options[], parts_options[], quarantine_options[],
+    report_options[], search_options[], snapshot_options[], top_options[], work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);
@@ -282,8 +283,10 @@ int text_columns (int fd);
 /* One mailbox as an object of JSON, of a node whose state is known. */
 bool mailbox_print (Site *site, const StoreNode *node, GError **error);
 
-/* One message, as `list` and `flag` print it. */
+/* One message, as `list` and others print it; `columns` is the width of the terminal, 0: there is
+ * none, and the subject is printed whole. */
 void message_print_json (const char *title, const Letter *letter);
+void message_print (const Letter *letter, int columns);
 
 /* ---- progress.c: a bar, and the way to stop what it shows ---------------------------------------
  */

@@ -111,7 +111,16 @@ both_end 66 damage nobody@example.com
 both_end 66 manifest nobody@example.com
 both_end 0 report
 
+both_end 0 search from:orders
+both_end 0 search -r 'since:2000 -flag:seen' joe@example.com/INBOX
+both_end 0 --json search body:e
+both_end 1 search -p subject:nothing-like-that
+both_end 64 search form:ann
+both_end 66 search from:a nobody@example.com
+
 # Running commands.
+both_end 0 text
+both_end 0 text joe@example.com
 both_end 0 check
 both_end 0 check --full joe@example.com
 both_end 0 --json check
@@ -210,6 +219,7 @@ for name in one 'a b/c %41' latest; do
   both_end 0 --snapshot "$name" mailbox list -r joe@example.com
   both_end 0 --snapshot "$name" manifest
   both_end 0 --snapshot "$name" --json manifest
+  both_end 0 --snapshot "$name" search -p since:1990
   both_end 0 --snapshot "$name" export --format jsonl
   both_end 66 --snapshot "$name" list joe@example.com/Old
   both_end 73 --snapshot "$name" mailbox create joe@example.com/New

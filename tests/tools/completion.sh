@@ -62,7 +62,7 @@ for command in "${commands[@]}"; do
 done
 expect_offer 'mailstore import --format=m' maildir mbox mboxrd
 expect_offer 'mailstore import --format m' maildir mbox mboxrd
-expect_offer 'mailstore mailbox set --index ' off on
+expect_offer 'mailstore mailbox set --index ' off on text
 expect_offer 'mailstore mailbox create --special-use=' $'\\\\All \\\\Archive \\\\Drafts \\\\Flagged \\\\Important \\\\Junk \\\\Sent \\\\Trash none'
 
 # ---- words ----

@@ -13,11 +13,13 @@
 int
 layout_open (int fd, const char *path, int flags, mode_t mode)
 {
-  /* O_NONBLOCK: a FIFO in the place of a file must not hold the opener up. */
-  struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK),
+  /* O_NONBLOCK: a FIFO in the place of a file must not hold the opener up. With O_PATH nothing is
+   * opened. */
+  flags |= O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK);
+  struct open_how how = {.flags = (uint64_t)flags,
                          .mode = flags & O_CREAT ? mode : 0,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-  bool reading = (flags & (O_ACCMODE | O_CREAT)) == O_RDONLY;
+  bool reading = (flags & (O_ACCMODE | O_CREAT | O_PATH)) == O_RDONLY;
   how.flags |= reading ? O_NOATIME : 0;
   int opened = (int)syscall (SYS_openat2, fd, *path ? path : ".", &how, sizeof how);
   /* Only the owner may read without leaving a trace. */

@@ -116,6 +116,12 @@ bool command_mailbox_set (StoreJob *job, GError **error);
 bool command_quarantine_restore (StoreJob *job, GError **error);
 bool command_quarantine_remove (StoreJob *job, GError **error);
 
+/* ---- command-lost.c ------------------------------------------------------------------------- */
+
+bool command_lost_list (StoreJob *job, GError **error);
+bool command_lost_restore (StoreJob *job, GError **error);
+bool command_lost_remove (StoreJob *job, GError **error);
+
 /* ---- pace.c: the word "rate"; pace_pass() is in internal.h ----------------------------------- */
 
 struct Pace {

@@ -5,6 +5,18 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* What could not be seen, or would change how other text is seen. */
+static void
+append_code (GString *json, gunichar character)
+{
+  if (character > 0xffff) {
+    character -= 0x10000;
+    g_string_append_printf (json, "\\u%04x", 0xd800 + (character >> 10));
+    character = 0xdc00 + (character & 0x3ff);
+  }
+  g_string_append_printf (json, "\\u%04x", character);
+}
+
 /* What is not UTF-8 becomes U+FFFD: JSON cannot hold other bytes. */
 static void
 append_quoted (GString *json, const char *value)
@@ -14,8 +26,9 @@ append_quoted (GString *json, const char *value)
   for (const char *at = text; *at != '\0'; at = g_utf8_next_char (at)) {
     if (*at == '"' || *at == '\\')
       g_string_append_c (json, '\\');
-    if (g_unichar_iscntrl (g_utf8_get_char (at)))
-      g_string_append_printf (json, "\\u%04x", g_utf8_get_char (at));
+    gunichar character = g_utf8_get_char (at);
+    if (g_unichar_iscntrl (character) || g_unichar_type (character) == G_UNICODE_FORMAT)
+      append_code (json, character);
     else
       g_string_append_len (json, at, g_utf8_next_char (at) - at);
   }

@@ -57,6 +57,7 @@ bool list_run (Tool *tool, int argc, char **argv, GError **error);
 bool mailbox_run (Tool *tool, int argc, char **argv, GError **error);
 bool manifest_run (Tool *tool, int argc, char **argv, GError **error);
 bool parts_run (Tool *tool, int argc, char **argv, GError **error);
+bool lost_run (Tool *tool, int argc, char **argv, GError **error);
 bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
@@ -68,8 +69,9 @@ bool top_run (Tool *tool, int argc, char **argv, GError **error);
 bool verify_bag_run (Tool *tool, int argc, char **argv, GError **error);
 bool work_run (Tool *tool, int argc, char **argv, GError **error);
 extern const GOptionEntry cat_options[], deliver_options[], export_options[], import_options[],
-    jobs_options[], list_options[], mailbox_options[], parts_options[], quarantine_options[],
-    report_options[], search_options[], snapshot_options[], top_options[], work_options[];
+    jobs_options[], list_options[], lost_options[], mailbox_options[], parts_options[],
+    quarantine_options[], report_options[], search_options[], snapshot_options[], top_options[],
+    work_options[];
 
 /* The options of a verb of store_commands[], one for each word that it takes. */
 const GOptionEntry *command_options (const StoreCommand *command);

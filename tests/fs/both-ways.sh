@@ -192,6 +192,17 @@ both_end 0 undelete --uid 1 joe@example.com/INBOX
 both_end 0 list
 both_end 0 --json list joe@example.com/INBOX
 
+# Lost and found.
+both_end 0 expunge --uid 1 joe@example.com/INBOX
+both_end 0 lost
+both_end 0 --json lost list expunged
+lost=$(mailstore -s "$direct" lost list expunged | sed 's/ .*//;q')
+both_end 0 lost show "$lost"
+both_end 0 lost restore "$lost"
+both_end 66 lost restore --to joe@example.com/INBOX "$lost"
+both_end 66 lost remove --force "$lost"
+both_end 64 lost remove --force nothing/x
+
 # Snapshots.
 both_end 0 snapshot
 both_end 0 snapshot take one

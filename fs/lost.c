@@ -183,8 +183,8 @@ cookie_of (const StoreLost *lost, bool facts)
   return (off_t)(g_ascii_strtoull (digits, NULL, 16) << 1 | facts);
 }
 
-/* The next things of a place. Where there can be none, as below a directory that is no mailbox, there
- * is none. */
+/* The next things of a place. Where there can be none, as below a directory that is no mailbox,
+ * there is none. */
 static bool
 read_page (const Listing *self, const char *after, StoreLost *out, size_t *out_count,
            GError **error)
@@ -317,7 +317,8 @@ list (Mount *mount, const TransientNode *directory, off_t after, ControlAddFunc 
 
 /* ---- restoring and removing --------------------------------------------------------------- */
 
-/* Leaves the trail of what was asked for by the system call `through`, and answers. */
+/* Leaves the trail of what was asked for by the system call `through` about `object`, which is the
+ * same as the command `verb` with its words, and answers. */
 static void
 answer (fuse_req_t req, const char *through, const char *verb, const TransientNode *directory,
         const char *name, fuse_ino_t object, const GError *failure)
@@ -368,7 +369,7 @@ unlink_thing (fuse_req_t req, const TransientNode *directory, const char *name)
   if (place_of (directory).above)
     return reply_errno (req, EPERM);
   remove_thing (fuse_req_userdata (req), directory, name, &error);
-  answer (req, "unlink", "lost-remove", directory, name, directory->ino, error);
+  answer (req, "unlink", "lost-remove force", directory, name, directory->ino, error);
 }
 
 /* A message gets the name that its UID gives it, so no other can be asked for. */
@@ -425,12 +426,16 @@ static void
 move_thing (fuse_req_t req, const TransientNode *directory, const char *name, fuse_ino_t new_parent,
             const char *new_name, unsigned flags)
 {
+  Mount *mount = fuse_req_userdata (req);
   g_autoptr (GError) error = NULL;
 
   if (place_of (directory).above)
     return reply_errno (req, EPERM);
-  restore_thing (fuse_req_userdata (req), directory, name, new_parent, new_name, flags, &error);
-  answer (req, "rename", "lost-restore", directory, name, new_parent, error);
+  restore_thing (mount, directory, name, new_parent, new_name, flags, &error);
+  g_autofree char *title = inode_title (mount, new_parent);
+  g_autofree char *word = store_word_escape (title != NULL ? title : "");
+  g_autofree char *verb = g_strconcat ("lost-restore to=", word, NULL);
+  answer (req, "rename", verb, directory, name, new_parent, error);
 }
 
 const TransientTree lost_tree = {

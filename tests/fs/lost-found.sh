@@ -70,7 +70,7 @@ expect_equal "$(<"$work/err")" '' 'what tar had to say'
 
 # What cannot be done there, and why.
 expect_error EPERM rm -f "$lost/expunged/$two"
-expect_equal "$(last_action)" "unlink /.ctl/lost+found/expunged lost-remove expunged/$two EPERM"
+expect_equal "$(last_action)" "unlink /.ctl/lost+found/expunged lost-remove force expunged/$two EPERM"
 expect_equal "$(last_reason | cut -f6)" 'only a mount with the option allow_purge removes for good'
 expect_error EPERM rm -f "$inbox/.ctl/expunged/$two"
 expect_error EPERM rmdir "$lost/expunged"
@@ -93,7 +93,7 @@ expect_equal "$(count "$lost/expunged")" 4
 
 # An expunged message comes back into its mailbox as it was; the kernel believes nothing of before.
 mv "$lost/expunged/$two" "$inbox/"
-expect_equal "$(last_action)" "rename /example.com/user/joe/INBOX lost-restore expunged/$two ok"
+expect_equal "$(last_action)" "rename /example.com/user/joe/INBOX lost-restore to=joe@example.com/INBOX expunged/$two ok"
 expect_error ENOENT stat "$inbox/$two"
 expect_error ENOENT stat "$lost/expunged/$two"
 expect_error ENOENT cat "$lost/expunged/$two.json"
@@ -144,7 +144,7 @@ start -f -o worker=off,allow_purge
 expect_error EPERM rm "$lost/expunged/$two.json"
 expect_equal "$(last_reason | cut -f6)" "'$two.json' goes when '$two' is removed"
 rm "$lost/expunged/$two" "$lost/orphans/00000003-junk"
-expect_equal "$(last_action)" 'unlink /.ctl/lost+found/orphans lost-remove orphans/00000003-junk ok'
+expect_equal "$(last_action)" 'unlink /.ctl/lost+found/orphans lost-remove force orphans/00000003-junk ok'
 expect_error ENOENT stat "$lost/expunged/$two"
 expect_equal "$(names "$lost/expunged")" '00000004-0000000001.eml 00000004-0000000001.eml.json'
 expect_equal "$(ls "$mail/INBOX/.expunged")" 0000000001.eml

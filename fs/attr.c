@@ -4,7 +4,8 @@
  *
  * Everything has the store's owner and constant modes; nlink is always 1, which tells find(1) not
  * to count on it. Sizes and times come from the index or the file, whatever the bytes of the file
- * are like by now: damage shows in reading only.
+ * are like by now: damage shows in reading only. Where the files are shown as they are, however
+ * (-o damaged=raw), so are their sizes.
  */
 #include "fs/internal.h"
 
@@ -26,21 +27,34 @@ timespec_of_ns (int64_t ns)
   return (struct timespec){.tv_sec = seconds, .tv_nsec = rest};
 }
 
+/* What can be read of the message. */
+static uint64_t
+size_of (const Mount *mount, StoreMailbox *mailbox, const StoreMessage *message)
+{
+  struct stat st;
+
+  if (mount->options->damaged != DAMAGED_RAW)
+    return message->size;
+  auto_fd fd = store_message_open (mailbox, message->uid, NULL);
+  return fd >= 0 && fstat (fd, &st) == 0 ? (uint64_t)st.st_size : message->size;
+}
+
 void
-attr_message (Mount *mount, const View *view, uint32_t number, const StoreMessage *message,
+attr_message (Mount *mount, const View *view, StoreMailbox *mailbox, const StoreMessage *message,
               struct stat *out)
 {
   struct timespec internal = {.tv_sec = message->internal_s};
+  uint64_t size = size_of (mount, mailbox, message);
 
   *out = (struct stat){
-      .st_ino = inode_message (view->slot, number, message->uid),
+      .st_ino = inode_message (view->slot, store_mailbox_number (mailbox), message->uid),
       .st_mode = mount->file_mode,
       .st_nlink = 1,
       .st_uid = mount->uid,
       .st_gid = mount->gid,
-      .st_size = (off_t)message->size,
+      .st_size = (off_t)size,
       .st_blksize = BLOCK_SIZE,
-      .st_blocks = (blkcnt_t)((message->size + SECTOR_SIZE - 1) / SECTOR_SIZE),
+      .st_blocks = (blkcnt_t)((size + SECTOR_SIZE - 1) / SECTOR_SIZE),
       .st_atim = internal,
       .st_mtim = internal,
       .st_ctim = timespec_of_ns (message->changed_ns),
@@ -99,7 +113,7 @@ read_message_attr (Mount *mount, const View *view, fuse_ino_t ino, struct stat *
     return false;
   if (!found)
     return fail (error, ESTALE, "the message is gone");
-  attr_message (mount, view, number, &message, out);
+  attr_message (mount, view, mailbox, &message, out);
   return true;
 }
 

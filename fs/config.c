@@ -14,6 +14,7 @@ static const char *const switch_names[] = {"off", "on", NULL};
 static const char *const ctl_names[] = {"hidden", "visible", "off", NULL};
 static const char *const xattrs_names[] = {"all", "data", "none", NULL};
 static const char *const verify_names[] = {"first", "always", "never", NULL};
+static const char *const damaged_names[] = {"eio", "partial", "raw", NULL};
 
 /* Which of the words the text is. */
 static bool
@@ -113,6 +114,12 @@ config_write_verify (Order *order, char *text, GError **error)
     return false;
   order->mount->verify = (VerifyMode)mode;
   return true;
+}
+
+bool
+config_render_damaged (Mount *mount, const ControlNode *node, GString *out, GError **error)
+{
+  return show (out, damaged_names[mount->options->damaged]);
 }
 
 bool

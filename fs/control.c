@@ -106,6 +106,7 @@ static const ControlFile fixed_files[] = {
     {"read_only", 37, PLACE_CONFIG, S_IFREG, .render = config_render_read_only},
     {"verify", 38, PLACE_CONFIG, S_IFREG, .render = config_render_verify,
      .write = config_write_verify},
+    {"damaged", 41, PLACE_CONFIG, S_IFREG, .render = config_render_damaged},
     {"worker", 39, PLACE_CONFIG, S_IFREG, .render = config_render_worker,
      .write = config_write_worker},
 };

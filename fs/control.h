@@ -404,6 +404,7 @@ bool config_render_ctldir (Mount *mount, const ControlNode *node, GString *out, 
 bool config_render_xattrs (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_read_only (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_verify (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_damaged (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_worker (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_write_verify (Order *order, char *text, GError **error);
 bool config_write_worker (Order *order, char *text, GError **error);

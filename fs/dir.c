@@ -151,7 +151,7 @@ add_messages (Listing *self, uint32_t after, GError **error)
     struct stat attr;
     struct fuse_entry_param entry;
     store_message_name (page[i].uid, name);
-    attr_message (self->mount, self->view, self->number, &page[i], &attr);
+    attr_message (self->mount, self->view, mailbox, &page[i], &attr);
     attr_entry (self->mount, inode_message (self->view->number, self->number, page[i].uid), &attr,
                 &entry);
     add_entry (self, name, &entry, COOKIE_MESSAGE | page[i].uid);
@@ -245,7 +245,7 @@ find_message (Mount *mount, uint32_t number, uint32_t uid, Found *out, GError **
     return false;
   if (!found)
     return true;
-  attr_message (mount, view, number, &message, &attr);
+  attr_message (mount, view, mailbox, &message, &attr);
   attr_entry (mount, inode_message (view->number, number, uid), &attr, &out->entry);
   return true;
 }

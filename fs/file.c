@@ -10,6 +10,11 @@
  * that damage surfaces as EIO instead of as wrong bytes in a backup. What fits into the buffer is
  * answered from the bytes that were verified. A damaged message is looked at afresh by each read:
  * it may have been restored behind our back.
+ *
+ * Who wants what is left of it has two ways (-o damaged=). With "raw" the file is read as it is.
+ * With "partial" the kernel does tell of opens: a message that is found to be damaged then is read
+ * past the kernel's pages, so that what is good beside a damaged place can be had to the byte, and
+ * which places those are is kept with the open file.
  */
 #include "fs/internal.h"
 
@@ -74,6 +79,89 @@ file_verify (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *
   return good;
 }
 
+/* ---- what is left of a damaged one -------------------------------------------------------- */
+
+/* Verifies a message, unless its bytes are served whatever they are and that is known. */
+static bool
+verify_to_read (Mount *mount, StoreMailbox *mailbox, fuse_ino_t ino, int fd, void *buffer,
+                size_t *out_size, GError **error)
+{
+  bool is_raw = mount->options->damaged == DAMAGED_RAW;
+  g_autoptr (GError) failure = NULL;
+
+  *out_size = 0;
+  if ((is_raw && marks_has (mount->marks, inode_bytes (ino), MARK_DAMAGED)) ||
+      file_verify (mount, mailbox, ino, fd, buffer, BUFFER_SIZE, out_size, &failure))
+    return true;
+  if (is_raw && failure->code == EIO)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
+/* How much of what is asked for lies before the next damaged place; EIO when it begins in one. What
+ * was not delivered is behind the end. */
+static bool
+limit_to_good (const GArray *ranges, off_t offset, size_t *size, GError **error)
+{
+  for (guint i = 0; i < ranges->len; i++) {
+    const StoreDamageRange *range = &g_array_index (ranges, StoreDamageRange, i);
+    uint64_t from = (uint64_t)offset, end = range->offset + range->length;
+    if (range->kind == STORE_PROBLEM_DIGEST || end <= from)
+      continue;
+    if (range->offset > from)
+      *size = (size_t)MIN (*size, range->offset - from);
+    else if (range->kind == STORE_PROBLEM_SIZE)
+      *size = 0;
+    else
+      return fail (error, EIO, "%s from byte %" PRIu64 " to %" PRIu64,
+                   store_problem_name (range->kind), range->offset, end);
+    break;
+  }
+  return true;
+}
+
+/* `ranges` is what the file was opened with. */
+static void
+read_partly (fuse_req_t req, fuse_ino_t ino, int fd, const GArray *ranges, size_t size,
+             off_t offset)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!limit_to_good (ranges, offset, &size, &error))
+    return reply_error (req, ino, error);
+  if (size == 0)
+    return reply_bytes (req, NULL, 0);
+  reply_file (req, fd, size, offset);
+}
+
+/* Looks whether the message is damaged, and where. */
+static bool
+open_partly (Mount *mount, fuse_ino_t ino, struct fuse_file_info *info, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  size_t whole;
+
+  g_autoptr (View) view = view_take (mount, ino, error);
+  g_autoptr (StoreMailbox) mailbox =
+      view == NULL ? NULL : store_mailbox_open (view->store, inode_number (ino), error);
+  auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), error);
+  if (fd < 0)
+    return false;
+  info->keep_cache = 1;
+  if (file_verify (mount, mailbox, ino, fd, borrow_buffer (), BUFFER_SIZE, &whole, &failure))
+    return true;
+  if (failure->code != EIO) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
+  info->direct_io = 1;
+  info->fh = (uintptr_t)store_message_locate (mailbox, inode_uid (ino), fd, error);
+  return info->fh != 0;
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
 void
 handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *info)
 {
@@ -91,7 +179,9 @@ handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
   g_autoptr (StoreMailbox) mailbox =
       view == NULL ? NULL : store_mailbox_open (view->store, inode_number (ino), &error);
   auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), &error);
-  if (fd < 0 || !file_verify (mount, mailbox, ino, fd, buffer, BUFFER_SIZE, &whole, &error))
+  if (fd >= 0 && info != NULL && info->fh != 0)
+    return read_partly (req, ino, fd, (const GArray *)(uintptr_t)info->fh, size, offset);
+  if (fd < 0 || !verify_to_read (mount, mailbox, ino, fd, buffer, &whole, &error))
     return reply_error (req, ino, error);
   if (whole > 0)
     reply_slice (req, buffer, whole, size, offset);
@@ -99,11 +189,29 @@ handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     reply_file (req, fd, size, offset);
 }
 
-/* As opendir: ENOSYS means that the kernel need not ask, and may keep its pages. */
+/* As opendir: ENOSYS means that the kernel need not ask, and may keep its pages. Where it does ask
+ * it is never told so, for that is for good. */
 void
 handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-  reply_errno (req, ENOSYS);
+  Mount *mount = fuse_req_userdata (req);
+  g_autoptr (GError) error = NULL;
+
+  if (mount->options->damaged != DAMAGED_PARTIAL)
+    return reply_errno (req, ENOSYS);
+  if (inode_kind (ino) == INODE_CONTROL)
+    info->keep_cache = 1;
+  else if (!open_partly (mount, ino, info, &error))
+    return reply_error (req, ino, error);
+  reply_open (req, info);
+}
+
+void
+handle_release (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+  if (info->fh != 0)
+    g_array_unref ((GArray *)(uintptr_t)info->fh);
+  reply_errno (req, 0);
 }
 
 void

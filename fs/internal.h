@@ -49,6 +49,7 @@ typedef struct Worker Worker;
 typedef enum { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF } CtlMode;
 typedef enum { XATTRS_ALL, XATTRS_DATA, XATTRS_NONE } XattrsMode;
 typedef enum { VERIFY_FIRST, VERIFY_ALWAYS, VERIFY_NEVER } VerifyMode;
+typedef enum { DAMAGED_EIO, DAMAGED_PARTIAL, DAMAGED_RAW } DamagedMode;
 
 #define OPTION_UNSET UINT_MAX
 #define SNAPSHOT_NEW "new"
@@ -66,7 +67,7 @@ typedef struct {
   char *workdir;  /* of a forensic mount; NULL: memory */
   int foreground, debug, single, help, version;
   int read_only, nonempty, sloppy, replace, forensic;
-  int ctl, xattrs, verify, no_worker, allow_purge;
+  int ctl, xattrs, verify, damaged, no_worker, allow_purge;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
   bool dead; /* what is mounted on the mountpoint has died, and is to be replaced */
 } Options;
@@ -334,6 +335,7 @@ void reply_entry (fuse_req_t req, const struct fuse_entry_param *entry);
 void reply_listing (fuse_req_t req, const Page *page);
 
 void reply_none (fuse_req_t req);
+void reply_open (fuse_req_t req, const struct fuse_file_info *info);
 void reply_attr (fuse_req_t req, const struct stat *attr, double timeout);
 void reply_bytes (fuse_req_t req, const void *bytes, size_t size);
 void reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset);
@@ -350,8 +352,8 @@ void reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size);
 
 /* ---- attr.c: what stat(2) shows ----------------------------------------------------------- */
 
-void attr_message (Mount *mount, const View *view, uint32_t number, const StoreMessage *message,
-                   struct stat *out);
+void attr_message (Mount *mount, const View *view, StoreMailbox *mailbox,
+                   const StoreMessage *message, struct stat *out);
 bool attr_directory (Mount *mount, const View *view, uint32_t number, struct stat *out,
                      GError **error);
 bool attr_read (Mount *mount, fuse_ino_t ino, struct stat *out, GError **error); /* of anything */
@@ -429,6 +431,7 @@ void recent_keep (Mount *mount, const View *view, uint32_t number, uint32_t afte
 /* ---- file.c: reading messages ------------------------------------------------------------- */
 
 void handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void handle_release (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *info);

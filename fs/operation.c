@@ -61,6 +61,7 @@
   EACH (readdirplus, REQUEST_READDIRPLUS, handle_readdirplus, READ)                                \
   EACH (open, REQUEST_OTHER, handle_open, OPEN)                                                    \
   EACH (read, REQUEST_READ, handle_read, READ)                                                     \
+  EACH (release, REQUEST_OTHER, handle_release, OPEN)                                              \
   EACH (flush, REQUEST_OTHER, handle_flush, OPEN)                                                  \
   EACH (getxattr, REQUEST_GETXATTR, handle_getxattr, GETXATTR)                                     \
   EACH (listxattr, REQUEST_LISTXATTR, handle_listxattr, LISTXATTR)                                 \

@@ -38,6 +38,9 @@ static const struct fuse_opt option_table[] = {
     SET ("verify=first", verify, VERIFY_FIRST),
     SET ("verify=always", verify, VERIFY_ALWAYS),
     SET ("verify=never", verify, VERIFY_NEVER),
+    SET ("damaged=eio", damaged, DAMAGED_EIO),
+    SET ("damaged=partial", damaged, DAMAGED_PARTIAL),
+    SET ("damaged=raw", damaged, DAMAGED_RAW),
     SET ("worker=on", no_worker, 0),
     SET ("worker=off", no_worker, 1),
     SET ("allow_purge", allow_purge, 1),
@@ -124,7 +127,8 @@ take_path (Options *options, const char *path)
 static bool
 is_wrong_value (const char *argument)
 {
-  static const char *const prefixes[] = {"data=", "ctl=", "xattrs=", "verify=", "worker="};
+  static const char *const prefixes[] = {
+      "data=", "ctl=", "xattrs=", "verify=", "damaged=", "worker="};
   for (size_t i = 0; i < G_N_ELEMENTS (prefixes); i++) {
     if (g_str_has_prefix (argument, prefixes[i]))
       return true;
@@ -392,6 +396,8 @@ options_help (void)
          "  -o xattrs=MODE     all (the default), data: only what is listed, none\n"
          "  -o verify=MODE     hold messages against their digest when read: first (the\n"
          "                     default), always, never\n"
+         "  -o damaged=MODE    what reading a damaged message gives: eio (the default), partial:\n"
+         "                     all that is not in a damaged place, raw: what is in the file\n"
          "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
          "                     ro), off\n"
          "  -o setuid=USER     mount as root, then be this user, and nothing else any more\n"

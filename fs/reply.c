@@ -77,6 +77,13 @@ reply_none (fuse_req_t req)
 }
 
 void
+reply_open (fuse_req_t req, const struct fuse_file_info *info)
+{
+  count_reply (req);
+  fuse_reply_open (req, info);
+}
+
+void
 reply_attr (fuse_req_t req, const struct stat *attr, double timeout)
 {
   count_reply (req);

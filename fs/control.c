@@ -86,6 +86,7 @@ static const ControlFile fixed_files[] = {
     {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
     {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},
     {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},
+    {"search", 19, PLACE_STORE | PLACE_NODE, S_IFDIR, .tree = &search_tree},
     {"manifest.sha256", 20, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_manifest,
      .walks = true, .past = true},
     {"export.jsonl", 21, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_export, .walks = true,

@@ -178,6 +178,10 @@ extern const TransientTree lost_tree;
 
 extern const TransientTree parts_tree;
 
+/* ---- search.c: what was found ------------------------------------------------------------- */
+
+extern const TransientTree search_tree;
+
 /* ---- rendering.c: what was told ----------------------------------------------------------- */
 
 /* What a file showed at some moment. It does not change; each reference is given back. */

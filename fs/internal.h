@@ -38,6 +38,7 @@ typedef struct Pieces Pieces;
 typedef struct Recent Recent;
 typedef struct Renderings Renderings;
 typedef struct Runs Runs;
+typedef struct Searches Searches;
 typedef struct Trail Trail;
 typedef struct Transients Transients;
 typedef struct Views Views;
@@ -102,6 +103,7 @@ struct Mount {
   Control *control;
   Renderings *renderings;
   Transients *transients;
+  Searches *searches;
   Parts *parts;
   Pieces *pieces;
   Waits *waits;
@@ -571,6 +573,12 @@ void handle_readlink (fuse_req_t req, fuse_ino_t ino);
 void control_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset);
 
 char *control_path (Mount *mount, fuse_ino_t ino); /* below the mountpoint, for people */
+
+/* ---- search.c: directories of what was found; control.h has the rest ----------------------- */
+
+Searches *searches_new (Mount *mount);
+void searches_stop (Searches *self); /* what is being looked for is given up */
+void searches_free (Searches *self);
 
 /* ---- transient.c: what is there only while the kernel knows it; control.h has the rest ------- */
 

@@ -279,6 +279,7 @@ serve_mounted (Mount *mount)
     result = serve_until_signal (mount);
     worker_free (mount->worker);
     renderings_stop (mount->renderings);
+    searches_stop (mount->searches);
     waits_free (mount->waits);
     runs_free (mount->runs);
     ahead_free (mount->ahead);
@@ -347,6 +348,7 @@ mount_run (Options *options, int ready_fd)
   mount.control = control_new ();
   mount.renderings = renderings_new (&mount);
   mount.transients = transients_new ();
+  mount.searches = searches_new (&mount);
   mount.parts = parts_new ();
   mount.pieces = pieces_new ();
   mount.census = census_new ();
@@ -363,6 +365,7 @@ mount_run (Options *options, int ready_fd)
   renderings_free (mount.renderings);
   pieces_free (mount.pieces);
   transients_free (mount.transients);
+  searches_free (mount.searches);
   parts_free (mount.parts);
   census_free (mount.census);
   control_free (mount.control);

@@ -200,18 +200,30 @@ find_damage (Subject *self)
   return self->message.damage | (found_here ? STORE_DAMAGE_DIGEST : 0);
 }
 
+/* `value` with where it is known from, when that is not what index and file agree on. */
+static char *
+add_sources (Subject *self, const char *value)
+{
+  StoreMailbox *mailbox = load_mailbox (self, NULL);
+  g_autofree char *sources =
+      mailbox != NULL ? store_message_sources (mailbox, self->message.uid, NULL) : NULL;
+
+  return sources != NULL ? g_strjoin (" ", value, sources, NULL) : g_strdup (value);
+}
+
 static char *
 value_state (Subject *self, const char *name, GError **error)
 {
-  return g_strdup ((find_damage (self) & STORE_DAMAGE_GRAVE) != 0 ? "damaged" : "ok");
+  return add_sources (self, (find_damage (self) & STORE_DAMAGE_GRAVE) != 0 ? "damaged" : "ok");
 }
 
 static char *
 value_damage (Subject *self, const char *name, GError **error)
 {
   uint32_t damage = find_damage (self);
+  g_autofree char *text = damage != 0 ? store_damage_to_string (damage) : NULL;
 
-  return damage != 0 ? store_damage_to_string (damage) : NULL;
+  return text != NULL ? add_sources (self, text) : NULL;
 }
 
 static char *

@@ -423,6 +423,12 @@ bool store_mailbox_page (StoreMailbox *self, uint32_t after, StoreMessage *out, 
 bool store_message_find (StoreMailbox *self, uint32_t uid, StoreMessage *out, bool *out_found,
                          GError **error);
 
+/* Where what is shown of a message is known from, as long as index and files of its mailbox do not agree:
+ * "flags=file date=row digest=row". A fact is from the file, from a row of the index, from a salvaged-row
+ * of one that is broken, from a copied-attribute that a mount told, or is guessed. Owned by the caller;
+ * NULL without an error: they agree, or it is a snapshot's. */
+char *store_message_sources (StoreMailbox *self, uint32_t uid, GError **error);
+
 /* Opens the message file for reading; ESTALE when it is gone. Returns a descriptor or -1. */
 int store_message_open (StoreMailbox *self, uint32_t uid, GError **error);
 

@@ -462,6 +462,42 @@ test_index (Fixture *fixture, gconstpointer data)
   }
 }
 
+static void
+assert_sources (Store *store, uint32_t number, uint32_t uid, const char *expected)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) mailbox = store_mailbox_open (store, number, &error);
+  g_assert_no_error (error);
+  g_autofree char *sources = store_message_sources (mailbox, uid, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (sources, ==, expected);
+}
+
+/* As long as index and files do not agree each fact tells where it is from. */
+static void
+test_sources (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  for (int i = 0; i < 3; i++)
+    deliver (inbox, "a message", STORE_FLAG_SEEN, NULL);
+  assert_sources (fixture->store, inbox->number, 1, NULL);
+  run_in (fixture, "cd " DIRECTORY " && touch x && cp 0000000001.eml 0000000007.eml && ",
+          "setfattr -x user.mailfs.state 0000000002.eml");
+  reopen (fixture, STORE_READ_ONLY);
+  assert_sources (fixture->store, inbox->number, 1, "flags=row date=row digest=row");
+  assert_sources (fixture->store, inbox->number, 7, "flags=guessed date=file digest=none");
+  g_clear_pointer (&fixture->store, store_close);
+  run_in (fixture, "printf rubbish | dd conv=notrunc status=none of=", INDEX);
+  reopen (fixture, STORE_READ_ONLY);
+  assert_sources (fixture->store, inbox->number, 1, "flags=file date=file digest=file");
+  g_clear_pointer (&fixture->store, store_close);
+  fixture->store = store_open_evidence (fixture->path, NULL, &error);
+  g_assert_no_error (error);
+  assert_sources (fixture->store, inbox->number, 2,
+                  "flags=salvaged-row date=salvaged-row digest=salvaged-row");
+}
+
 /* Nothing leaves a store that is open read only. */
 static void
 test_read_only (Fixture *fixture, gconstpointer data)
@@ -497,6 +533,7 @@ main (int argc, char **argv)
   ADD ("missing-lines", test_missing_lines);
   ADD ("missing-rubbish", test_missing_rubbish);
   ADD ("index", test_index);
+  ADD ("sources", test_sources);
   ADD ("read-only", test_read_only);
   return g_test_run ();
 }

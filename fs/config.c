@@ -15,6 +15,7 @@ static const char *const ctl_names[] = {"hidden", "visible", "off", NULL};
 static const char *const xattrs_names[] = {"all", "data", "none", NULL};
 static const char *const verify_names[] = {"first", "always", "never", NULL};
 static const char *const damaged_names[] = {"eio", "partial", "raw", NULL};
+static const char *const audit_names[] = {"actions", "read"};
 
 /* Which of the words the text is. */
 static bool
@@ -120,6 +121,12 @@ bool
 config_render_damaged (Mount *mount, const ControlNode *node, GString *out, GError **error)
 {
   return show (out, damaged_names[mount->options->damaged]);
+}
+
+bool
+config_render_audit (Mount *mount, const ControlNode *node, GString *out, GError **error)
+{
+  return show (out, audit_names[mount->options->audit]);
 }
 
 bool

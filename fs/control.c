@@ -85,7 +85,7 @@ static const ControlFile fixed_files[] = {
     {"metrics", 15, PLACE_STORE, S_IFREG, .render = metrics_render},
     {"last_error", 16, PLACE_STORE, S_IFREG, .render = trail_render_last_error, .grows = true},
     {"events", 17, PLACE_STORE, S_IFREG, .render = trail_render_events, .grows = true},
-    {"audit", 18, PLACE_STORE, S_IFREG, .open = trail_open_audit, .grows = true},
+    {"audit", 18, PLACE_STORE, S_IFREG, .open = audit_open, .grows = true},
     {"search", 19, PLACE_STORE | PLACE_NODE, S_IFDIR, .tree = &search_tree},
     {"manifest.sha256", 20, PLACE_STORE | PLACE_NODE, S_IFREG, .spill = spill_manifest,
      .walks = true, .past = true},
@@ -108,6 +108,7 @@ static const ControlFile fixed_files[] = {
     {"verify", 38, PLACE_CONFIG, S_IFREG, .render = config_render_verify,
      .write = config_write_verify},
     {"damaged", 41, PLACE_CONFIG, S_IFREG, .render = config_render_damaged},
+    {"audit", 42, PLACE_CONFIG, S_IFREG, .render = config_render_audit},
     {"worker", 39, PLACE_CONFIG, S_IFREG, .render = config_render_worker,
      .write = config_write_worker},
 };

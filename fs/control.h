@@ -253,9 +253,12 @@ bool status_render_health (Mount *mount, const ControlNode *node, GString *out, 
 bool status_render_text (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool status_render_json (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
+/* ---- audit.c: where the audit is kept ------------------------------------------------------ */
+
+int audit_open (Mount *mount, const ControlNode *node, GError **error);
+
 /* ---- trail.c: what was asked for and what happened ---------------------------------------- */
 
-int trail_open_audit (Mount *mount, const ControlNode *node, GError **error);
 bool trail_render_events (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool trail_render_last_error (Mount *mount, const ControlNode *node, GString *out, GError **error);
 
@@ -409,6 +412,7 @@ bool config_render_xattrs (Mount *mount, const ControlNode *node, GString *out, 
 bool config_render_read_only (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_verify (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_damaged (Mount *mount, const ControlNode *node, GString *out, GError **error);
+bool config_render_audit (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_render_worker (Mount *mount, const ControlNode *node, GString *out, GError **error);
 bool config_write_verify (Order *order, char *text, GError **error);
 bool config_write_worker (Order *order, char *text, GError **error);

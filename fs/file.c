@@ -148,7 +148,6 @@ open_partly (Mount *mount, fuse_ino_t ino, struct fuse_file_info *info, GError *
   auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), error);
   if (fd < 0)
     return false;
-  info->keep_cache = 1;
   if (file_verify (mount, mailbox, ino, fd, borrow_buffer (), BUFFER_SIZE, &whole, &failure))
     return true;
   if (failure->code != EIO) {
@@ -196,12 +195,14 @@ handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
   Mount *mount = fuse_req_userdata (req);
   g_autoptr (GError) error = NULL;
+  bool is_audited = mount->options->audit == AUDIT_READ;
+  bool is_partial = mount->options->damaged == DAMAGED_PARTIAL;
 
-  if (mount->options->damaged != DAMAGED_PARTIAL)
+  if (!is_audited && !is_partial)
     return reply_errno (req, ENOSYS);
-  if (inode_kind (ino) == INODE_CONTROL)
-    info->keep_cache = 1;
-  else if (!open_partly (mount, ino, info, &error))
+  info->keep_cache = 1;
+  if ((is_audited && !audit_note_open (req, ino, &error)) ||
+      (is_partial && inode_kind (ino) != INODE_CONTROL && !open_partly (mount, ino, info, &error)))
     return reply_error (req, ino, error);
   reply_open (req, info);
 }

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 typedef struct Ahead Ahead;
+typedef struct Audit Audit;
 typedef struct Census Census;
 typedef struct Control Control;
 typedef struct Follow Follow;
@@ -49,6 +50,7 @@ typedef struct Worker Worker;
 
 typedef enum { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF } CtlMode;
 typedef enum { XATTRS_ALL, XATTRS_DATA, XATTRS_NONE } XattrsMode;
+typedef enum { AUDIT_ACTIONS, AUDIT_READ } AuditMode;
 typedef enum { VERIFY_FIRST, VERIFY_ALWAYS, VERIFY_NEVER } VerifyMode;
 typedef enum { DAMAGED_EIO, DAMAGED_PARTIAL, DAMAGED_RAW } DamagedMode;
 
@@ -58,6 +60,7 @@ typedef enum { DAMAGED_EIO, DAMAGED_PARTIAL, DAMAGED_RAW } DamagedMode;
 /* The integers are what fuse_opt_parse() can fill in; those for modes hold the enums above. */
 typedef struct {
   struct fuse_args rest; /* what is for libfuse and the kernel */
+  char *given;           /* the command line, for the audit */
   char *store;           /* absolute */
   char *mountpoint;      /* absolute */
   char *ctldir;
@@ -68,7 +71,7 @@ typedef struct {
   char *workdir;  /* of a forensic mount; NULL: memory */
   int foreground, debug, single, help, version;
   int read_only, nonempty, sloppy, replace, forensic;
-  int ctl, xattrs, verify, damaged, no_worker, allow_purge;
+  int ctl, xattrs, verify, damaged, audit, no_worker, allow_purge;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
   bool dead; /* what is mounted on the mountpoint has died, and is to be replaced */
 } Options;
@@ -116,6 +119,7 @@ struct Mount {
   Worker *worker;
   Follow *follow;
   Trail *trail;
+  Audit *audit;
   Metrics *metrics;
   uid_t uid; /* of everything in the mount */
   gid_t gid;
@@ -676,6 +680,20 @@ void worker_free (Worker *self);   /* turns it off, if that was not done */
 void worker_turn (Worker *self, bool on);
 bool worker_is_on (Worker *self);
 
+/* ---- audit.c: where the audit is kept ------------------------------------------------------- */
+
+/* EINVAL: what is there in the directory of -o workdir is no file of ours. */
+Audit *audit_new (const Store *store, GError **error);
+void audit_free (Audit *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Audit, audit_free)
+
+/* Adds a line, an object as json_end() ends it, as store_audit_append() does; where the store takes
+ * none, where that is kept instead. */
+bool audit_append (Mount *mount, const char *object, GError **error);
+
+/* Tells who opens the file, if it is a message or made of one. False: it must not be opened. */
+bool audit_note_open (fuse_req_t req, fuse_ino_t ino, GError **error);
+
 /* ---- trail.c: what was asked for and what happened ---------------------------------------- */
 
 Trail *trail_new (void);
@@ -690,6 +708,12 @@ void trail_action (Mount *mount, const Caller *caller, const char *through, cons
                    const char *command, const GArray *jobs, const char *tag, const GError *failure);
 
 /* Tells in last_error why a job failed that the caller waited for; the action was told before. */
+/* With -o audit=read: that it was mounted, or unmounted; and that somebody opened a file, with the
+ * digest of the message, or NULL, and what is wrong with it, or NULL. False: it is in no audit. */
+bool trail_mount (Mount *mount, const char *command, GError **error);
+bool trail_open (Mount *mount, const Caller *caller, const char *path, const char *digest,
+                 const GError *damage, GError **error);
+
 void trail_failure (Mount *mount, const Caller *caller, const char *command, const GError *failure);
 
 /* Adds a line to the events: the type, then keys and their values, ended by NULL. */

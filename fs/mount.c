@@ -104,6 +104,9 @@ open_store (Mount *mount, GError **error)
   mount->views = views_new (mount->top);
   if (!store_node_times (mount->store, STORE_ROOT, &root, error))
     return false;
+  mount->audit = audit_new (mount->store, error);
+  if (mount->audit == NULL)
+    return false;
   /* Evidence is the examiner's to look at, whoever owned it. */
   bool theirs = store_is_evidence (mount->store) && geteuid () != 0;
   mount->uid = options->uid != OPTION_UNSET ? options->uid : theirs ? geteuid () : root.uid;
@@ -111,6 +114,15 @@ open_store (Mount *mount, GError **error)
   mount->file_mode = S_IFREG | (options->fmode != OPTION_UNSET ? options->fmode : 0640);
   mount->directory_mode = S_IFDIR | (options->dmode != OPTION_UNSET ? options->dmode : 0750);
   return true;
+}
+
+/* Tells the audit, if it is to know who reads, that there is a mount, or is none any more. */
+static bool
+tell_audit (Mount *mount, const char *what, GError **error)
+{
+  g_autofree char *command = g_strdup_printf ("%s %s", what, mount->options->given);
+
+  return mount->options->audit != AUDIT_READ || trail_mount (mount, command, error);
 }
 
 /* Mailboxes are kept open; there may be many. */
@@ -356,9 +368,11 @@ mount_run (Options *options, int ready_fd)
   mount.metrics = metrics_new ();
   mount.pages = pages_new ();
   mount.recent = recent_new ();
-  if (lent && open_store (&mount, &error))
+  if (lent && open_store (&mount, &error) && tell_audit (&mount, "mount", &error)) {
     result = run_session (&mount);
-  else
+    tell_audit (&mount, "unmount", &error);
+  }
+  if (error != NULL)
     log_message (LOG_ERR, "%s", error->message);
   recent_free (mount.recent);
   pages_free (mount.pages);
@@ -377,6 +391,7 @@ mount_run (Options *options, int ready_fd)
   drop_taken (&mount);
   store_close (mount.store);
   trail_free (mount.trail);
+  audit_free (mount.audit);
   metrics_free (mount.metrics);
   store_close_fd (&mount.unmount_fd);
   return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

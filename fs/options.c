@@ -41,6 +41,8 @@ static const struct fuse_opt option_table[] = {
     SET ("damaged=eio", damaged, DAMAGED_EIO),
     SET ("damaged=partial", damaged, DAMAGED_PARTIAL),
     SET ("damaged=raw", damaged, DAMAGED_RAW),
+    SET ("audit=actions", audit, AUDIT_ACTIONS),
+    SET ("audit=read", audit, AUDIT_READ),
     SET ("worker=on", no_worker, 0),
     SET ("worker=off", no_worker, 1),
     SET ("allow_purge", allow_purge, 1),
@@ -128,7 +130,7 @@ static bool
 is_wrong_value (const char *argument)
 {
   static const char *const prefixes[] = {
-      "data=", "ctl=", "xattrs=", "verify=", "damaged=", "worker="};
+      "data=", "ctl=", "xattrs=", "verify=", "damaged=", "audit=", "worker="};
   for (size_t i = 0; i < G_N_ELEMENTS (prefixes); i++) {
     if (g_str_has_prefix (argument, prefixes[i]))
       return true;
@@ -355,6 +357,7 @@ options_parse (int argc, char **argv, Options *out)
     options.read_only = 1;
   if (options.mountpoint != NULL)
     add_mount_options (&options);
+  options.given = g_strjoinv (" ", argv + MIN (argc, 1));
   *out = options;
   return true;
 }
@@ -364,6 +367,7 @@ options_clear (Options *options)
 {
   fuse_opt_free_args (&options->rest);
   g_clear_pointer (&options->store, g_free);
+  g_clear_pointer (&options->given, g_free);
   g_clear_pointer (&options->mountpoint, free);
   g_clear_pointer (&options->ctldir, free);
   g_clear_pointer (&options->snapshot, free);
@@ -398,6 +402,7 @@ options_help (void)
          "                     default), always, never\n"
          "  -o damaged=MODE    what reading a damaged message gives: eio (the default), partial:\n"
          "                     all that is not in a damaged place, raw: what is in the file\n"
+         "  -o audit=MODE      actions (the default); read: who mounted and opened what, too\n"
          "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
          "                     ro), off\n"
          "  -o setuid=USER     mount as root, then be this user, and nothing else any more\n"

@@ -14,6 +14,7 @@
 
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #define EVENTS_MAX (1u << 20) /* bytes */
 #define ERRORS_MAX 8
@@ -119,6 +120,8 @@ typedef struct {
   const GArray *jobs;
   const char *result; /* "ok", or the errno's name */
   const char *reason; /* NULL: it went well */
+  const char *host;   /* of who mounted; NULL: it is this one */
+  const char *digest; /* of what was opened; NULL: not known */
 } Action;
 
 static char *
@@ -168,6 +171,10 @@ describe (const Action *action, GString *json, size_t text_max, size_t jobs_max)
     json_string (json, "tag", action->tag);
   json_uints (json, "jobs", jobs != NULL ? (const uint64_t *)(void *)jobs->data : NULL,
               jobs != NULL ? MIN (jobs->len, jobs_max) : 0);
+  if (action->host != NULL)
+    json_string (json, "host", action->host);
+  if (action->digest != NULL)
+    json_string (json, "sha256", action->digest);
   json_string (json, "result", action->result);
   if (reason != NULL)
     json_string (json, "reason", reason);
@@ -186,18 +193,25 @@ note_complaint (Trail *self, const GError *failure)
   return news;
 }
 
+static bool
+append_audit (Mount *mount, const Action *action, GError **error)
+{
+  g_autoptr (GString) json = g_string_new ("{");
+
+  describe (action, json, SIZE_MAX, SIZE_MAX);
+  json_end (json);
+  return audit_append (mount, json->str, error);
+}
+
 /* That the audit cannot be written, as on a full disk, must not keep anybody from making room
  * there.
  */
 static void
 write_audit (Mount *mount, const Action *action)
 {
-  g_autoptr (GString) json = g_string_new ("{");
   g_autoptr (GError) failure = NULL;
 
-  describe (action, json, SIZE_MAX, SIZE_MAX);
-  json_end (json);
-  store_audit_append (mount->store, json->str, &failure);
+  append_audit (mount, action, &failure);
   if (note_complaint (mount->trail, failure))
     log_message (LOG_WARNING, "audit: %s", failure->message);
 }
@@ -294,13 +308,46 @@ trail_action (Mount *mount, const Caller *caller, const char *through, const cha
   log_action (mount, &action);
 }
 
-/* ---- what the files show ------------------------------------------------------------------ */
+/* ---- with -o audit=read ------------------------------------------------------------------- */
 
-int
-trail_open_audit (Mount *mount, const ControlNode *node, GError **error)
+bool
+trail_mount (Mount *mount, const char *command, GError **error)
 {
-  return store_audit_open (mount->store, error);
+  Caller caller = {getuid (), getgid (), getpid ()};
+  g_autofree char *program = read_program (caller.pid);
+  Action action = {
+      .caller = caller,
+      .program = program,
+      .through = "mount",
+      .object = mount->options->mountpoint,
+      .command = command,
+      .host = g_get_host_name (),
+      .result = "ok",
+  };
+
+  return append_audit (mount, &action, error);
 }
+
+bool
+trail_open (Mount *mount, const Caller *caller, const char *path, const char *digest,
+            const GError *damage, GError **error)
+{
+  g_autofree char *program = read_program (caller->pid);
+  Action action = {
+      .caller = *caller,
+      .program = program,
+      .through = "open",
+      .object = path,
+      .command = "read",
+      .digest = digest,
+      .result = damage != NULL ? name_error (damage) : "ok",
+      .reason = damage != NULL ? damage->message : NULL,
+  };
+
+  return append_audit (mount, &action, error);
+}
+
+/* ---- what the files show ------------------------------------------------------------------ */
 
 bool
 trail_render_events (Mount *mount, const ControlNode *node, GString *out, GError **error)

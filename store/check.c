@@ -114,10 +114,7 @@ static bool
 check_index (StoreJob *job, uint32_t owner, const char *path)
 {
   g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_index (job->store, owner, false, &failure);
-  bool good = handle != NULL &&
-              (job_has (job, STORE_WORD_FULL) ? index_verify (handle->index, &failure)
-                                              : index_count_all (handle->index, &failure));
+  bool good = index_probe (job, owner, job_has (job, STORE_WORD_FULL), &failure);
   if (good || error_code (failure) == EOPNOTSUPP)
     return true;
   report_database (job, owner, path, false, failure);

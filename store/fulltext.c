@@ -16,7 +16,7 @@ struct FulltextPage {
 };
 
 /* Opens the owner's, unless it is open. It is only looked at: what a writer left behind when it
- * died is for the next writer. */
+ * died is for the next writer. Evidence is read itself, and no database of it is opened. */
 static Fulltext *
 open_of (Search *search, uint32_t owner)
 {
@@ -25,6 +25,8 @@ open_of (Search *search, uint32_t owner)
   Store *live = past_live (search->store);
   g_clear_pointer (&search->text, fulltext_close);
   search->owner = owner;
+  if (live->evidence != NULL)
+    return NULL;
   g_autofree char *node_path = store_node_path (live, owner, NULL);
   g_autofree char *path = node_path != NULL ? layout_fulltext_path (live, node_path) : NULL;
   if (path != NULL)

@@ -62,6 +62,8 @@ bool
 index_probe (StoreJob *job, uint32_t owner, bool thoroughly, GError **error)
 {
   g_autoptr (Handle) handle = cache_index (job->store, owner, false, error);
+  if (handle != NULL && index_is_salvaged (handle->index))
+    return fail (error, EUCLEAN, "%s: it is damaged, and rows of it are salvaged", handle->path);
   return handle != NULL && (thoroughly ? index_verify (handle->index, error)
                                        : index_count_all (handle->index, error));
 }

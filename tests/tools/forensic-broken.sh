@@ -79,6 +79,13 @@ for name in mailfs.conf mailboxes.sqlite3 queue.sqlite3 index index/example.com/
   done
 done
 
+# What is damaged is told by check, as ever.
+again
+spoil header "$store/index/example.com/user/joe.sqlite3"
+run --forensic check
+expect_status 1
+expect_out 'rows of it are salvaged'
+
 # All of it at once, on what was copied without attributes: the list tells the numbers, the index
 # the flags.
 rm -rf "$store"

@@ -40,12 +40,6 @@ fulltext_close (Fulltext *self)
   g_free (self);
 }
 
-bool
-fulltext_verify (Fulltext *self, GError **error)
-{
-  return db_verify (&self->db, error);
-}
-
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* Adds the UIDs of the rows that a statement selects. */

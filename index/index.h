@@ -285,7 +285,6 @@ typedef struct FulltextWrite FulltextWrite;
 Fulltext *fulltext_open (const char *path, IndexOpenFlags flags, GError **error);
 void fulltext_close (Fulltext *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Fulltext, fulltext_close)
-bool fulltext_verify (Fulltext *self, GError **error);
 
 /* Adds the UIDs (uint32_t, ascending) of the messages from `first` to `last` that are in it; and of those
  * in which `text` may be. Text is valid UTF-8 and compared as it is, so both sides are folded alike. */

@@ -143,10 +143,12 @@ rm -r "$text".damaged-*
 # A store that cannot be written is searched with what there is.
 run --json search 'body:tax'
 before=$out
-find "$store" -print0 | sort -z | xargs -0 stat -c '%n %Y %Z %s' >"$work/before"
+find "$store" -print0 | sort -z | xargs -0 stat -c '%n %X %Y %Z %s' >"$work/before"
 run --json search 'body:tax'
 expect_equal "$out" "$before"
-find "$store" -print0 | sort -z | xargs -0 stat -c '%n %Y %Z %s' >"$work/after"
+run --forensic --json search 'body:tax'
+expect_equal "$out" "$before"
+find "$store" -print0 | sort -z | xargs -0 stat -c '%n %X %Y %Z %s' >"$work/after"
 diff "$work/before" "$work/after" || complain 'a search changes the store'
 
 # ---- snapshots, backups, users who go ----

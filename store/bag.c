@@ -18,6 +18,7 @@
 #define BLOCK 4096u
 
 #define EXPORT  "export.jsonl"
+#define FACTS   "manifest.json"
 #define DAMAGED "damaged.tsv"
 
 typedef struct {
@@ -307,14 +308,17 @@ write_info (const Bag *self, uint32_t number, GError **error)
   return write_text (self, BAG_INFO, text, error);
 }
 
+typedef bool (*WriteFunc) (Store *store, uint32_t number, FILE *out, GError **error);
+
+/* What the store has to tell of the node. */
 static bool
-write_export (const Bag *self, uint32_t number, GError **error)
+write_facts (const Bag *self, uint32_t number, const char *name, WriteFunc facts, GError **error)
 {
-  FILE *file = create_tag (self, EXPORT, error);
+  FILE *file = create_tag (self, name, error);
   if (file == NULL)
     return false;
-  bool good = store_export_write (self->store, number, file, error);
-  return close_tag (&file, EXPORT, good ? error : NULL) && good;
+  bool good = facts (self->store, number, file, error);
+  return close_tag (&file, name, good ? error : NULL) && good;
 }
 
 /* A bag is one when bagit.txt is there, and not before all else is on disk. */
@@ -322,7 +326,7 @@ static bool
 write_tag_manifest (Bag *self, GError **error)
 {
   static const char declaration[] = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
-  static const char *const tags[] = {BAG_INFO, BAG_MANIFEST, EXPORT, DAMAGED};
+  static const char *const tags[] = {BAG_INFO, BAG_MANIFEST, EXPORT, FACTS, DAMAGED};
   g_autoptr (GString) text = g_string_new (NULL);
   g_autofree char *digest =
       g_compute_checksum_for_string (G_CHECKSUM_SHA256, declaration, strlen (declaration));
@@ -381,7 +385,9 @@ fill_bag (Bag *self, uint32_t number, GError **error)
   return store_node_get (self->store, number, &node, error) && bag_node (self, &node, "", error) &&
          (self->store->past == NULL || past_is_there (self->store, error)) &&
          close_tag (&self->manifest, BAG_MANIFEST, error) &&
-         close_tag (&self->damaged, DAMAGED, error) && write_export (self, number, error) &&
+         close_tag (&self->damaged, DAMAGED, error) &&
+         write_facts (self, number, EXPORT, store_export_write, error) &&
+         write_facts (self, number, FACTS, store_manifest_json_write, error) &&
          write_info (self, number, error) && write_tag_manifest (self, error);
 }
 

@@ -1338,9 +1338,10 @@ typedef struct {
 } StoreBag;
 
 /* Puts the messages of the node and everything below it into the new or empty `directory`, with
- * their facts (store_export_write()) in export.jsonl. What is damaged goes in as it is, and is told
- * in damaged.tsv. All is on disk when it returns true; before that there is no bagit.txt, and so no
- * bag. `progress` as of an import. ENOTEMPTY; ENOENT: no such node. */
+ * their facts (store_export_write(), store_manifest_json_write()) in export.jsonl and manifest.json.
+ * What is damaged goes in as it is, and is told in damaged.tsv. All is on disk when it returns true;
+ * before that there is no bagit.txt, and so no bag. `progress` as of an import. ENOTEMPTY; ENOENT: no
+ * such node. */
 bool store_bag_write (Store *self, uint32_t number, const char *directory, StoreImportFunc progress,
                       void *user_data, StoreBag *out, GError **error);
 

@@ -85,6 +85,11 @@ start -f
 expect [ -e "$parts/Parts/1/text.txt" ]
 expect_error EIO cat "$parts/Parts/1/text.txt"
 expect_error EIO cat "$parts/Parts/1/a b.bin"
+stop
+start -f -o ro,forensic,damaged=raw
+expect equal "$(cat "$parts/Parts/1/_._.._.profile")" 'echo hosTile'
+stop
+start -f
 cat "$work/good" >"$file"
 expect equal "$(cat "$parts/Parts/1/text.txt")" 'schön'
 

@@ -28,6 +28,7 @@ expect_equal "$(stat -c %Y "$work/bag/data/$message")" "$(stat -c %Y "$store/mai
 grep -q '100%2525 ' "$work/bag/manifest-sha256.txt" || complain 'percent signs are not encoded'
 expect_equal "$(wc -l <"$work/bag/export.jsonl")" "$(mailstore export --format jsonl | wc -l)"
 expect_equal "$(cat "$work/bag/damaged.tsv")" ''
+python3 -m json.tool "$work/bag/manifest.json" >"$work/out" || complain 'manifest.json'
 run verify-bag "$work/bag"
 expect_status 0
 expect_out ', 0 problems'
@@ -50,10 +51,10 @@ expect_status 64
 run export --bagit "$work/none" --format jsonl
 expect_status 64
 
-# Damage goes in as it is, is told, and the bag is whole; a snapshot's mail as well.
+# Damage goes in as it is, is told, and the bag is whole; a snapshot's mail and evidence as well.
 mailstore -q snapshot take before >/dev/null
 truncate -s 10 "$store/mail/$message"
-for snapshot in '' --snapshot=before; do
+for snapshot in '' --snapshot=before --forensic; do
   rm -rf "$work/damaged"
   run ${snapshot:+"$snapshot"} export --bagit "$work/damaged"
   expect_status 0

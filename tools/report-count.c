@@ -66,11 +66,12 @@ count_date (Counting *self, const StoreMessage *message)
   report->newest_s = MAX (report->newest_s, message->internal_s);
 }
 
-static void
+/* NULL: there are enough of them. */
+static ReportDamaged *
 keep_damaged (Counting *self, StoreMailbox *mailbox, const StoreMessage *message)
 {
   if (self->report->damaged_sample->len >= REPORT_DAMAGED)
-    return;
+    return NULL;
   ReportDamaged *kept = g_new0 (ReportDamaged, 1);
   *kept = (ReportDamaged){.uid = message->uid,
                           .damage = message->damage,
@@ -85,6 +86,7 @@ keep_damaged (Counting *self, StoreMailbox *mailbox, const StoreMessage *message
     kept->subject = report_take_printable (store_summary_field (&summary, "subject"));
   }
   g_ptr_array_add (self->report->damaged_sample, kept);
+  return kept;
 }
 
 static void
@@ -117,7 +119,9 @@ count_message (Counting *self, StoreMailbox *mailbox, const StoreMessage *messag
   } else {
     report->odd++;
   }
-  keep_damaged (self, mailbox, message);
+  ReportDamaged *kept = keep_damaged (self, mailbox, message);
+  if (report->places.wanted && (message->damage & STORE_DAMAGE_GRAVE) != 0)
+    report_places_add (&report->places, mailbox, message, kept);
 }
 
 static bool

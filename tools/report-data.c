@@ -132,6 +132,7 @@ damaged_free (gpointer data)
   g_free (damaged->title);
   g_free (damaged->from);
   g_free (damaged->subject);
+  g_free (damaged->cells);
   g_free (damaged);
 }
 
@@ -183,10 +184,12 @@ judge_health (const Report *self)
 }
 
 Report *
-report_new (const Tool *tool, Store *store, const GArray *nodes, bool subjects, GError **error)
+report_new (const Tool *tool, Store *store, const GArray *nodes, bool subjects, bool places,
+            GError **error)
 {
   g_autoptr (Report) self = make_report (store);
   g_autoptr (Progress) progress = progress_new (tool);
+  self->places.wanted = places;
   if (!report_count (self, store, nodes, subjects, progress, error) ||
       !read_rest (self, store, error))
     return NULL;

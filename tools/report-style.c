@@ -66,6 +66,8 @@ const char report_style[] =
     ".scale { flex: none; width: 3rem; } .lanes .scale { width: 5.25rem; }\n"
     ".scale text, text.last { text-anchor: end; } text.first { text-anchor: start; }\n"
     ".plot { flex: 1; min-width: 0; width: 100%; }\n"
+    "#places .scale { width: 6.25rem; } #places .note { margin-top: .5rem; }\n"
+    ".within { width: 100%; margin-top: .35rem; }\n"
     ".mark { width: 1px; height: 1px; }\n"
     ".grid { stroke: var(--line); } .axis { stroke: var(--soft); }\n"
     ".bar { fill: var(--data); } .there { fill: var(--there); }\n"

@@ -205,6 +205,7 @@ add_damaged (GString *page, const ReportDamaged *row)
     page_add (page, "<br><span class=\"note\"><bdi>%s</bdi></span>", row->from);
   if (row->subject != NULL)
     page_add (page, "<br><span class=\"note\"><bdi>%s</bdi></span>", row->subject);
+  plot_message (page, row);
   page_add (page, "</td><td class=\"number\">%u</td><td>%s</td><td class=\"when\">%.10s</td>",
             row->uid, kinds, date);
   add_size (page, row->size);
@@ -249,6 +250,7 @@ add_damage (GString *page, const Report *report)
               (const char *)g_ptr_array_index (report->unreadable, i));
   add_more (page, report->unreadable_count, report->unreadable->len);
   add_strips (page, report);
+  plot_places (page, &report->places);
   if (report->damaged_sample->len > 0) {
     page_add (page, "<details><summary>%s messages, one by one</summary>\n",
               report->damaged > 0 ? "Damaged" : "Unusual");

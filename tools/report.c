@@ -268,7 +268,7 @@ report_run (Tool *tool, int argc, char **argv, GError **error)
   g_autoptr (Store) store = tool_store_open (tool, STORE_READ_ONLY, error);
   g_autoptr (GArray) nodes = store != NULL ? find_nodes (store, argc, argv, error) : NULL;
   g_autoptr (Report) report =
-      nodes != NULL ? report_new (tool, store, nodes, subjects, error) : NULL;
+      nodes != NULL ? report_new (tool, store, nodes, subjects, html != NULL, error) : NULL;
   if (report == NULL)
     return false;
   if (html == NULL && tool->json)

@@ -24,6 +24,7 @@
 #define REPORT_JOBS     100
 #define REPORT_WAITING  20
 #define REPORT_FINDINGS 50
+#define REPORT_LANES    5 /* kinds of damage that are in some place of a message */
 
 /* What the bins end at, but for the last, which has no end. */
 extern const uint64_t report_size_bounds[REPORT_SIZES - 1];
@@ -82,7 +83,16 @@ typedef struct {
   uint32_t damage; /* StoreDamage */
   uint64_t size;
   int64_t internal_s;
+  uint8_t *cells; /* REPORT_CELLS of it: what is damaged where, a bit for each lane; NULL: not known */
 } ReportDamaged;
+
+/* Where inside of messages the damage is: cells from the beginning of each to its end. */
+typedef struct {
+  bool wanted;
+  uint64_t messages, left; /* that were looked into; that were not, since there are so many */
+  uint64_t counts[REPORT_LANES];
+  uint32_t cells[REPORT_LANES][REPORT_CELLS];
+} ReportPlaces;
 
 /* What somebody should do, and the command that does it; NULL: no command does. */
 typedef struct {
@@ -116,6 +126,7 @@ typedef struct {
   GPtrArray *strips;         /* of ReportStrip, in the order of their names */
   uint64_t strips_count;     /* with those that are not kept; likewise below */
   GPtrArray *damaged_sample; /* of ReportDamaged; `damaged` and `odd` count all */
+  ReportPlaces places;
   GPtrArray *unreadable;     /* of char *: mailboxes that could not be read, and why */
   uint64_t unreadable_count;
 
@@ -137,9 +148,9 @@ typedef struct {
 /* ---- report-data.c --------------------------------------------------------------------------- */
 
 /* Counts what is in `nodes` (uint32_t) and below; empty: in the whole store. With `subjects`
- * damaged messages are told by sender and subject, too. A mailbox that cannot be read is no
- * failure. */
-Report *report_new (const Tool *tool, Store *store, const GArray *nodes, bool subjects,
+ * damaged messages are told by sender and subject, too; with `places` they are read, to find out
+ * where they are damaged. A mailbox that cannot be read is no failure. */
+Report *report_new (const Tool *tool, Store *store, const GArray *nodes, bool subjects, bool places,
                     GError **error);
 void report_free (Report *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Report, report_free)
@@ -151,6 +162,14 @@ char *report_take_printable (char *text);
 
 bool report_count (Report *report, Store *store, const GArray *nodes, bool subjects,
                    Progress *progress, GError **error);
+
+/* ---- report-places.c: where messages are damaged --------------------------------------------- */
+
+/* Finds out where a message is damaged, for `kept`, which may be NULL, too. */
+void report_places_add (ReportPlaces *self, StoreMailbox *mailbox, const StoreMessage *message,
+                        ReportDamaged *kept);
+void plot_places (GString *page, const ReportPlaces *places);
+void plot_message (GString *page, const ReportDamaged *damaged);
 
 /* ---- report-steps.c: what the figures mean --------------------------------------------------- */
 

@@ -103,6 +103,40 @@ for bad in '<script' '<img' 'alert(1)</' 'onerror=alert(2)>' 'http://' 'https://
   ! grep -qF "$bad" "$work/report.html" || complain "the page has $bad"
 done
 
+# Very many damaged messages, each in a way of its own: cut, zeros, longer, a byte.
+many=${REPORT_MANY:-2000}
+MAILSTORE=$work/many
+mailstore -q init
+python3 - "$many" >"$work/many.mbox" <<'PYTHON'
+import sys
+for number in range(int(sys.argv[1])):
+    print(f'From joe Thu Jan  1 00:00:00 2026\nSubject: {number}\n\n' + ('x' * 70 + '\n') * (100 + number % 60))
+PYTHON
+mailstore -q import --format mbox "$work/many.mbox" joe@example.com
+python3 - "$MAILSTORE/mail/example.com/user/joe/INBOX" <<'PYTHON'
+import os, sys
+for number, name in enumerate(sorted(name for name in os.listdir(sys.argv[1]) if name.endswith('.eml'))):
+    path = os.path.join(sys.argv[1], name)
+    size = os.path.getsize(path)
+    if number % 4 == 0:
+        os.truncate(path, size // 2)
+    with open(path, 'r+b') as file:
+        if number % 4 == 1:
+            file.seek(number % 1000)
+            file.write(bytes(4096))
+        elif number % 4 == 2:
+            file.seek(size)
+            file.write(b'more' * 1000)
+        elif number % 4 == 3:
+            file.seek(20)
+            file.write(b'\377')
+PYTHON
+mailstore -q repair --full joe@example.com >"$work/out" 2>&1 || true
+run report --html "$work/many.html"
+expect_status 0
+[ "$(stat -c %s "$work/many.html")" -lt 400000 ] || complain 'a page that grows with the damage'
+MAILSTORE=$store
+
 # In a browser, where there is one.
 status=0
 python3 - "$(dirname "$0")" "$work" <<'PYTHON' || status=$?
@@ -113,6 +147,7 @@ from browser import Browser, find_program
 work = sys.argv[2]
 if find_program() is None:
     sys.exit(77)
+MANY = int(os.environ.get('REPORT_MANY', '2000'))
 mailboxes = [json.loads(line) for line in open(work + '/list')]
 messages = sum(row['messages'] for row in mailboxes)
 TEXT = 'document.querySelector("%s").firstChild.textContent'
@@ -187,6 +222,24 @@ with Browser(work + '/profile') as browser:
         expect('names of plots', page.evaluate(
             '[...document.querySelectorAll("[role=img]")].every(e => e.getAttribute("aria-label"))'), True)
     look(browser, 'empty.html', width=360, height=740)
+    for width in 1100, 360:
+        page = look(browser, 'many.html', width=width, height=900, dark=width < 1000)
+        expect('overlaps', page.evaluate(OVERLAPS), [])
+        expect('lanes', page.evaluate(
+            '[...document.querySelectorAll("#places .scale text")].map(e => e.textContent)'),
+            ['truncated', 'zero-run', 'size-mismatch', 'hash-mismatch'])
+        expect('messages', page.evaluate('document.querySelector("#places .note").textContent').split('. ')[:4],
+               [f'{kind}: {MANY // 4:,}' for kind in ('truncated', 'zero-run', 'size-mismatch', 'hash-mismatch')])
+        # The second half of each cut one is missing, the end of each longer one is too much.
+        lanes = page.evaluate('[...document.querySelectorAll("#places rect")].map(e => '
+                              '[e.getAttribute("class"), e.getAttribute("y"), parseFloat(e.getAttribute("x"))])')
+        expect('cut', 49 < min(x for kind, y, x in lanes if y == '0' and kind == 'bad') <= 50, True)
+        expect('longer', 60 < min(x for kind, y, x in lanes if y == '36' and kind == 'bad') < 80, True)
+        expect('a byte', [(kind, x) for kind, y, x in lanes if y == '54' and kind != 'there'], [('warn', 0)])
+        expect('bars', page.evaluate('document.querySelectorAll("svg.within").length'), 200)
+        expect('a bar', page.evaluate('[...document.querySelector("svg.within").querySelectorAll("rect.bad")]'
+                                      '.map(e => e.getAttribute("x") + " " + e.getAttribute("width"))'),
+               ['50.00% 50.00%'])
     page = look(browser, 'report.html', width=360, height=740, scripts=False)
     if os.environ.get('REPORT_PICTURES'):
         page.screenshot(os.environ['REPORT_PICTURES'])

@@ -114,6 +114,30 @@ prepare_owner (StoreJob *job, uint32_t owner, const GError *failure, GError **er
   return !broken || dry_run || set_aside (job, owner, path, error);
 }
 
+/* Keeps what the rows of a mailbox say whose directory is gone, with all files in it. */
+static bool
+note_missing (Index *index, uint32_t number, MissingLines *lines, GError **error)
+{
+  IndexMessage page[256];
+  size_t count = 1;
+  bool good = true;
+  for (uint32_t after = 0; good && count > 0;) {
+    if (!index_message_page (index, number, after, INDEX_LIVE, page, G_N_ELEMENTS (page), &count,
+                             error))
+      return false;
+    for (size_t i = 0; i < count && good; i++) {
+      g_auto (IndexSummary) summary = {0};
+      bool found = false;
+      after = page[i].uid;
+      if (!index_summary_get (index, number, after, &summary, &found, NULL))
+        found = false;
+      good = missing_lines_add (lines, number, &page[i], found ? &summary : NULL, error);
+    }
+    index_messages_clear (page, count);
+  }
+  return good;
+}
+
 /* Rows of mailboxes that are no more. */
 static bool
 remove_unknown (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError **error)
@@ -133,16 +157,18 @@ remove_unknown (StoreJob *job, uint32_t owner, const GArray *mailboxes, GError *
     return handle == NULL || known != NULL;
   auto_fd lock = lock_user (job->store, owner, error);
   g_autoptr (IndexWrite) write = lock >= 0 ? index_write_begin (handle->index, error) : NULL;
+  g_auto (MissingLines) lines = {.store = job->store};
   for (guint i = 0; write != NULL && i < unknown->len; i++) {
     uint32_t number = g_array_index (unknown, uint32_t, i);
     g_auto (StoreNode) node = {0};
     g_autoptr (GError) failure = NULL;
     /* It may have been made while the others were rebuilt. */
     if (!store_node_get (job->store, number, &node, &failure) && failure->code == ENOENT &&
-        !index_write_remove_mailbox (write, number, error))
+        (!note_missing (handle->index, number, &lines, error) ||
+         !index_write_remove_mailbox (write, number, error)))
       return false;
   }
-  return write != NULL && index_write_commit (write, error);
+  return write != NULL && missing_lines_end (&lines, error) && index_write_commit (write, error);
 }
 
 static bool

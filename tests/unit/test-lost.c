@@ -142,6 +142,7 @@ test_snapshot (Fixture *fixture, gconstpointer data)
   assert_names (past, STORE_LOST_EXPUNGED, STORE_ROOT, "");
   g_autoptr (StoreMailbox) other = open_named (fixture->store, "joe@example.com/Other");
   g_assert_cmpuint (restore (fixture->store, STORE_LOST_EXPUNGED, name, other->number), ==, 1);
+  store_lost_clear (&lost);
   find (fixture->store, STORE_LOST_EXPUNGED, name, &lost);
   assert_ok (store_snapshot_drop (fixture->store, "then", &error), error);
   remove_lost (fixture->store, STORE_LOST_EXPUNGED, name);
@@ -462,6 +463,29 @@ test_index (Fixture *fixture, gconstpointer data)
   }
 }
 
+/* A mailbox whose directory was removed by hand has all of its messages missing. */
+static void
+test_missing_mailbox (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  g_autoptr (StoreMailbox) old = open_named (fixture->store, "joe@example.com/Old");
+  deliver (inbox, "stays", 0, NULL);
+  deliver (old, "lost one", 0, NULL);
+  deliver (old, "lost two", STORE_FLAG_SEEN, NULL);
+  g_autofree char *first = name_of (old, 1), *second = name_of (old, 2);
+  g_autofree char *both = g_strjoin ("\n", first, second, "", NULL);
+  reopen (fixture, STORE_READ_ONLY);
+  run_in (fixture, "rm -r mail/example.com/user/joe/Old", "");
+  reopen (fixture, 0);
+  for (int i = 0; i < 2; i++) {
+    assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, both);
+    assert_json_has (fixture->store, STORE_LOST_MISSING, second, "\"subject\":\"lost two\"");
+    store_job_free (run_job (fixture->store, "repair"));
+  }
+  assert_json_has (fixture->store, STORE_LOST_MISSING, second, "\"flags_source\":\"record\"");
+  assert_clean (fixture->store);
+}
+
 static void
 assert_sources (Store *store, uint32_t number, uint32_t uid, const char *expected)
 {
@@ -533,6 +557,7 @@ main (int argc, char **argv)
   ADD ("missing-lines", test_missing_lines);
   ADD ("missing-rubbish", test_missing_rubbish);
   ADD ("index", test_index);
+  ADD ("missing-mailbox", test_missing_mailbox);
   ADD ("sources", test_sources);
   ADD ("read-only", test_read_only);
   return g_test_run ();

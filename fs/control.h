@@ -105,7 +105,7 @@ typedef struct {
   int64_t ctime_ns; /* 0: that of the mount */
   GBytes *bytes;    /* of a file that is made, as many as its size; NULL: open() has them */
   gpointer data;    /* the tree's own */
-  void (*free) (gpointer data);
+  void (*free) (gpointer data); /* locks nothing */
   uint32_t number, uid; /* with a uid: it is this message of VIEW_TOP, as if it were a hard link;
                            nothing else is needed then but the type */
 } TransientEntry;

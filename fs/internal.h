@@ -7,8 +7,8 @@
  * at all.
  *
  * Locks, all of them leaves (nothing else is locked, called or replied while one is held): Marks,
- * Notify, Ahead, Pages, Recent, Views, Worker, Follow, Census, Trail, Pieces, Waits, Runs, the
- * table of Renderings. What is quick to make of a control file is made with that file's own lock
+ * Notify, Ahead, Pages, Recent, Views, Worker, Follow, Census, Trail, Pieces, Waits, Runs,
+ * Transients, the table of Renderings. What is quick to make of a control file is made with that file's own lock
  * held, and any of the others inside it. The lock that turns the worker on and off is held until it
  * is off.
  */

@@ -17,8 +17,9 @@
 /* Things asked for at a time. */
 #define PAGE 512
 
-/* Facts are made again after that. */
-#define HOLD_US G_TIME_SPAN_SECOND
+/* Facts are made again after that, or after so many times what it took. */
+#define HOLD_US    G_TIME_SPAN_SECOND
+#define COST_SHARE 20
 
 /* ---- directories -------------------------------------------------------------------------- */
 
@@ -45,8 +46,7 @@ place_of (const TransientNode *directory)
 /* What an entry is kept with. */
 typedef struct {
   StoreLost lost;
-  bool facts; /* it is the file with the facts */
-  int64_t made_us;
+  int64_t until_us; /* of the file with the facts: it is not made again before */
 } Thing;
 
 static void
@@ -105,12 +105,10 @@ fill_facts (Mount *mount, const TransientEntry *known, Thing *thing, TransientEn
             GError **error)
 {
   const Thing *before = known != NULL ? known->data : NULL;
-  int64_t now_us = g_get_monotonic_time ();
+  int64_t begun_us = g_get_monotonic_time ();
 
-  thing->made_us = now_us;
-  if (before != NULL && now_us - before->made_us < HOLD_US &&
-      is_same (&before->lost, &thing->lost)) {
-    thing->made_us = before->made_us;
+  if (before != NULL && begun_us < before->until_us && is_same (&before->lost, &thing->lost)) {
+    thing->until_us = before->until_us;
     out->bytes = g_bytes_ref (known->bytes);
   } else {
     g_autoptr (GString) json = store_lost_json (mount->store, &thing->lost, error);
@@ -118,6 +116,8 @@ fill_facts (Mount *mount, const TransientEntry *known, Thing *thing, TransientEn
       return false;
     json_end (json);
     out->bytes = g_string_free_to_bytes (g_steal_pointer (&json));
+    int64_t now_us = g_get_monotonic_time ();
+    thing->until_us = now_us + MAX (HOLD_US, (now_us - begun_us) * COST_SHARE);
   }
   out->size = g_bytes_get_size (out->bytes);
   out->mtime_ns = known == NULL                              ? thing->lost.ctime_ns
@@ -132,13 +132,13 @@ find (Mount *mount, const TransientNode *directory, const char *name, const Tran
 {
   StoreLostKind kind;
   Thing thing = {0};
-  bool found;
+  bool facts, found;
 
   if (place_of (directory).above) {
     out->type = store_lost_kind_parse (name, &kind) ? S_IFDIR : 0;
     return true;
   }
-  if (!find_thing (mount, directory, name, &thing.lost, &thing.facts, &found, error))
+  if (!find_thing (mount, directory, name, &thing.lost, &facts, &found, error))
     return false;
   if (!found)
     return true;
@@ -146,7 +146,7 @@ find (Mount *mount, const TransientNode *directory, const char *name, const Tran
   out->size = thing.lost.size;
   out->mtime_ns = thing.lost.mtime_ns;
   out->ctime_ns = thing.lost.ctime_ns;
-  if (thing.facts && !fill_facts (mount, known, &thing, out, error)) {
+  if (facts && !fill_facts (mount, known, &thing, out, error)) {
     store_lost_clear (&thing.lost);
     return false;
   }

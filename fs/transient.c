@@ -126,12 +126,19 @@ measure (const TransientNode *node)
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
+/* FNV-1a from where nobody knows: whoever made the names is not to make them collide. */
 static guint
 hash_name (gconstpointer key)
 {
+  static gsize secret;
   const Slot *slot = key;
 
-  return g_int64_hash (&slot->node->directory) ^ g_str_hash (transient_name (slot->node));
+  if (g_once_init_enter (&secret))
+    g_once_init_leave (&secret, 1 + (gsize)g_random_int ());
+  uint64_t hash = secret ^ slot->node->directory;
+  for (const char *at = transient_name (slot->node); *at != '\0'; at++)
+    hash = (hash ^ (unsigned char)*at) * UINT64_C (0x100000001b3);
+  return (guint)(hash >> 32 ^ hash);
 }
 
 static gboolean
@@ -341,8 +348,8 @@ fill_attr (Mount *mount, const TransientNode *node, struct stat *out)
 
   *out = (struct stat){
       .st_ino = node->ino,
-      .st_mode = entry->type | (entry->type == S_IFDIR ? mount->directory_mode & 0750
-                                                       : mount->file_mode & 0440),
+      .st_mode = entry->type |
+                 (entry->type == S_IFDIR ? mount->directory_mode & 0750 : mount->file_mode & 0440),
       .st_nlink = 1,
       .st_uid = mount->uid,
       .st_gid = mount->gid,

@@ -83,13 +83,26 @@ line_parse_head (const History *self, const char **text, Line *out)
   return true;
 }
 
+/* Whether this can be no part of a line that a crash cut off. */
+static bool
+is_garbled (const char *tail, size_t size)
+{
+  for (size_t i = 0; i < size; i++) {
+    if (g_ascii_iscntrl (tail[i]))
+      return true;
+  }
+  return size > LINE_BYTES_MAX;
+}
+
 /* Takes in one line, without its end, that begins at `at`. */
 static void
 add_line (History *self, const char *text, size_t size, uint64_t at)
 {
   Line line;
-  if (size > 0 && text[size - 1] == '"')
+  if (size > 0 && text[size - 1] == '"') {
+    self->damaged += is_garbled (text, size);
     return;
+  }
   if (size == 0 || size > LINE_BYTES_MAX || memchr (text, '\0', size) != NULL ||
       !line_parse_head (self, &text, &line)) {
     self->damaged++;
@@ -116,17 +129,6 @@ forget (History *self)
   self->garbled = false;
   g_array_set_size (self->lines, 0);
   g_hash_table_remove_all (self->last);
-}
-
-/* Whether this can be no part of a line that a crash cut off. */
-static bool
-is_garbled (const char *tail, size_t size)
-{
-  for (size_t i = 0; i < size; i++) {
-    if (g_ascii_iscntrl (tail[i]))
-      return true;
-  }
-  return size > LINE_BYTES_MAX;
 }
 
 /* Reads from where it ended to where the file ends now. */

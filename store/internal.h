@@ -776,9 +776,12 @@ bool mailbox_is_behind (StoreMailbox *self);
  * file. */
 bool view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError **error);
 
+/* Puts what the file tells in the place of what its row does where that is better: in evidence. */
+void view_prefer_file (const View *view, IndexMessage *row);
+
 /* What the file alone tells, in the mailbox or among the expunged. Where its state contradicts its
  * place, after a crash or since somebody moved it, `out->expunged` is what it was at `then_ns`. */
-bool message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t then_ns,
+bool message_from_file (const StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t then_ns,
                         IndexMessage *out, bool *out_found, GError **error);
 
 /* ---- mailbox.c ----------------------------------------------------------------------------- */

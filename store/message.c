@@ -92,14 +92,15 @@ message_delivered (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_size,
   g_autoptr (Handle) handle = cache_index (self->store, self->owner, false, &failure);
   bool good = handle != NULL && index_digest_get (handle->index, self->number, uid, out_size,
                                                   out_known, &found, &failure);
-  if (good && found)
+  bool told = good && found;
+  if (told && !index_is_salvaged (handle->index))
     return true;
   heal_note (self, is_index_broken (failure) ? HEAL_ROWS | HEAL_INDEX : HEAL_ROWS);
   g_auto (MessageState) state = {0};
   struct stat st;
   if (fstat (fd, &st) < 0 || !message_state_read (self->fd, fd, uid, &state, &found, NULL) ||
       !found || state.digest == 0)
-    return false;
+    return told;
   *out_size = (uint64_t)st.st_size;
   digest_from_prefix (state.digest, out_known);
   return true;

@@ -120,6 +120,8 @@ read_row (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GError *
   if (view->uids != NULL && !(found && is_where (mailbox, &row)))
     return read_file (mailbox, uid, out, out_found, error);
   if (found) {
+    if (view->uids != NULL)
+      view_prefer_file (view, &row);
     *out = row;
     row = (IndexMessage){0};
   }

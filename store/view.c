@@ -183,7 +183,7 @@ view_distrust (View *view, GError **error)
 }
 
 bool
-message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t then_ns,
+message_from_file (const StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t then_ns,
                    IndexMessage *out, bool *out_found, GError **error)
 {
   char name[32];
@@ -225,15 +225,24 @@ message_from_file (StoreMailbox *mailbox, uint32_t uid, bool expunged, int64_t t
 }
 
 /* Where evidence has rows and files that do not agree nobody brings them together: what is newer is
- * shown. */
-static void
-prefer_file (StoreMailbox *mailbox, IndexMessage *row)
+ * shown. A row that was salvaged of a damaged index may be rotten itself, its modseq too. */
+void
+view_prefer_file (const View *view, IndexMessage *row)
 {
+  const StoreMailbox *mailbox = view->mailbox;
   g_auto (IndexMessage) file = {0};
   bool found = false;
   if (mailbox->store->evidence == NULL ||
-      !message_from_file (mailbox, row->uid, false, INT64_MAX, &file, &found, NULL) || !found ||
-      file.modseq <= row->modseq)
+      !message_from_file (mailbox, row->uid, row->expunged != 0, INT64_MAX, &file, &found, NULL) ||
+      !found || file.modseq == 0)
+    return;
+  if (index_is_salvaged (view->handle->index)) {
+    IndexMessage salvaged = *row;
+    *row = file;
+    file = salvaged;
+    return;
+  }
+  if (file.modseq <= row->modseq)
     return;
   row->flags = file.flags;
   row->modseq = file.modseq;
@@ -255,7 +264,7 @@ view_message (View *view, uint32_t uid, IndexMessage *out, bool *out_found, GErr
     live = g_array_binary_search (view->uids, &uid, layout_compare_uids, NULL);
   if (live) {
     if (view->uids != NULL)
-      prefer_file (view->mailbox, &row);
+      view_prefer_file (view, &row);
     *out = row;
     *out_found = true;
     return true;

@@ -95,6 +95,23 @@ keep_line (Audit *self, const char *line)
   g_string_append (self->lines, line);
 }
 
+/* All of it, or nothing. */
+static bool
+write_line (int fd, const char *line)
+{
+  size_t size = strlen (line);
+  off_t end = lseek (fd, 0, SEEK_END);
+  ssize_t written = end < 0 ? -1 : write (fd, line, size);
+
+  if (written == (ssize_t)size && fdatasync (fd) == 0)
+    return true;
+  int code = written >= 0 && written < (ssize_t)size ? ENOSPC : errno;
+  if (end >= 0 && ftruncate (fd, end) < 0)
+    code = errno;
+  errno = code;
+  return false;
+}
+
 static bool
 add_line (Audit *self, const char *object, GError **error)
 {
@@ -103,12 +120,11 @@ add_line (Audit *self, const char *object, GError **error)
   g_autofree char *time = g_date_time_format (now, "%Y-%m-%dT%H:%M:%S.%fZ");
   g_autofree char *line =
       g_strdup_printf ("{\"seq\":%" PRIu64 ",\"time\":\"%s\",%s", self->seq + 1, time, object + 1);
-  size_t size = strlen (line);
 
   if (self->fd < 0) {
     keep_line (self, line);
     log_message (LOG_NOTICE, "audit: %s", g_strchomp (line));
-  } else if (write (self->fd, line, size) != (ssize_t)size || fdatasync (self->fd) < 0) {
+  } else if (!write_line (self->fd, line)) {
     return fail_errno (error, "write " FILE_NAME);
   }
   self->seq++;
@@ -127,8 +143,7 @@ audit_open (Mount *mount, const ControlNode *node, GError **error)
 {
   Audit *self = mount->audit;
 
-  if (!store_is_read_only (mount->store) ||
-      (mount->options->audit != AUDIT_READ && !store_is_evidence (mount->store)))
+  if (!store_is_read_only (mount->store) || mount->options->audit != AUDIT_READ)
     return store_audit_open (mount->store, error);
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   auto_fd fd =

@@ -435,7 +435,8 @@ reopen_index (Store *store, uint32_t owner, bool create, GError **error)
     return g_steal_pointer (&handle);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->mutex);
   insert (store->indexes, &store->index_order, owner, handle_ref (handle),
-          handle->fixed ? COPIES_MAX : INDEXES_MAX, (GDestroyNotify)handle_unref);
+          store->evidence != NULL && store_workdir (store) == NULL ? COPIES_MAX : INDEXES_MAX,
+          (GDestroyNotify)handle_unref);
   return g_steal_pointer (&handle);
 }
 

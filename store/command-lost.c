@@ -30,12 +30,13 @@ find_named (StoreJob *job, const char *name, StoreLost *out, GError **error)
 {
   const char *slash = strchr (name, '/');
   g_autofree char *kind_name = g_strndup (name, slash != NULL ? (gsize)(slash - name) : 0);
+  g_autofree char *printable = store_text_printable (name);
   StoreLostKind kind;
   bool found = false;
   if (slash == NULL || !store_lost_kind_parse (kind_name, &kind))
-    return fail (error, EINVAL, "'%s' is not KIND/NAME", name);
+    return fail (error, EINVAL, "'%s' is not KIND/NAME", printable);
   return store_lost_find (job->store, kind, STORE_ROOT, slash + 1, out, &found, error) &&
-         (found || fail (error, ENOENT, "nothing lost is called '%s'", name));
+         (found || fail (error, ENOENT, "nothing lost is called '%s'", printable));
 }
 
 /* ---- listing ------------------------------------------------------------------------------- */

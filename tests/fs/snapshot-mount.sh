@@ -57,8 +57,8 @@ same tuesday 'the latest'
 
 # It has few control files, which tell of the snapshot, and none can be written.
 expect_equal "$(ls -A "$mnt/.ctl")" \
-  "$(printf '%s\n' README export.jsonl health manifest.sha256 status status.json version)"
-expect_equal "$(ls -A "$inbox/.ctl")" "$(printf '%s\n' export.jsonl manifest.sha256 status status.json)"
+  "$(printf '%s\n' README export.jsonl health manifest.json manifest.sha256 parts status status.json version)"
+expect_equal "$(ls -A "$inbox/.ctl")" "$(printf '%s\n' export.jsonl manifest.json manifest.sha256 status status.json)"
 expect_equal "$(find "$mnt/.ctl" "$inbox/.ctl" -type f -perm /222)" ''
 expect_error ENOENT ls "$mnt/.ctl/snapshots"
 expect_error ENOENT ls "$mnt/.ctl/ctl"

@@ -371,8 +371,6 @@ evidence_queue (Store *store, const char *path, GError **error)
 {
   char *note = NULL;
   g_auto (Files) files = {.from = {.file = -1, .journal = -1, .log = -1}};
-  if (store->evidence == NULL)
-    return queue_open (path, INDEX_READ_ONLY, error);
   if (!open_files (store, path, &files, error))
     return NULL;
   Queue *queue = queue_open_evidence (&files.from, &note, error);
@@ -385,7 +383,6 @@ static GArray *
 open_all_files (Store *store, const char *path, GError **error)
 {
   g_autoptr (GArray) all = g_array_new (FALSE, FALSE, sizeof (Files));
-  g_autoptr (GArray) sources = NULL;
   char *broken = NULL;
   Files files;
   g_array_set_clear_func (all, files_clear);
@@ -404,8 +401,6 @@ Index *
 evidence_index (Store *store, const char *path, GError **error)
 {
   char *note = NULL;
-  if (store->evidence == NULL)
-    return index_open (path, INDEX_READ_ONLY, error);
   g_autoptr (GArray) files = open_all_files (store, path, error);
   if (files == NULL)
     return NULL;

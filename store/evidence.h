@@ -34,11 +34,13 @@ bool evidence_or_fail (Store *store, GError **error, const char *format, ...) G_
 /* Tells again what was noted before there was somebody to be told. */
 void evidence_repeat (Store *store);
 
-/* Opens a database at its absolute path for looking, or what can be had of it: evidence as a copy,
- * with older ones that lie beside an index; another store's read only. */
+/* Opens the copy of a database at its absolute path, or what can be had of it; of an index with the
+ * older ones that lie beside it. */
 Index *evidence_index (Store *store, const char *path, GError **error);
-List *evidence_list (Store *store, const char *path, GError **error);
 Queue *evidence_queue (Store *store, const char *path, GError **error);
+
+/* Likewise the list, also of a store that is no evidence: that is opened read only. */
+List *evidence_list (Store *store, const char *path, GError **error);
 
 /* What is left in the indexes of one user at `paths`, which nobody uses any more, and in the one at
  * `in_use` (NULL: none), as an index of its own. */

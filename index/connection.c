@@ -42,7 +42,6 @@ errno_of_sqlite (sqlite3 *handle, int extended, const char *path)
   case SQLITE_LOCKED: return EBUSY;
   case SQLITE_NOMEM: return ENOMEM;
   case SQLITE_FULL: return ENOSPC;
-  case SQLITE_TOOBIG: return E2BIG;
   case SQLITE_READONLY: return errno_of_read_only (extended, path);
   case SQLITE_CANTOPEN:
     if (extended == SQLITE_CANTOPEN_SYMLINK)
@@ -64,6 +63,8 @@ connection_fail (Connection *self, GError **error)
   const char *cause = g_strerror (code);
   if (extended == SQLITE_READONLY_ROLLBACK)
     cause = "a write was interrupted, and only a writer can undo it";
+  else if (extended == SQLITE_INTERRUPT)
+    cause = "it goes round in circles";
   else if (code == EIO || code == EUCLEAN || code == EEXIST || code == EINVAL)
     cause = sqlite3_errmsg (self->handle);
   return fail (error, code, "%s: %s", self->name, cause);
@@ -99,6 +100,50 @@ install_quiet_calls (void)
   g_once_init_leave (&installed, 1);
 }
 
+/* ---- files that somebody has made to do harm ----------------------------------------------- */
+
+/* What a value may be long: rows are made of messages whose texts are bounded. */
+#define LENGTH_MAX (64 << 20)
+
+/* A turn is a number of steps of SQLite's machine. No statement takes more of them than this and
+ * those that it takes to look at all that fits into the file, some times over. */
+#define TURN_STEPS     100000
+#define TURNS          200
+#define BYTES_PER_TURN 2000
+
+/* The size of the file, or image; 0 for what is in memory alone. */
+static uint64_t
+size_of_file (Connection *self)
+{
+  sqlite3_file *file = NULL;
+  sqlite3_int64 size = 0;
+  sqlite3_file_control (self->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  if (file == NULL || file->pMethods == NULL ||
+      file->pMethods->xFileSize (file, &size) != SQLITE_OK)
+    return 0;
+  return (uint64_t)size;
+}
+
+/* Pages of a tree may have others below them again and again: each level makes a scan a thousand
+ * times longer, and nothing that SQLite looks for is wrong. Other than 0 ends the statement. */
+static int
+count_turn (void *data)
+{
+  Connection *self = data;
+  if (++self->turns > self->turns_max)
+    self->turns_max = TURNS + size_of_file (self) / BYTES_PER_TURN;
+  return self->turns > self->turns_max;
+}
+
+static void
+set_limits (Connection *self)
+{
+  sqlite3_limit (self->handle, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
+  sqlite3_progress_handler (self->handle, TURN_STEPS, count_turn, self);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------- */
+
 bool
 connection_open (Connection *self, const char *path, bool read_only, GError **error)
 {
@@ -107,8 +152,12 @@ connection_open (Connection *self, const char *path, bool read_only, GError **er
   int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
   flags |= SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
   self->name = path != NULL ? path : ":memory:";
-  if (sqlite3_open_v2 (self->name, &self->handle, flags, NULL) == SQLITE_OK)
+  if (sqlite3_open_v2 (self->name, &self->handle, flags, NULL) == SQLITE_OK) {
+    /* What is in memory alone nobody else has made. */
+    if (path != NULL)
+      set_limits (self);
     return true;
+  }
   connection_fail (self, error);
   connection_close (self);
   return false;
@@ -122,8 +171,10 @@ connection_open_image (Connection *self, const char *name, void *image, size_t s
     return false;
   self->name = name;
   if (sqlite3_deserialize (self->handle, "main", image, length, length,
-                           SQLITE_DESERIALIZE_READONLY) == SQLITE_OK)
+                           SQLITE_DESERIALIZE_READONLY) == SQLITE_OK) {
+    set_limits (self);
     return true;
+  }
   connection_fail (self, error);
   connection_close (self);
   return false;
@@ -179,6 +230,7 @@ sqlite3_stmt *
 connection_prepare (Connection *self, const char *sql, GError **error)
 {
   size_t i = 0;
+  self->turns = 0;
   while (self->prepared[i].sql != NULL && self->prepared[i].sql != sql) {
     i++;
     g_assert (i < CONNECTION_STATEMENTS);
@@ -216,6 +268,7 @@ connection_step (Connection *self, sqlite3_stmt *statement, bool *out_row, GErro
 bool
 connection_execute (Connection *self, const char *sql, GError **error)
 {
+  self->turns = 0;
   return sqlite3_exec (self->handle, sql, NULL, NULL, NULL) == SQLITE_OK ||
          connection_fail (self, error);
 }

@@ -37,6 +37,7 @@ typedef struct {
     const char *sql; /* the literal itself is the key: compared by address */
     sqlite3_stmt *statement;
   } prepared[CONNECTION_STATEMENTS];
+  uint64_t turns, turns_max; /* of the statement that runs; see count_turn() */
 } Connection;
 
 /* Opens the existing file at `path` (NULL: an empty database in memory). Reads nothing yet. */

@@ -69,7 +69,8 @@ is_whole (const uint8_t *page, uint32_t size, uint32_t nonce, uint32_t sum)
   return nonce == sum;
 }
 
-/* Hands out the images of one segment; returns where it ends, 0 when it is not whole. */
+/* Hands out the images of one segment; returns where it ends, 0 when it is not whole. There is no
+ * page 0: that is a hole, which may be as long as a file can be. */
 static uint64_t
 read_images (int fd, uint64_t at, const Segment *segment, uint8_t *page, JournalFunc each,
              void *data)
@@ -78,9 +79,9 @@ read_images (int fd, uint64_t at, const Segment *segment, uint8_t *page, Journal
   for (uint32_t i = 0; i < segment->count; i++, at += record) {
     uint8_t number[4], sum[4];
     if (!read_at (fd, at, number, 4) || !read_at (fd, at + 4, page, segment->page_size) ||
-        !read_at (fd, at + record - 4, sum, 4) ||
+        !read_at (fd, at + record - 4, sum, 4) || be32 (number) == 0 ||
         !is_whole (page, segment->page_size, segment->nonce, be32 (sum)) ||
-        (be32 (number) != 0 && !each (be32 (number), page, at + 4, data)))
+        !each (be32 (number), page, at + 4, data))
       return 0;
   }
   return at;

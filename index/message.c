@@ -30,18 +30,31 @@ index_summary_clear (IndexSummary *summary)
 #define MESSAGE_COLUMNS                                                                            \
   "id, flags, damage, birth, expunged, size, modseq, internal_s, changed_ns, keywords"
 
+/* The furthest from 1970 that a filesystem's times reach. */
+#define TIME_MAX (INT64_C (1) << 34)
+
+/* SQLite takes any number of 64 bits. One that we cannot have written becomes another, which
+ * differs from what the file says, so that a rebuild puts it right; it is nothing to be put on a
+ * file. */
+static int64_t
+take_number (sqlite3_stmt *select, int column, int64_t min, int64_t max, int64_t otherwise)
+{
+  int64_t value = sqlite3_column_int64 (select, column);
+  return value < min || value > max ? otherwise : value;
+}
+
 static IndexMessage
 take_message (sqlite3_stmt *select)
 {
   return (IndexMessage){
       .uid = (uint32_t)sqlite3_column_int64 (select, 0),
-      .flags = (uint32_t)sqlite3_column_int64 (select, 1),
-      .damage = (uint32_t)sqlite3_column_int64 (select, 2),
-      .birth = (uint32_t)sqlite3_column_int64 (select, 3),
-      .expunged = (uint32_t)sqlite3_column_int64 (select, 4),
-      .size = (uint64_t)sqlite3_column_int64 (select, 5),
-      .modseq = (uint64_t)sqlite3_column_int64 (select, 6),
-      .internal_s = sqlite3_column_int64 (select, 7),
+      .flags = (uint32_t)take_number (select, 1, 0, UINT32_MAX, 0),
+      .damage = (uint32_t)take_number (select, 2, 0, UINT32_MAX, 0),
+      .birth = (uint32_t)take_number (select, 3, 0, UINT32_MAX, 0),
+      .expunged = (uint32_t)take_number (select, 4, 0, UINT32_MAX, 1),
+      .size = (uint64_t)take_number (select, 5, 0, INT64_MAX, 0),
+      .modseq = (uint64_t)take_number (select, 6, 0, INT64_MAX, 0),
+      .internal_s = take_number (select, 7, -TIME_MAX, TIME_MAX, 0),
       .changed_ns = sqlite3_column_int64 (select, 8),
       .keywords = statement_text (select, 9),
   };

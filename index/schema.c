@@ -125,14 +125,18 @@ const Schema list_schema = {"mailbox list", 0x6d666c73, 2, list_sql, NULL};
 const Schema queue_schema = {"queue", 0x6d667175, 4, queue_sql, NULL};
 const Schema fulltext_schema = {"full-text index", 0x6d666674, 1, fulltext_sql, "body_*"};
 
-/* The database header, https://www.sqlite.org/fileformat.html section 1.3. */
+/* The database header, https://www.sqlite.org/fileformat.html section 1.3, and what follows of the
+ * first page, section 1.6. */
 enum {
-  HEADER_SIZE = 100,
+  HEADER_SIZE = 108,
   WRITE_VERSION_AT = 18, /* 1: rollback journal, 2: WAL */
   READ_VERSION_AT = 19,
   ENCODING_AT = 56, /* 1: UTF-8 */
   USER_VERSION_AT = 60,
   APPLICATION_ID_AT = 68,
+  PAGE_TYPE_AT = 100, /* 13: a leaf of a table */
+  PAGE_CELLS_AT = 103,
+  SCHEMA_MAX = 32, /* tables and their indexes */
 };
 
 static int32_t
@@ -169,6 +173,11 @@ schema_check_header (const Schema *self, Connection *connection, bool *out_fresh
   if (header[WRITE_VERSION_AT] != 1 || header[READ_VERSION_AT] != 1 ||
       read_be32 (header + ENCODING_AT) != 1)
     return fail (error, EUCLEAN, "%s: changed by another program, rebuild it", name);
+  /* SQLite parses all that the schema has before it can be compared; ours has one page. */
+  if (header[PAGE_TYPE_AT] != 13 ||
+      (header[PAGE_CELLS_AT] << 8 | header[PAGE_CELLS_AT + 1]) > SCHEMA_MAX)
+    return fail (error, EUCLEAN, "%s: its tables are not those of version %d, rebuild it", name,
+                 self->version);
   return true;
 }
 

@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "store/store.h"
+#include "store/rescue.h"
 
 #include <fuse_lowlevel.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs and what they found, as JSON: the same for programs that ask mailstore and for those that
  * read the report of a job in a mount. */
-#include "store/store.h"
+#include "store/commands.h"
 
 #include <string.h>
 

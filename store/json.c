@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json.c - one object per line (JSON Lines); RFC 8259. */
-#include "store/store.h"
+#include "store/commands.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "store/store.h"
+#include "store/rescue.h"
 
 /* Exit code of a command that ran to its end and left findings behind, as diff(1) and check do. */
 #define EXIT_FINDINGS 1

@@ -8,7 +8,7 @@
  * users by as many threads. bench.py times the two. Into a store, each message is told as soon as
  * it is acknowledged: number of the user, UID and SHA-256.
  */
-#include "store/store.h"
+#include "store/commands.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
  *
  * bench.py times the two.
  */
-#include "store/store.h"
+#include "store/rescue.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -249,6 +249,11 @@ both_end 0 import --format eml "$sample" new@example.com
 input=$sample/01-welcome.eml both_end 0 --json deliver joe@example.com
 both_end 64 deliver
 both_end 0 cat --damaged joe@example.com 2
+run -s "$direct" export --bagit "$work/bag"
+both_end 0 verify-bag "$work/bag"
+rm "$work/bag/data/example.com/user/joe/INBOX/0000000001.eml"
+both_end 1 --json verify-bag "$work/bag"
+both_end 66 verify-bag "$work/none"
 for site in "$direct" "$mnt"; do
   printf 'backup\nrestore\n' >>"$work/ran"
   run -s "$site" backup "$work/backup-${site##*/}"

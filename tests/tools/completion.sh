@@ -38,10 +38,11 @@ expect_offer() {
 }
 # Among others.
 expect_among() {
-  local line=$1 word
+  local line=$1 words word
   shift
+  words=$(offered "$line")
   for word; do
-    [[ " $(offered "$line") " == *" $word "* ]] || complain "'$line' does not offer $word: $(offered "$line")"
+    [[ " $words " == *" $word "* ]] || complain "'$line' does not offer $word: $words"
   done
 }
 

@@ -95,9 +95,11 @@ look_at_all() {
   stop
   expect mailstore --forensic -q export --bagit "$work/bag"
   ask --forensic >"$work/evidence"
-  mailstore --forensic export --format jsonl >>"$work/shown"
-  mailstore --forensic list -lr >>"$work/shown"
-  cat "$work/evidence" >>"$work/shown"
+  {
+    mailstore --forensic export --format jsonl
+    mailstore --forensic list -lr
+    cat "$work/evidence"
+  } >>"$work/shown"
 }
 age
 unchanged look_at_all

@@ -256,8 +256,10 @@ push_batch (Ahead *self, Batch *batch)
     fuse_ino_t ino = message_inode (batch, batch->messages[batch->count].uid);
     struct fuse_bufvec bytes = FUSE_BUFVEC_INIT (batch->messages[batch->count].size);
     bytes.buf[0].mem = batch->buffer + batch->messages[batch->count].start;
-    /* It fails when the kernel has forgotten the inode, of which libfuse complains where it splices. */
-    if (fuse_lowlevel_notify_store (self->mount->session, ino, 0, &bytes, FUSE_BUF_NO_SPLICE) == 0) {
+    /* It fails when the kernel has forgotten the inode, of which libfuse complains where it
+     * splices. */
+    if (fuse_lowlevel_notify_store (self->mount->session, ino, 0, &bytes, FUSE_BUF_NO_SPLICE) ==
+        0) {
       metrics_add (self->mount->metrics, COUNTER_PUSHED, 1);
       metrics_add (self->mount->metrics, COUNTER_PUSHED_BYTES, bytes.buf[0].size);
     }

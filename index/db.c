@@ -70,6 +70,21 @@ check_no_log (const Db *self, GError **error)
   return true;
 }
 
+/* Looking into a database writes only where it takes an interrupted write back. One that would make
+ * the file larger than any can be has a journal that makes no sense, and is damaged like others. */
+static bool
+look_into (Db *self, bool *out_fresh, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  if (connection_configure (self->reading, &failure) &&
+      schema_check_tables (self->schema, self->reading, out_fresh, &failure))
+    return true;
+  if (failure->code == EFBIG)
+    return fail (error, EUCLEAN, "%s: its journal makes no sense", self->reading->name);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
 /* Makes sure that the file holds our tables; `create` makes them in an empty one. */
 static bool
 check_schema (Db *self, bool create, GError **error)
@@ -81,8 +96,7 @@ check_schema (Db *self, bool create, GError **error)
     return false;
   /* There is nothing to read in an empty file, and SQLite would remove what lies beside it. The
    * other way round, reading takes back what a process did that died while it made the tables. */
-  if ((create || !fresh) && !(connection_configure (self->reading, error) &&
-                              schema_check_tables (self->schema, self->reading, &fresh, error)))
+  if ((create || !fresh) && !look_into (self, &fresh, error))
     return false;
   if (!fresh)
     return true;

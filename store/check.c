@@ -261,15 +261,13 @@ check_list (StoreJob *job, GError **error)
   return true;
 }
 
-/* Whoever uses a damaged queue sets it aside, and begins a new one: so does a repair, which is in
- * it itself. */
+/* Whoever stumbles over the damage sets the queue aside, and begins a new one; and so does a
+ * repair, wherever it is. */
 static void
 check_queue (StoreJob *job)
 {
   g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_queue (job->store, false, &failure);
-  bool good = handle != NULL && queue_verify (handle->queue, &failure);
-  if (!good && is_index_broken (failure))
+  if (!queue_probe (job->store, &failure) && is_index_broken (failure))
     report_database (job, STORE_ROOT, LAYOUT_QUEUE, false, failure);
 }
 

@@ -176,6 +176,12 @@ bool queue_use (Store *store, bool create, QueueFunc use, void *data, GError **e
 /* As queue_use() for those who only look: no queue is an empty one, and `use` is not called. */
 bool queue_look (Store *store, QueueFunc use, void *data, GError **error);
 
+/* Whether all of the queue can be read; that there is none is no failure. */
+bool queue_probe (Store *store, GError **error);
+
+/* Keeps a damaged queue under another name, and begins a new one. */
+bool queue_set_aside (Store *store, GError **error);
+
 /* What people see of a row. */
 StoreRecord queue_record (Store *store, const QueueJob *job);
 
@@ -353,8 +359,12 @@ ScanMailbox *scan_mailbox (Scan *self, StoreMailbox *mailbox, GError **error);
 /* Waits until every item has been consumed. */
 bool scan_drain (Scan *self, GError **error);
 
-/* Whether the file's date is the internal date: of a new message, and of one whose row was made of
- * a damaged file and that is whole again. Otherwise the row knows better. */
+/* Whether the row has a date that no message can have. */
+bool scan_row_is_undated (const ScanItem *item);
+
+/* Whether the file's date is the internal date: of a new message, of one whose row was made of a
+ * damaged file and that is whole again, and where the row's makes no sense. Otherwise the row knows
+ * better. */
 bool scan_takes_date (const ScanItem *item);
 
 /* Whether it is a copy without a state of a message that was expunged, or removed for good:

@@ -6,20 +6,27 @@
 
 /* ---- using it ------------------------------------------------------------------------------ */
 
-/* Keeps a damaged queue under another name. With the store lock held it looks again: another
- * process may have been faster. */
-static bool
-set_aside (Store *store, GError **error)
+bool
+queue_probe (Store *store, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (Handle) handle = cache_queue (store, false, &failure);
+  if ((handle != NULL && queue_verify (handle->queue, &failure)) || error_code (failure) == ENOENT)
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
+/* With the store lock held it looks again: another process may have been faster. */
+bool
+queue_set_aside (Store *store, GError **error)
 {
   auto_fd lock = lock_store (store, error);
   if (lock < 0)
     return false;
   cache_drop_queue (store);
   g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_queue (store, false, &failure);
-  if (handle != NULL && queue_verify (handle->queue, &failure))
-    return true;
-  if (error_code (failure) == ENOENT)
+  if (queue_probe (store, &failure))
     return true;
   if (!is_index_broken (failure)) {
     g_propagate_error (error, g_steal_pointer (&failure));
@@ -47,7 +54,7 @@ queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error)
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;
     }
-    if (damaged && !set_aside (store, error))
+    if (damaged && !queue_set_aside (store, error))
       return false;
   }
 }

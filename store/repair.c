@@ -36,6 +36,20 @@ repair_list (StoreJob *job, GError **error)
   return rebuild_list (job, error);
 }
 
+/* The damage may lie where this job, which is in the queue itself, has not come to. */
+static bool
+repair_queue (StoreJob *job, GError **error)
+{
+  g_autoptr (GError) failure = NULL;
+  if (job->request->targets->len > 0 || queue_probe (job->store, &failure) ||
+      !is_index_broken (failure))
+    return true;
+  if (!queue_set_aside (job->store, error))
+    return false;
+  report_database (job, STORE_ROOT, LAYOUT_QUEUE, true, failure);
+  return true;
+}
+
 /* Opening an index for writing takes an interrupted write back; who only reads sees that there is
  * one. */
 static void
@@ -47,8 +61,10 @@ undo_write (StoreJob *job, uint32_t owner, const char *path)
   if (error_code (failure) != EROFS)
     return;
   cache_drop_index (job->store, owner);
-  g_autoptr (Handle) handle = cache_index (job->store, owner, false, NULL);
-  report_database (job, owner, path, handle != NULL, failure);
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (Handle) handle = cache_index (job->store, owner, false, &cause);
+  /* One that cannot be taken back goes with the index, which is set aside next. */
+  report_database (job, owner, path, handle != NULL || is_index_broken (cause), failure);
 }
 
 static bool
@@ -90,5 +106,6 @@ command_repair (StoreJob *job, GError **error)
   uint32_t flags = INSPECT_SWEEP | (job_has (job, STORE_WORD_MODES) ? INSPECT_MEND : 0);
   g_autoptr (Inspection) inspection = inspection_new (job, flags);
   return inspection_top (inspection, error) && inspection_walk (inspection, error) &&
-         repair_list (job, error) && job_each_owner (job, repair_owner, error);
+         repair_queue (job, error) && repair_list (job, error) &&
+         job_each_owner (job, repair_owner, error);
 }

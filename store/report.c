@@ -174,9 +174,13 @@ report_change (const ScanItem *item, StoreJob *job, bool fixed)
   }
   /* Who puts the state back on the file puts its date back, too. */
   bool restated = !item->has_state || item->state.modseq < item->row.modseq;
-  if (item->row.internal_s != item->st.st_mtim.tv_sec && !scan_takes_date (item))
+  bool redated = item->row.internal_s != item->st.st_mtim.tv_sec;
+  if (redated && !scan_takes_date (item))
     job_found (job, STORE_PROBLEM_CHANGED, fixed && restated, number, item->uid, path,
                "the file's date is not the internal date");
+  else if (redated && scan_row_is_undated (item))
+    job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path,
+               "the index has no date of it that makes sense");
   else if ((item->row.expunged != 0) != item->expunged)
     job_found (job, STORE_PROBLEM_CHANGED, fixed, number, item->uid, path, "%s",
                item->expunged             ? "was expunged"

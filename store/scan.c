@@ -114,11 +114,23 @@ parse_item (ScanItem *item, int fd, GError **error)
   return true;
 }
 
+/* Dates that a message may have: no filesystem keeps later ones, and those before 1970 nobody has
+ * sent. What a damaged row has instead must not get onto the file. */
+#define DATE_MAX_S INT64_C (0x37fffffff)
+
+bool
+scan_row_is_undated (const ScanItem *item)
+{
+  int64_t date_s = item->row.internal_s;
+  return item->verdict != SCAN_NEW && (date_s <= 0 || date_s > DATE_MAX_S);
+}
+
 bool
 scan_takes_date (const ScanItem *item)
 {
   bool healed = (item->row.damage & STORE_DAMAGE_GRAVE) && !(item->damage & STORE_DAMAGE_GRAVE);
-  return item->verdict == SCAN_NEW || (healed && !digest_is_whole (item->known));
+  return item->verdict == SCAN_NEW || scan_row_is_undated (item) ||
+         (healed && !digest_is_whole (item->known));
 }
 
 void

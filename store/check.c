@@ -163,7 +163,10 @@ check_mailbox (StoreJob *job, Scan *scan, uint32_t number, GPtrArray *scanned, G
   bool forbidden = code == EACCES || code == EPERM;
   if (forbidden && job->inspection == NULL)
     tell_forbidden (job, number, failure);
-  if (code == ESTALE || forbidden)
+  if (code == ENOENT)
+    job_noted (job, STORE_PROBLEM_NOTE, number, 0, "",
+               "mailbox %u is not on the list any more, and was not looked at", number);
+  if (code == ESTALE || code == ENOENT || forbidden)
     return true;
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;

@@ -108,6 +108,29 @@ test_clean (Fixture *fixture, gconstpointer data)
     g_assert_cmpint (named[uid], ==, uid <= 7 || uid == 100);
 }
 
+/* A mailbox that has gone from the list meanwhile, as one whose number turns out to be another
+ * one's, does not keep the rest from being looked at. */
+static void
+test_unlisted (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com");
+  g_autoptr (GArray) numbers = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  uint32_t asked[] = {4711, inbox->number};
+  deliver (inbox, "one", 0, NULL);
+  run_in (fixture, "rm mail/example.com/user/joe/INBOX/0000000001.eml", "");
+  g_array_append_vals (numbers, asked, G_N_ELEMENTS (asked));
+  g_autoptr (StoreJob) job =
+      store_job_new (fixture->store, request_new (store_command_find ("check")));
+  assert_ok (check_messages (job, inbox->owner, numbers, false, &error), error);
+  const GPtrArray *findings = store_job_findings (job);
+  g_assert_cmpuint (findings->len, ==, 2);
+  const StoreFinding *unlisted = findings->pdata[0], *gone = findings->pdata[1];
+  g_assert_cmpint (unlisted->problem, ==, STORE_PROBLEM_NOTE);
+  g_assert_cmpuint (unlisted->number, ==, 4711);
+  g_assert_cmpint (gone->problem, ==, STORE_PROBLEM_NO_FILE);
+}
+
 /* ---- memory -------------------------------------------------------------------------------- */
 
 #ifndef SANITIZED
@@ -165,6 +188,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   add_test ("/status/looks-at-directories", test_census_looks_at_directories);
   add_test ("/check/clean", test_clean);
+  add_test ("/check/unlisted", test_unlisted);
 #ifndef SANITIZED
   add_test ("/check/memory", test_memory);
 #endif

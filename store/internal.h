@@ -33,6 +33,7 @@
  *  - StoreMailbox.mutex
  *  - Store.snapshot_mutex, and the one of each History
  *  - Store.missing_mutex
+ *  - Store.orphans_mutex
  *  - Store.heal_mutex
  */
 #pragma once
@@ -42,6 +43,7 @@
 typedef struct Evidence Evidence;       /* store/evidence.h */
 typedef struct Missing Missing;         /* store/missing.c */
 typedef struct Remains Remains;         /* store/lost-index.c */
+typedef struct Orphans Orphans;         /* store/lost-orphan.c */
 typedef struct Keep Keep;               /* store/snapshot.h, as those that follow */
 typedef struct History History;
 typedef struct SnapshotSet SnapshotSet;
@@ -106,6 +108,9 @@ struct Store {
 
   GMutex remains_mutex; /* guards what follows; see lost-index.c */
   Remains *remains;     /* of one user's broken indexes; NULL: nobody asked */
+
+  GMutex orphans_mutex; /* guards what follows; see lost-orphan.c */
+  Orphans *orphans;     /* of one directory; NULL: nobody asked for many */
 
   GMutex snapshot_mutex;  /* guards what follows; see epoch.c */
   SnapshotSet *snapshots; /* as they were last; NULL: nobody looked */

@@ -458,14 +458,25 @@ layout_numbers (int fd, const char *path, GError **error)
   return numbers;
 }
 
+/* A file may be of any year; that of 2262 is the last that fits. */
+static int64_t
+time_ns (const struct timespec *time)
+{
+  int64_t ns;
+  return __builtin_mul_overflow ((int64_t)time->tv_sec, 1000000000, &ns) ||
+                 __builtin_add_overflow (ns, time->tv_nsec, &ns)
+             ? time->tv_sec < 0 ? INT64_MIN : INT64_MAX
+             : ns;
+}
+
 int64_t
 stat_mtime_ns (const struct stat *st)
 {
-  return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+  return time_ns (&st->st_mtim);
 }
 
 int64_t
 stat_ctime_ns (const struct stat *st)
 {
-  return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+  return time_ns (&st->st_ctim);
 }

@@ -10,14 +10,20 @@
  *
  * Names that begin with a dot belong to the store. What is called an orphan is told by its path
  * alone, so that looking one up takes no listing, and a name that somebody made up leads to nothing
- * else.
+ * else. What a directory has is kept until one of its places changes, or another is asked for: who
+ * lists very many asks for a page at a time.
  */
 #include "store/lost.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
+
+/* A place that was changed within that time may change once more without its mtime showing it. */
+#define FRESH_NS 100000000
 
 /* A directory that may have some, from the one of the number; "" is that itself. */
 typedef struct {
@@ -114,8 +120,7 @@ join (const Place *place, const char *name)
 /* Adds the paths of those of a place that there may be, with their escaped names before them, by
  * which they are ordered. */
 static void
-list_place (Store *store, const char *node_path, const Place *place, const char *after,
-            GPtrArray *out)
+list_place (Store *store, const char *node_path, const Place *place, GPtrArray *out)
 {
   auto_fd fd = open_place (store, node_path, place->path);
   DIR *stream = fd >= 0 ? fdopendir (fd) : NULL;
@@ -128,8 +133,7 @@ list_place (Store *store, const char *node_path, const Place *place, const char 
       continue;
     g_autofree char *path = join (place, entry->d_name);
     g_autofree char *escaped = lost_escape (path);
-    if (after == NULL || strcmp (escaped, after) > 0)
-      g_ptr_array_add (out, g_strconcat (escaped, "\n", path, NULL));
+    g_ptr_array_add (out, g_strconcat (escaped, "\n", path, NULL));
   }
   closedir (stream);
 }
@@ -141,15 +145,110 @@ compare_listed (gconstpointer a, gconstpointer b)
   return strcmp (*(char *const *)a, *(char *const *)b);
 }
 
+/* Those of a directory. Store.orphans_mutex guards it. */
+struct Orphans {
+  uint32_t number;
+  char *signature;   /* of its places */
+  GPtrArray *listed; /* never changed: who lists has a reference */
+};
+
+void
+orphans_init (Store *store)
+{
+  g_mutex_init (&store->orphans_mutex);
+}
+
+static void
+forget (Store *store)
+{
+  Orphans *self = g_steal_pointer (&store->orphans);
+  if (self == NULL)
+    return;
+  g_ptr_array_unref (self->listed);
+  g_free (self->signature);
+  g_free (self);
+}
+
+void
+orphans_clear (Store *store)
+{
+  forget (store);
+  g_mutex_clear (&store->orphans_mutex);
+}
+
+/* By what it shows that nothing came or went in the places; NULL: there it would not. */
+static char *
+sign (Store *store, const char *node_path, const GArray *places)
+{
+  g_autoptr (GString) signature = g_string_new (NULL);
+  struct timespec now;
+  struct stat st;
+  clock_gettime (CLOCK_REALTIME, &now);
+  int64_t old_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - FRESH_NS;
+  for (guint i = 0; i < places->len; i++) {
+    const Place *place = &g_array_index (places, Place, i);
+    auto_fd fd = open_place (store, node_path, place->path);
+    if (fd < 0)
+      continue;
+    if (fstat (fd, &st) < 0 || stat_mtime_ns (&st) > old_ns)
+      return NULL;
+    g_string_append_printf (signature, "%s %ju %ju %" PRId64 "\n", place->path,
+                            (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, stat_mtime_ns (&st));
+  }
+  return g_string_free (g_steal_pointer (&signature), FALSE);
+}
+
 static GPtrArray *
-list_all (Store *store, const StoreNode *node, const char *node_path, const char *after)
+take_kept (Store *store, uint32_t number, const char *signature)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->orphans_mutex);
+  const Orphans *kept = store->orphans;
+  return kept != NULL && kept->number == number && g_strcmp0 (kept->signature, signature) == 0
+             ? g_ptr_array_ref (kept->listed)
+             : NULL;
+}
+
+/* Takes the signature over. */
+static void
+keep (Store *store, uint32_t number, char *signature, GPtrArray *listed)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->orphans_mutex);
+  forget (store);
+  store->orphans = g_new (Orphans, 1);
+  *store->orphans = (Orphans){number, signature, g_ptr_array_ref (listed)};
+}
+
+static GPtrArray *
+list_all (Store *store, const StoreNode *node, const char *node_path)
 {
   g_autoptr (GArray) places = list_places (store, node);
-  GPtrArray *listed = g_ptr_array_new_with_free_func (g_free);
+  g_autofree char *signature = sign (store, node_path, places);
+  GPtrArray *listed = take_kept (store, node->number, signature);
+  if (listed != NULL)
+    return listed;
+  listed = g_ptr_array_new_with_free_func (g_free);
   for (guint i = 0; i < places->len; i++)
-    list_place (store, node_path, &g_array_index (places, Place, i), after, listed);
+    list_place (store, node_path, &g_array_index (places, Place, i), listed);
   g_ptr_array_sort (listed, compare_listed);
+  if (signature != NULL && listed->len > 0)
+    keep (store, node->number, g_steal_pointer (&signature), listed);
   return listed;
+}
+
+/* Where those begin whose escaped name is above `after`. */
+static guint
+first_above (const GPtrArray *listed, const char *after)
+{
+  g_autofree char *key = g_strconcat (after != NULL ? after : "", "\v", NULL);
+  guint low = 0, high = after != NULL ? listed->len : 0;
+  while (low < high) {
+    guint middle = low + (high - low) / 2;
+    if (strcmp (listed->pdata[middle], key) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
 }
 
 static bool
@@ -162,8 +261,8 @@ page_orphans (Store *store, uint32_t number, const char *after, StoreLost *out, 
   if (!store_node_get (store, number, &node, error) ||
       (node_path = store_node_path (store, number, error)) == NULL)
     return false;
-  g_autoptr (GPtrArray) listed = list_all (store, &node, node_path, after);
-  for (guint i = 0; i < listed->len && count < capacity; i++) {
+  g_autoptr (GPtrArray) listed = list_all (store, &node, node_path);
+  for (guint i = first_above (listed, after); i < listed->len && count < capacity; i++) {
     bool found = false;
     const char *path = strchr (listed->pdata[i], '\n') + 1;
     /* What cannot be looked at is not there to be had either. */
@@ -196,7 +295,7 @@ find_cut (Store *store, const StoreNode *node, const char *node_path, const char
   size_t length = strlen (rest);
   if (length < 9 || rest[length - 9] != '~')
     return NULL;
-  g_autoptr (GPtrArray) listed = list_all (store, node, node_path, NULL);
+  g_autoptr (GPtrArray) listed = list_all (store, node, node_path);
   for (guint i = 0; i < listed->len; i++) {
     const char *entry = listed->pdata[i];
     if (strncmp (entry, rest, length) == 0 && entry[length] == '\n')

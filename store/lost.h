@@ -73,6 +73,11 @@ StoreLost lost_message (StoreLostKind kind, uint32_t number, uint32_t uid);
 void remains_init (Store *store);
 void remains_clear (Store *store);
 
+/* ---- lost-orphan.c ------------------------------------------------------------------------- */
+
+void orphans_init (Store *store);
+void orphans_clear (Store *store);
+
 /* ---- lost-facts.c -------------------------------------------------------------------------- */
 
 /* What a row tells, which came from `source`, and its summary, whose texts may be taken over. */

@@ -142,6 +142,7 @@ store_new (void)
   epoch_init (self);
   missing_init (self);
   remains_init (self);
+  orphans_init (self);
   parse_init ();
   return self;
 }
@@ -187,6 +188,7 @@ store_close (Store *self)
   heal_clear (self);
   delivery_clear (self);
   cache_clear (self);
+  orphans_clear (self);
   remains_clear (self);
   missing_clear (self);
   epoch_clear (self);

@@ -178,6 +178,26 @@ test_orphans (Fixture *fixture, gconstpointer data)
                    "\"subject\":\"expunged\"");
 }
 
+/* What is kept of a listing goes when one of its places changes, wherever that is. */
+static void
+test_orphans_kept (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, JOE);
+  g_autofree char *two = g_strdup_printf ("%1$08u-%%2Eexpunged%%2Fb\n%1$08u-a\n", inbox->number);
+  g_autofree char *one = g_strdup_printf ("%08u-a\n", inbox->number);
+  deliver (inbox, "expunged", STORE_FLAG_DELETED, NULL);
+  store_job_free (run_job (fixture->store, "expunge " JOE));
+  run_in (fixture, "cd " DIRECTORY " && echo a >a && ", "touch -d 2020-01-01 . .expunged");
+  assert_names (fixture->store, STORE_LOST_ORPHANS, inbox->number, one);
+  run_in (fixture, "cd " DIRECTORY " && echo b >.expunged/b && ", "touch -d 2020-01-02 .expunged");
+  assert_names (fixture->store, STORE_LOST_ORPHANS, inbox->number, two);
+  assert_names (fixture->store, STORE_LOST_ORPHANS, STORE_ROOT, two);
+  run_in (fixture, "cd " DIRECTORY " && rm .expunged/b && ", "touch -d 2020-01-03 .expunged");
+  assert_names (fixture->store, STORE_LOST_ORPHANS, inbox->number, one);
+  run_in (fixture, "cd " DIRECTORY " && rm a && ", "echo b >.expunged/b && rm .expunged/b");
+  assert_names (fixture->store, STORE_LOST_ORPHANS, inbox->number, "");
+}
+
 /* A name that somebody made up leads to no file of the store, nor out of it. */
 static void
 test_made_up (Fixture *fixture, gconstpointer data)
@@ -548,6 +568,7 @@ main (int argc, char **argv)
   ADD ("expunged", test_expunged);
   ADD ("snapshot", test_snapshot);
   ADD ("orphans", test_orphans);
+  ADD ("orphans-kept", test_orphans_kept);
   ADD ("made-up", test_made_up);
   ADD ("orphan-ways", test_orphan_ways);
   ADD ("damaged", test_damaged);

@@ -14,8 +14,8 @@
 #define BLOCK_SIZE  4096
 #define SECTOR_SIZE 512
 
-static struct timespec
-timespec_of_ns (int64_t ns)
+struct timespec
+attr_timespec (int64_t ns)
 {
   int64_t seconds = ns / G_GINT64_CONSTANT (1000000000);
   int64_t rest = ns % G_GINT64_CONSTANT (1000000000);
@@ -57,7 +57,7 @@ attr_message (Mount *mount, const View *view, StoreMailbox *mailbox, const Store
       .st_blocks = (blkcnt_t)((size + SECTOR_SIZE - 1) / SECTOR_SIZE),
       .st_atim = internal,
       .st_mtim = internal,
-      .st_ctim = timespec_of_ns (message->changed_ns),
+      .st_ctim = attr_timespec (message->changed_ns),
   };
 }
 
@@ -69,7 +69,7 @@ attr_directory (Mount *mount, const View *view, uint32_t number, struct stat *ou
 
   if (!store_node_times (view->store, number, &times, error))
     return false;
-  struct timespec changed = timespec_of_ns (times.mtime_ns);
+  struct timespec changed = attr_timespec (times.mtime_ns);
   *out = (struct stat){
       .st_ino = inode_directory (view->slot, number),
       .st_mode = mount->directory_mode,

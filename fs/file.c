@@ -188,6 +188,13 @@ handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     reply_file (req, fd, size, offset);
 }
 
+static void
+let_go (const struct fuse_file_info *info)
+{
+  if (info->fh != 0)
+    g_array_unref ((GArray *)(uintptr_t)info->fh);
+}
+
 /* As opendir: ENOSYS means that the kernel need not ask, and may keep its pages. Where it does ask
  * it is never told so, for that is for good. */
 void
@@ -204,14 +211,14 @@ handle_open (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
   if ((is_audited && !audit_note_open (req, ino, &error)) ||
       (is_partial && inode_kind (ino) != INODE_CONTROL && !open_partly (mount, ino, info, &error)))
     return reply_error (req, ino, error);
-  reply_open (req, info);
+  if (!reply_open (req, info))
+    let_go (info);
 }
 
 void
 handle_release (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-  if (info->fh != 0)
-    g_array_unref ((GArray *)(uintptr_t)info->fh);
+  let_go (info);
   reply_errno (req, 0);
 }
 

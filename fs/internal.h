@@ -341,7 +341,8 @@ void reply_entry (fuse_req_t req, const struct fuse_entry_param *entry);
 void reply_listing (fuse_req_t req, const Page *page);
 
 void reply_none (fuse_req_t req);
-void reply_open (fuse_req_t req, const struct fuse_file_info *info);
+/* False: what was opened will not be released. */
+bool reply_open (fuse_req_t req, const struct fuse_file_info *info);
 void reply_attr (fuse_req_t req, const struct stat *attr, double timeout);
 void reply_bytes (fuse_req_t req, const void *bytes, size_t size);
 void reply_slice (fuse_req_t req, const void *bytes, size_t total, size_t size, off_t offset);
@@ -358,6 +359,7 @@ void reply_xattr (fuse_req_t req, const void *bytes, size_t total, size_t size);
 
 /* ---- attr.c: what stat(2) shows ----------------------------------------------------------- */
 
+struct timespec attr_timespec (int64_t ns);
 void attr_message (Mount *mount, const View *view, StoreMailbox *mailbox,
                    const StoreMessage *message, struct stat *out);
 bool attr_directory (Mount *mount, const View *view, uint32_t number, struct stat *out,

@@ -3,7 +3,8 @@
  * reply.c - the one place that answers: every request ends in one of these functions, once.
  *
  * A reply fails only when the caller was interrupted or the mount is gone, and then there is nobody
- * left to tell. Where it is counted what the kernel knows (inode.c), that is taken back.
+ * left to tell. Where it is counted what the kernel knows (inode.c), that is taken back, and what
+ * an open file holds is let go.
  */
 #include "fs/internal.h"
 
@@ -76,11 +77,11 @@ reply_none (fuse_req_t req)
   fuse_reply_none (req);
 }
 
-void
+bool
 reply_open (fuse_req_t req, const struct fuse_file_info *info)
 {
   count_reply (req);
-  fuse_reply_open (req, info);
+  return fuse_reply_open (req, info) == 0;
 }
 
 void

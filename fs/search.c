@@ -176,13 +176,14 @@ begin (Searches *self, uint32_t number, const char *name, GError **error)
   return search;
 }
 
+/* Drops the one of that name; with `which` only if it still is that. */
 static bool
-drop (Searches *self, uint32_t number, const char *name)
+drop (Searches *self, uint32_t number, const char *name, const Search *which)
 {
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   guint i;
 
-  if (!find_index (self, number, name, &i))
+  if (!find_index (self, number, name, &i) || (which != NULL && self->list->pdata[i] != which))
     return false;
   ((Search *)self->list->pdata[i])->stopped = true;
   g_ptr_array_remove_index (self->list, i);
@@ -311,8 +312,8 @@ answer (fuse_req_t req, void *data, int code)
     error = g_error_copy (search->failure);
   leave_trail (mount, &self->caller, "mkdir", search->number, search->name, error);
   if (error != NULL) {
-    drop (mount->searches, search->number, search->name);
-    return reply_errno (req, error->code);
+    drop (mount->searches, search->number, search->name, search);
+    return reply_errno (req, error_code (error));
   }
   if (search->missed > 0) {
     fail (&error, EIO, "%" PRIu64 " messages or mailboxes could not be looked at", search->missed);
@@ -344,7 +345,7 @@ make (fuse_req_t req, const TransientNode *directory, const char *name)
   if (waiting.search != NULL)
     return waits_add (mount->waits, req, &kind, g_memdup2 (&waiting, sizeof waiting));
   leave_trail (mount, &waiting.caller, "mkdir", directory->root.number, name, error);
-  reply_errno (req, error->code);
+  reply_errno (req, error_code (error));
 }
 
 static void
@@ -354,7 +355,7 @@ remove_search (fuse_req_t req, const TransientNode *directory, const char *name)
 
   if (!is_top (directory))
     return reply_errno (req, EPERM);
-  reply_errno (req, drop (mount->searches, directory->root.number, name) ? 0 : ENOENT);
+  reply_errno (req, drop (mount->searches, directory->root.number, name, NULL) ? 0 : ENOENT);
 }
 
 const TransientTree search_tree = {

@@ -329,12 +329,6 @@ take_directory (Mount *mount, fuse_ino_t ino, GError **error)
   return NULL;
 }
 
-static struct timespec
-timespec_of (int64_t ns)
-{
-  return (struct timespec){ns / 1000000000, ns % 1000000000};
-}
-
 /* A directory of which nothing tells when it changed has changed at each look, so that the kernel
  * never takes an old listing for good. */
 static void
@@ -356,9 +350,9 @@ fill_attr (Mount *mount, const TransientNode *node, struct stat *out)
       .st_size = (off_t)entry->size,
       .st_blksize = 4096,
       .st_blocks = (blkcnt_t)((entry->size + 511) / 512),
-      .st_atim = timespec_of (modified_ns),
-      .st_mtim = timespec_of (modified_ns),
-      .st_ctim = timespec_of (changed_ns),
+      .st_atim = attr_timespec (modified_ns),
+      .st_mtim = attr_timespec (modified_ns),
+      .st_ctim = attr_timespec (changed_ns),
   };
 }
 

@@ -58,6 +58,8 @@ expect_equal "$(ls "$inbox/.ctl/orphans")" "$stray"$'\n'"$stray.json"
 expect_equal "$(ls "$lost/orphans")" "$(ls "$inbox/.ctl/orphans")"
 
 # Sizes and dates are those of the bytes, and everything can be read whole.
+touch -d '1969-12-31 23:59:58.25' "$mail/INBOX/stray"$'\e''[1m.txt'
+expect_equal "$(stat -c %.2Y "$lost/orphans/$stray")" "$(stat -c %.2Y "$mail/INBOX/stray"$'\e''[1m.txt')" 'before 1970'
 expect cmp "$lost/expunged/$two" "$work/two"
 expect_equal "$(stat -c '%s %Y %a' "$lost/expunged/$two")" "$(stat -c '%s %Y 440' "$work/two" | sed "s/ [0-9]* / $(stat -c %Y "$mail/INBOX/.expunged/0000000002.eml") /")"
 expect_equal "$(stat -c %s "$lost/expunged/$two.json")" "$(wc -c <"$lost/expunged/$two.json")"

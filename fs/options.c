@@ -138,6 +138,15 @@ is_wrong_value (const char *argument)
   return false;
 }
 
+static bool
+wants_value (const char *argument)
+{
+  static const char *const names[] = {"uid",     "gid",    "fmode",   "dmode", "ctl",    "ctldir",
+                                      "xattrs",  "verify", "damaged", "audit", "worker", "snapshot",
+                                      "workdir", "setuid", "data",    NULL};
+  return g_strv_contains (names, argument);
+}
+
 /* What fstab has for others, or whoever asked may not mean. */
 static bool
 is_ignored (const Options *options, const char *argument)
@@ -166,6 +175,10 @@ take_option (void *data, const char *argument, int key, struct fuse_args *rest)
     return -1;
   case FUSE_OPT_KEY_NONOPT: return take_path (options, argument);
   default: break;
+  }
+  if (wants_value (argument)) {
+    complain ("-o %s: it takes a value, as in -o %s=...; see mailfs -h", argument, argument);
+    return -1;
   }
   if (is_wrong_value (argument)) {
     complain ("-o %s: no such value; see mailfs -h", argument);

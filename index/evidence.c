@@ -392,7 +392,8 @@ list_open_evidence (const IndexEvidence *from, char **out_note, GError **error)
     self = list_open (NULL, 0, error);
     if (self == NULL || !list_salvage_evidence (self, from, &counts, error))
       return NULL;
-    add_note (note, "it is damaged; %" G_GUINT64_FORMAT " rows are salvaged", counts.rows);
+    add_note (note, "it is damaged; %" G_GUINT64_FORMAT " rows of all its tables are salvaged",
+              counts.rows);
   }
   if (self == NULL) {
     g_propagate_error (error, g_steal_pointer (&failure));
@@ -429,7 +430,7 @@ index_open_evidence (const IndexEvidence *from, size_t count, char **out_note, G
       fail (&failure, EUCLEAN, "%s: nothing is left in it", from->name);
     if (rows == 0)
       g_clear_pointer (&self, index_close);
-    add_note (note, "%s; %" G_GUINT64_FORMAT " rows are salvaged",
+    add_note (note, "%s; %" G_GUINT64_FORMAT " rows of all its tables are salvaged",
               failure != NULL ? "it is damaged" : "older ones lie beside it", rows);
   }
   if (self == NULL) {

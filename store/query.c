@@ -342,7 +342,10 @@ take_term (const char **at, QueryTerm *term, GError **error)
   size_t length = key_length (*at);
   term->key = length > 0 ? find_key (*at, length) : &plain_word;
   if (term->key == NULL)
-    return fail (error, EINVAL, "there is no such key; words with a colon stand in quotes");
+    return fail (error, EINVAL,
+                 "there is no such key, as from, to, cc, subject, body, text, since, before, on, "
+                 "flag, keyword, larger, smaller, uid, message-id and in are; words with a colon "
+                 "stand in quotes");
   *at += length > 0 ? length + 1 : 0;
   return parse_value (term, at, error);
 }

@@ -12,6 +12,22 @@
 
 /* ---- the file ------------------------------------------------------------------------------ */
 
+/* Where there is mail, it is only the settings that were lost. */
+static bool
+fail_missing (const Store *store, GError **error)
+{
+  struct stat st;
+  if (fstatat (store->fd, "mail", &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR (st.st_mode))
+    return fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", store->path);
+  if (store_is_evidence (store))
+    return fail (error, EINVAL, "%s: there is no " CONFIG "; all settings have their defaults",
+                 store->path);
+  return fail (error, EINVAL,
+               "%s has mail, but no " CONFIG ": mailfs-store(5) tells how to make one; "
+               "forensic looks without it",
+               store->path);
+}
+
 /* The text is read by hand, so that looking at a store leaves no atime. */
 static char *
 read_text (const Store *store, GError **error)
@@ -20,7 +36,7 @@ read_text (const Store *store, GError **error)
   auto_fd fd = layout_open_message (store->fd, CONFIG);
   ssize_t size = fd >= 0 ? pread (fd, text, CONFIG_MAX + 1, 0) : 0;
   if (fd < 0 && errno == ENOENT)
-    fail (error, EINVAL, "%s is not a mail store (it has no " CONFIG ")", store->path);
+    fail_missing (store, error);
   else if (fd < 0)
     fail (error, errno == EACCES ? EACCES : EINVAL, "read %s/" CONFIG ": %s", store->path,
           g_strerror (errno));

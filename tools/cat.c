@@ -49,8 +49,11 @@ open_whole (const Tool *tool, const char *spelling, uint32_t uid, GError **error
     return -1;
   g_autoptr (GError) failure = NULL;
   int fd = site_message_open (site, node.number, uid, &failure);
-  if (fd < 0 && failure->code == EIO)
-    fail_prefix (&failure, "%s UID %u (--damaged writes it all the same)", spelling, uid);
+  if (fd < 0 && failure->code == EIO) {
+    fail (error, EIO, "%s UID %u: %s; --damaged takes what is there", spelling, uid,
+          failure->message);
+    return -1;
+  }
   if (failure != NULL)
     g_propagate_error (error, g_steal_pointer (&failure));
   return fd;

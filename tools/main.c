@@ -57,7 +57,7 @@ static const Command commands[] = {
     {"report", "[MAILBOX...]", "how the store is: in words, or with plots as a page",
      .in_snapshots = true, .options = report_options, .run = report_run},
     {"search", "QUERY [MAILBOX...]", "look for messages", .in_snapshots = true, .strict = true,
-     .options = search_options, .run = search_run},
+     .more = search_help, .options = search_options, .run = search_run},
     {"snapshot",
      "[list [SNAPSHOT...] | take [NAME] | drop SNAPSHOT... | rename SNAPSHOT NAME | diff SNAPSHOT "
      "[SNAPSHOT] [MAILBOX...]]",

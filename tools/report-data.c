@@ -197,6 +197,7 @@ report_new (const Tool *tool, Store *store, const GArray *nodes, bool subjects, 
   /* A store that never held anything has none to lose. */
   self->list_lost = self->mailboxes > 0 && store_list_in_memory (store);
   self->health = judge_health (self);
+  self->forensic = tool->forensic;
   report_find_steps (self);
   return g_steal_pointer (&self);
 }

@@ -104,7 +104,7 @@ find_job_steps (Report *self)
     add_step (self, "mailstore work --until-empty",
               "%s and none runs; a mount or a worker would run what is due", count);
   }
-  if (!backed_up && self->messages > 0)
+  if (!backed_up && self->messages > 0 && !self->forensic)
     add_step (self, "mailstore backup DIR",
               "no backup is among the last jobs; ignore this if something else makes backups");
 }
@@ -112,6 +112,10 @@ find_job_steps (Report *self)
 void
 report_find_steps (Report *self)
 {
+  if (self->forensic)
+    add_step (self, "mailstore --forensic damage",
+              "this reads all mail, and tells of damage that nobody met yet. What follows changes "
+              "the store: do it to a copy");
   find_damage_steps (self);
   if (self->queue_lost)
     add_step (self, "mailstore jobs", "the queue could not be read");

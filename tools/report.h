@@ -110,6 +110,7 @@ typedef struct {
   uint64_t damaged;           /* messages that are not what was delivered */
   uint64_t odd;               /* messages with no other damage than NUL bytes or passed limits */
   uint64_t behind;            /* mailboxes that are served from their files */
+  bool forensic;              /* the store is evidence */
   bool list_lost;             /* the mailbox list is not as the directories are */
   int64_t oldest_s, newest_s; /* of messages; INT64_MAX and INT64_MIN when there is none */
 

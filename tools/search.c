@@ -21,6 +21,19 @@ const GOptionEntry search_options[] = {
     {NULL},
 };
 
+void
+search_help (void)
+{
+  puts ("\nQUERY is one argument; its words must all hold:\n"
+        "  from: to: cc: subject: message-id:   the text is in that field\n"
+        "  body: text:                          it is in the message's text; or also in a field\n"
+        "  since: before: on:                   2026-01-31, 2026-01, 2026; the first two: 7d\n"
+        "  flag: keyword: uid: in:              seen, $Label1, 1:5, INBOX\n"
+        "  larger: smaller:                     500, 64K, 20M\n"
+        "A word without a key is in subject, from or to; '-' before a word means that it does not\n"
+        "hold. 'mailstore search -- \"-flag:seen subject:\\\"the invoice\\\" since:2026\"'");
+}
+
 /* While it is told what was found. */
 typedef struct {
   Tool *tool;
@@ -106,6 +119,17 @@ spell (int argc, char **argv)
   return words;
 }
 
+/* Without quotes the second word of a query is looked for among the mailboxes. */
+static bool
+forgot_quotes (int argc, char **argv)
+{
+  for (int i = 1; i < argc; i++) {
+    if (strchr (argv[i], ':') != NULL)
+      return true;
+  }
+  return false;
+}
+
 bool
 search_run (Tool *tool, int argc, char **argv, GError **error)
 {
@@ -122,6 +146,8 @@ search_run (Tool *tool, int argc, char **argv, GError **error)
   g_free (telling.path);
   if (!done) {
     g_clear_error (&telling.failure);
+    if (error_code (*error) == ENOENT && forgot_quotes (argc, argv))
+      fail_prefix (error, "all words of a QUERY are one argument, in quotes");
     return false;
   }
   if (telling.failure != NULL) {

@@ -62,6 +62,7 @@ bool quarantine_run (Tool *tool, int argc, char **argv, GError **error);
 void queue_help (void);
 bool queue_run (Tool *tool, int argc, char **argv, GError **error);
 bool report_run (Tool *tool, int argc, char **argv, GError **error);
+void search_help (void);
 bool search_run (Tool *tool, int argc, char **argv, GError **error);
 bool snapshot_run (Tool *tool, int argc, char **argv, GError **error);
 bool timeline_run (Tool *tool, int argc, char **argv, GError **error);

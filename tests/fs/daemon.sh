@@ -36,6 +36,7 @@ refused "unknown option '-x'" -x "$store" "$mnt"
 refused 'nonsense' -o nonsense "$store" "$mnt"
 refused 'nonsense' -o ctl=nonsense "$store" "$mnt"
 refused 'ctl=nonsense: no such value' -o ctl=nonsense "$store" "$mnt"
+refused 'setuid: it takes a value' -o setuid "$store" "$mnt"
 refused 'verify=: no such value' -o verify= "$store" "$mnt"
 # A directory with something in it, unless one insists; of a fresh filesystem nobody would miss a thing.
 mkdir "$mnt/lost+found" "$work/full"

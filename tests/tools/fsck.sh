@@ -41,6 +41,10 @@ fsck 8 "$work/none"
 expect_err 'fsck.mailfs: open store '
 fsck 8 -p "$work"
 expect_err 'not a mail store'
+mv "$store/mailfs.conf" "$work/kept.conf"
+fsck 8 -p "$store"
+expect_err 'has mail, but no mailfs.conf'
+mv "$work/kept.conf" "$store/mailfs.conf"
 if [ "$(id -u)" -eq 0 ]; then
   status=0
   as_nobody env PATH="$PATH" fsck.mailfs -n "$store" 2>/dev/null || status=$?

@@ -169,3 +169,14 @@ expect_status 0
 mailstore -q mailbox set --index on joe@example.com
 [ ! -e "$text" ] || complain 'the full-text index stays behind'
 
+# ---- what people get wrong
+
+run search subject:invoice since:2026
+expect_status 66
+expect_err 'all words of a QUERY are one argument'
+run search attachment:pdf
+expect_status 64
+expect_err 'there is no such key, as from,'
+run help search
+expect_status 0
+[[ $out == *'QUERY is one argument'* ]] || complain 'the help does not tell of queries'

@@ -212,9 +212,9 @@ test_damaged (Fixture *fixture, const void *data)
 {
   fill (fixture);
   overwrite (fixture, 0, "rubbish, where a database should begin");
-  g_autoptr (Index) index = look (fixture, NULL, "rows are salvaged");
+  g_autoptr (Index) index = look (fixture, NULL, "tables are salvaged");
   g_assert_cmpuint (flags_of (index, 1), ==, INDEX_FLAG_SEEN);
-  g_autoptr (Index) other = look (fixture, fixture->directory, "rows are salvaged");
+  g_autoptr (Index) other = look (fixture, fixture->directory, "tables are salvaged");
   g_assert_cmpuint (flags_of (other, MESSAGES), ==, 0);
 }
 

@@ -268,6 +268,15 @@ find_in_directory (Mount *mount, uint32_t number, const char *name, TransientEnt
   return true;
 }
 
+/* Of a file that may say any year: beyond those that fit, the last one that does. */
+static int64_t
+ns_of (const struct timespec *time)
+{
+  const int64_t most = INT64_MAX / 1000000000 - 1;
+
+  return CLAMP ((int64_t)time->tv_sec, -most, most) * 1000000000 + time->tv_nsec;
+}
+
 static bool
 find_part (Mount *mount, const Place *directory, const char *name, TransientEntry *out,
            GError **error)
@@ -284,8 +293,8 @@ find_part (Mount *mount, const Place *directory, const char *name, TransientEntr
   const StorePart *part = store_parts_get (parts, place.part);
   out->type = part->kind == STORE_PART_MESSAGE ? S_IFDIR : S_IFREG;
   out->size = part->size;
-  out->mtime_ns = out->type == S_IFREG ? st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec : 0;
-  out->ctime_ns = st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+  out->mtime_ns = out->type == S_IFREG ? ns_of (&st.st_mtim) : 0;
+  out->ctime_ns = ns_of (&st.st_ctim);
   set_place (out, &place);
   return true;
 }

@@ -86,7 +86,9 @@ expect [ -e "$parts/Parts/1/text.txt" ]
 expect_error EIO cat "$parts/Parts/1/text.txt"
 expect_error EIO cat "$parts/Parts/1/a b.bin"
 stop
+touch -d 2400-01-01 "$file" # beyond what fits
 start -f -o ro,forensic,damaged=raw
+expect equal "$(stat -c %Y "$parts/Parts/1/text.txt" | cut -c1-4)" 9223
 expect equal "$(cat "$parts/Parts/1/_._.._.profile")" 'echo hosTile'
 stop
 start -f

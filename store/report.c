@@ -8,7 +8,8 @@ static const struct {
   const char *name, *remedy;
 } problems[] = {
     [STORE_PROBLEM_NO_ROW] = {"missing-row", "repair adds the row"},
-    [STORE_PROBLEM_NO_FILE] = {"missing-file", "a backup may have it; repair takes its row away"},
+    [STORE_PROBLEM_NO_FILE] = {"missing-file",
+                               "a backup may have it; 'lost list missing' tells what it was"},
     [STORE_PROBLEM_CHANGED] = {"changed", "repair makes file and row agree; the newer state wins"},
     [STORE_PROBLEM_DIGEST] = {"hash-mismatch", "restore the message from a backup"},
     [STORE_PROBLEM_SIZE] = {"size-mismatch", "restore the message from a backup"},

@@ -232,7 +232,7 @@ if [ "$(id -u)" -eq 0 ]; then
   out=$(<"$work/out")
   expect_out "permission         $inbox/0000000001.eml  mode 0000, owner 65534:65534; wanted 0640, 65534:65534 (fixed)"
   expect_out "permission         $inbox/0000000002.eml  mode 0640, owner 0:65534; wanted 0640, 65534:65534; chmod: "
-  expect_out "missing-file       $inbox/0000000003.eml"
+  expect_out "missing-file       $inbox/0000000003.eml  the message file is gone; so is its row now; a backup may have it; 'lost list missing' tells what it was"
   run check
   expect_status 1
   expect_out "permission         $inbox/0000000002.eml"

@@ -33,9 +33,9 @@ test_round_trip (Fixture *fixture, const void *data)
        .damage = UINT32_MAX,
        .birth = UINT32_MAX,
        .expunged = UINT32_MAX,
-       .size = UINT64_MAX,
+       .size = INT64_MAX,
        .modseq = INT64_MAX,
-       .internal_s = INT64_MAX,
+       .internal_s = INT64_C (1) << 34,
        .changed_ns = INT64_MAX},
   };
   g_autoptr (IndexWrite) write = begin (index);

@@ -142,6 +142,7 @@ test_list_in_memory (Fixture *fixture, gconstpointer data)
   deliver (inbox, "one", 0, NULL);
   uint32_t number = store_mailbox_number (inbox);
   g_clear_pointer (&inbox, store_mailbox_unref);
+  g_clear_pointer (&fixture->store, store_close); /* it may have something to write still */
   run_in (fixture, "rm -rf mailboxes.sqlite3* index", "");
   reopen (fixture, STORE_READ_ONLY);
   g_autoptr (GError) error = NULL;

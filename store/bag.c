@@ -77,21 +77,6 @@ read_chunk (int fd, uint8_t *chunk, uint64_t offset, uint64_t size, uint64_t *un
 }
 
 static bool
-write_whole (int fd, const uint8_t *bytes, size_t size, GError **error)
-{
-  while (size > 0) {
-    ssize_t written = write (fd, bytes, size);
-    if (written < 0 && errno == EINTR)
-      continue;
-    if (written < 0)
-      return fail_errno (error, "write");
-    bytes += written;
-    size -= (size_t)written;
-  }
-  return true;
-}
-
-static bool
 copy_bytes (Bag *self, int from, int to, uint64_t size, uint8_t out_sha256[32],
             uint64_t *out_unreadable, GError **error)
 {
@@ -105,7 +90,7 @@ copy_bytes (Bag *self, int from, int to, uint64_t size, uint8_t out_sha256[32],
     if (got == 0)
       break;
     EVP_DigestUpdate (self->digest, self->chunk, (size_t)got);
-    if (!write_whole (to, self->chunk, (size_t)got, error))
+    if (!layout_write (to, self->chunk, (size_t)got, error))
       return false;
     done += (uint64_t)got;
     self->done.bytes += (uint64_t)got;

@@ -61,14 +61,8 @@ create_file (StoreDraft *self, GError **error)
 static bool
 write_file (StoreDraft *self, const uint8_t *bytes, size_t size, GError **error)
 {
-  for (size_t done = 0; done < size;) {
-    ssize_t written = write (self->fd, bytes + done, size - done);
-    if (written < 0 && errno == EINTR)
-      continue;
-    if (written < 0)
-      return fail_errno (error, "write a message to %s/tmp", self->store->path);
-    done += (size_t)written;
-  }
+  if (!layout_write (self->fd, bytes, size, error))
+    return fail_prefix (error, "a message in %s/tmp", self->store->path);
   self->size += size;
   return true;
 }

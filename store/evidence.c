@@ -260,14 +260,9 @@ find_workdir (const Store *self, const char *workdir, GError **error)
 Store *
 store_open_evidence (const char *path, const char *workdir, GError **error)
 {
-  char *real = realpath (path, NULL);
-  if (real == NULL) {
-    fail_errno (error, "open store %s", path);
+  g_autoptr (Store) self = store_new_at (path, error);
+  if (self == NULL)
     return NULL;
-  }
-  g_autoptr (Store) self = store_new ();
-  self->path = g_strdup (real);
-  free (real);
   self->flags = STORE_READ_ONLY;
   g_autofree char *place = workdir != NULL ? find_workdir (self, workdir, error) : NULL;
   if (workdir != NULL && place == NULL)

@@ -43,6 +43,9 @@ int layout_open (int fd, const char *path, int flags, mode_t mode);
 /* Opens a regular file for reading; EMEDIUMTYPE when it is something else. */
 int layout_open_message (int fd, const char *name);
 
+/* write(2) of all bytes. */
+bool layout_write (int fd, const void *bytes, size_t size, GError **error);
+
 /* Gives a new file or directory to the store's owner, when root makes it. */
 bool layout_own (Store *store, int fd, GError **error);
 

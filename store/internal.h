@@ -126,8 +126,9 @@ typedef struct {
   uint32_t damaged_now; /* messages of the mailbox, when they were counted */
 } PastCounts;
 
-/* One that is not open yet; store_close() takes it. */
+/* One that is not open yet; store_close() takes it. The other knows its path, with all links resolved. */
 Store *store_new (void);
+Store *store_new_at (const char *path, GError **error);
 
 struct StoreMailbox {
   gatomicrefcount references;

@@ -223,6 +223,20 @@ layout_remove_database (const char *path, GError **error)
   return true;
 }
 
+bool
+layout_write (int fd, const void *bytes, size_t size, GError **error)
+{
+  for (size_t done = 0; done < size;) {
+    ssize_t written = write (fd, (const char *)bytes + done, size - done);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      return fail_errno (error, "write");
+    done += (size_t)written;
+  }
+  return true;
+}
+
 /* ---- removing ------------------------------------------------------------------------------ */
 
 /* Each level is opened from the one above it, so nobody can lead this elsewhere by a link. */

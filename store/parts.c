@@ -355,17 +355,7 @@ store_parts_find (const StoreParts *self, uint32_t parent, const char *name)
 static bool
 write_bytes (const char *bytes, size_t size, void *data, GError **error)
 {
-  int out = *(const int *)data;
-  while (size > 0) {
-    ssize_t written = write (out, bytes, size);
-    if (written < 0 && errno == EINTR)
-      continue;
-    if (written < 0)
-      return fail_errno (error, "write");
-    bytes += written;
-    size -= (size_t)written;
-  }
-  return true;
+  return layout_write (*(const int *)data, bytes, size, error);
 }
 
 bool

@@ -148,16 +148,25 @@ store_new (void)
 }
 
 Store *
-store_open (const char *path, StoreOpenFlags flags, GError **error)
+store_new_at (const char *path, GError **error)
 {
   char *real = realpath (path, NULL);
   if (real == NULL) {
     fail_errno (error, "open store %s", path);
     return NULL;
   }
-  g_autoptr (Store) self = store_new ();
+  Store *self = store_new ();
   self->path = g_strdup (real);
   free (real);
+  return self;
+}
+
+Store *
+store_open (const char *path, StoreOpenFlags flags, GError **error)
+{
+  g_autoptr (Store) self = store_new_at (path, error);
+  if (self == NULL)
+    return NULL;
   self->flags = flags;
   if (!open_directories (self, error))
     return NULL;

@@ -19,6 +19,7 @@ for tutorial in docs/tutorial-*.md; do
   [ ! -d /var/backups ] || inside mount --bind "$here/backups" /var/backups
   MAILFS_BACKUP_RUN=$here/run HOME=$here/home inside python3 -B tests/tools/tutorial.py ${SHOW:+--show} "$tutorial" || failures=$((failures + 1))
   inside umount -a -t fuse.mailfs || complain "$tutorial leaves something mounted and in use"
-  inside umount /var/lib /mnt
-  [ ! -d /var/backups ] || inside umount /var/backups
+  # A daemon may take a moment to close what it has open there.
+  inside umount --lazy /var/lib /mnt
+  [ ! -d /var/backups ] || inside umount --lazy /var/backups
 done

@@ -48,7 +48,7 @@ start -f -o worker=off
 # Every verb that has a file in a directory is an attribute of it, and no other is.
 verbs=()
 while read -r verb _; do
-  [ ! -e "$inbox/.ctl/$verb" ] || verbs+=("$verb")
+  [ ! -f "$inbox/.ctl/$verb" ] || verbs+=("$verb")
 done < <(sed -n 's/^\([a-z-]*\) .*/\1/p' "$mnt/.ctl/ctl")
 expect [ "${#verbs[@]}" -ge 8 ]
 for verb in "${verbs[@]}"; do
@@ -64,7 +64,7 @@ for verb in "${verbs[@]}"; do
   expect_equal "$(<"$inbox/.ctl/$verb")" "$(sed s/queued/cancelled/ <"$inbox/.ctl/$verb")"
 done
 while read -r verb _; do
-  [ -e "$inbox/.ctl/$verb" ] || expect_error EINVAL command_ "$verb" 1 "$inbox"
+  [ -f "$inbox/.ctl/$verb" ] || expect_error EINVAL command_ "$verb" 1 "$inbox"
 done < <(sed -n 's/^\([a-z-]*\) .*/\1/p' "$mnt/.ctl/ctl")
 for verb in nonsense check.x Check CHECK ctl wait '' 'check ' ../check backup restore; do
   expect_error EINVAL command_ "$verb" 1 "$inbox"

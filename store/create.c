@@ -198,7 +198,7 @@ create_name (const StoreNode *parent, const char *name, char **out_name, char **
   StoreNodeKind kind = node_child_kind (parent->kind, name);
   if (kind == STORE_NODE_DOMAIN && strcmp (name, NODE_LOST_FOUND) == 0)
     return fail (error, EINVAL, "'" NODE_LOST_FOUND "' cannot be a domain");
-  if (kind == STORE_NODE_ROOT)
+  if (kind == STORE_NODE_ROOT && parent->kind == STORE_NODE_DOMAIN)
     return fail (error, EINVAL,
                  "a domain holds only '" NODE_USERS "' and '" NODE_SHARED "', not '%s'", name);
   if (*name == '\0' || strlen (name) > 4096)

@@ -35,6 +35,7 @@ evidence_free (Evidence *self)
     return;
   store_close_fd (&self->tree_fd);
   g_ptr_array_unref (self->notes);
+  g_clear_pointer (&self->gone, g_hash_table_unref);
   g_mutex_clear (&self->mutex);
   g_free (self->workdir);
   g_free (self);

@@ -15,6 +15,8 @@ struct Evidence {
   int tree_fd;      /* of the view; -1: the kernel gave none */
   GMutex mutex;     /* guards what follows */
   GPtrArray *notes; /* of char *: what was noted, each once */
+  GHashTable *gone; /* number -> owner, of mailboxes that only an index has; NULL: nobody
+                       asked, else never changed any more */
 };
 
 void evidence_free (Evidence *self);

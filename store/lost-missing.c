@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lost messages that have no file: what was noted of them when that was found, and rows that nobody
  * has held against the files yet. */
+#include "store/evidence.h"
 #include "store/lost.h"
 
 #include <string.h>
@@ -20,10 +21,104 @@ place_clear (Place *self)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Place, place_clear)
 
+/* ---- mailboxes of evidence whose directory is gone ------------------------------------------ */
+
+static bool
+add_gone (Store *store, uint32_t owner, GHashTable *gone, GError **error)
+{
+  g_autoptr (Handle) handle = cache_index (store, owner, false, NULL);
+  g_autoptr (GArray) numbers = handle != NULL ? index_mailbox_numbers (handle->index, NULL) : NULL;
+  for (guint i = 0; numbers != NULL && i < numbers->len; i++) {
+    g_autoptr (GError) failure = NULL;
+    g_auto (StoreNode) node = {0};
+    uint32_t number = g_array_index (numbers, uint32_t, i);
+    if (store_node_get (store, number, &node, &failure))
+      continue;
+    if (failure->code != ENOENT) {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return false;
+    }
+    g_hash_table_insert (gone, GUINT_TO_POINTER (number), GUINT_TO_POINTER (owner));
+  }
+  return true;
+}
+
+/* The list of evidence is made of its directories, so it does not have these; but the indexes do.
+ */
+static GHashTable *
+find_gone (Store *store, GError **error)
+{
+  g_autoptr (GHashTable) gone = g_hash_table_new (NULL, NULL);
+  StoreNode page[64];
+  size_t count = 1;
+  for (uint32_t from = 0; count > 0;) {
+    bool good = node_listed_from (store, from, page, G_N_ELEMENTS (page), &count, error);
+    for (size_t i = 0; good && i < count; i++) {
+      if (page[i].kind == STORE_NODE_USER || page[i].kind == STORE_NODE_SHARED)
+        good = add_gone (store, page[i].number, gone, error);
+      from = page[i].number + 1;
+    }
+    if (!good)
+      return NULL;
+    store_nodes_clear (page, count);
+  }
+  return g_steal_pointer (&gone);
+}
+
+/* They are looked for once: evidence does not change. */
+static bool
+learn_gone (Store *store, GError **error)
+{
+  Evidence *evidence = store->evidence;
+  g_mutex_lock (&evidence->mutex);
+  bool known = evidence->gone != NULL;
+  g_mutex_unlock (&evidence->mutex);
+  g_autoptr (GHashTable) gone = known ? NULL : find_gone (store, error);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&evidence->mutex);
+  if (evidence->gone == NULL)
+    evidence->gone = g_steal_pointer (&gone);
+  return evidence->gone != NULL;
+}
+
+/* Which index a mailbox is in whose directory is gone; 0: none, or the store is no evidence. */
+static uint32_t
+owner_of_gone (Store *store, uint32_t number)
+{
+  if (store->evidence == NULL || !learn_gone (store, NULL))
+    return 0;
+  return GPOINTER_TO_UINT (g_hash_table_lookup (store->evidence->gone, GUINT_TO_POINTER (number)));
+}
+
+static bool
+add_gone_numbers (Store *store, GArray *out, GError **error)
+{
+  GHashTableIter iter;
+  gpointer key;
+  if (store->evidence == NULL)
+    return true;
+  if (!learn_gone (store, error))
+    return false;
+  g_hash_table_iter_init (&iter, store->evidence->gone);
+  while (g_hash_table_iter_next (&iter, &key, NULL)) {
+    uint32_t number = GPOINTER_TO_UINT (key);
+    g_array_append_val (out, number);
+  }
+  uids_sort (out);
+  return true;
+}
+
+/* ---- one mailbox ---------------------------------------------------------------------------- */
+
 static void
 open_place (Store *store, uint32_t number, Place *out)
 {
   g_auto (StoreNode) node = {0};
+  uint32_t owner = owner_of_gone (store, number);
+  if (owner != 0) {
+    out->handle = cache_index (store, owner, false, NULL);
+    out->behind = out->handle != NULL;
+    return;
+  }
   if (!store_node_get (store, number, &node, NULL) || node.kind != STORE_NODE_MAILBOX)
     return;
   out->mailbox = store_mailbox_open (store, number, NULL);
@@ -175,7 +270,8 @@ list_numbers (Store *store, uint32_t from, uint32_t *out, size_t capacity, size_
   g_autofree StoreNode *page = g_new0 (StoreNode, capacity);
   g_autoptr (GArray) noted = missing_numbers (store, error);
   size_t listed = 0, count = 0;
-  if (noted == NULL || !node_listed_from (store, from, page, capacity, &listed, error))
+  if (noted == NULL || !add_gone_numbers (store, noted, error) ||
+      !node_listed_from (store, from, page, capacity, &listed, error))
     return false;
   guint next = from > 0 ? uids_first_above (noted, from - 1) : 0;
   for (size_t i = 0; count < capacity && (i < listed || next < noted->len);) {

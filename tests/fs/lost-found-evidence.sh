@@ -82,8 +82,25 @@ PYTHON
 [ "$(uname -m)" == x86_64 ] || resume() { :; }
 unchanged look_at_all missing resume
 
+# Of a mailbox whose directory is gone only the index of its user tells.
+gone() {
+  start -f -o forensic
+  first=$lost/missing/00000006-0000000001.eml.json # before anything was listed
+  expect_equal "$(member "$first" subject)" "$subject"
+  expect_equal "$(find "$lost/missing" -name '00000006-*.json' | wc -l)" "$receipts"
+  stop
+}
+receipts=$(($(find "$mail/Receipts" -name '*.eml' | wc -l) + 1))
+mv "$mail/Receipts" "$work/Receipts"
+age
+unchanged gone
+cp -a "$work/Receipts" "$mail/Receipts"
+
 # A broken index tells what it still knows, and is no reason to show less of the rest.
 allow_log 'salvaged|damaged|malformed|not a database|set aside'
 printf 'nothing' | dd of="$store/index/example.com/user/joe.sqlite3" conv=notrunc status=none
 age
 unchanged look_at_all index true
+rm -r "$mail/Receipts"
+age
+unchanged gone

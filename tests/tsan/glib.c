@@ -87,10 +87,10 @@ run (gpointer item, gpointer data)
   pool->function (item, pool->data);
 }
 
-WRAP (GThreadPool *, g_thread_pool_new, GFunc function, gpointer data, gint max_threads,
-      gboolean exclusive, GError **error)
+/* Lives as long as the process: the pool has no place to free it. */
+static Pool *
+keep_pool (GFunc function, gpointer data)
 {
-  /* Lives as long as the process: the pool has no place to free it. */
   static GMutex mutex;
   static GPtrArray *pools;
   Pool *pool = g_new (Pool, 1);
@@ -100,7 +100,20 @@ WRAP (GThreadPool *, g_thread_pool_new, GFunc function, gpointer data, gint max_
     pools = g_ptr_array_new ();
   g_ptr_array_add (pools, pool);
   g_mutex_unlock (&mutex);
-  return __real_g_thread_pool_new (run, pool, max_threads, exclusive, error);
+  return pool;
+}
+
+WRAP (GThreadPool *, g_thread_pool_new, GFunc function, gpointer data, gint max_threads,
+      gboolean exclusive, GError **error)
+{
+  return __real_g_thread_pool_new (run, keep_pool (function, data), max_threads, exclusive, error);
+}
+
+WRAP (GThreadPool *, g_thread_pool_new_full, GFunc function, gpointer data,
+      GDestroyNotify free_item, gint max_threads, gboolean exclusive, GError **error)
+{
+  return __real_g_thread_pool_new_full (run, keep_pool (function, data), free_item, max_threads,
+                                        exclusive, error);
 }
 
 WRAP (gboolean, g_thread_pool_push, GThreadPool *pool, gpointer data, GError **error)

@@ -52,15 +52,17 @@ find_gone (Store *store, GError **error)
   StoreNode page[64];
   size_t count = 1;
   for (uint32_t from = 0; count > 0;) {
-    bool good = node_listed_from (store, from, page, G_N_ELEMENTS (page), &count, error);
+    if (!node_listed_from (store, from, page, G_N_ELEMENTS (page), &count, error))
+      return NULL;
+    bool good = true;
     for (size_t i = 0; good && i < count; i++) {
       if (page[i].kind == STORE_NODE_USER || page[i].kind == STORE_NODE_SHARED)
         good = add_gone (store, page[i].number, gone, error);
       from = page[i].number + 1;
     }
+    store_nodes_clear (page, count);
     if (!good)
       return NULL;
-    store_nodes_clear (page, count);
   }
   return g_steal_pointer (&gone);
 }

@@ -166,10 +166,9 @@ verify_message (Mount *mount, fuse_ino_t ino, bool *out_there, GError **out_dama
   g_auto (StoreSummary) summary = {0};
   size_t whole;
 
-  g_autoptr (View) view = view_take (mount, ino, error);
-  g_autoptr (StoreMailbox) mailbox =
-      view == NULL ? NULL : store_mailbox_open (view->store, inode_number (ino), error);
-  auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), error);
+  g_autoptr (View) view = NULL;
+  g_autoptr (StoreMailbox) mailbox = NULL;
+  auto_fd fd = file_open (mount, ino, &view, &mailbox, error);
   *out_there = fd >= 0;
   if (fd < 0)
     return NULL;

@@ -135,6 +135,17 @@ read_partly (fuse_req_t req, fuse_ino_t ino, int fd, const GArray *ranges, size_
   reply_file (req, fd, size, offset);
 }
 
+int
+file_open (Mount *mount, fuse_ino_t ino, View **out_view, StoreMailbox **out_mailbox,
+           GError **error)
+{
+  *out_view = view_take (mount, ino, error);
+  if (*out_view == NULL)
+    return -1;
+  *out_mailbox = store_mailbox_open ((*out_view)->store, inode_number (ino), error);
+  return *out_mailbox == NULL ? -1 : store_message_open (*out_mailbox, inode_uid (ino), error);
+}
+
 /* Looks whether the message is damaged, and where. */
 static bool
 open_partly (Mount *mount, fuse_ino_t ino, struct fuse_file_info *info, GError **error)
@@ -142,10 +153,9 @@ open_partly (Mount *mount, fuse_ino_t ino, struct fuse_file_info *info, GError *
   g_autoptr (GError) failure = NULL;
   size_t whole;
 
-  g_autoptr (View) view = view_take (mount, ino, error);
-  g_autoptr (StoreMailbox) mailbox =
-      view == NULL ? NULL : store_mailbox_open (view->store, inode_number (ino), error);
-  auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), error);
+  g_autoptr (View) view = NULL;
+  g_autoptr (StoreMailbox) mailbox = NULL;
+  auto_fd fd = file_open (mount, ino, &view, &mailbox, error);
   if (fd < 0)
     return false;
   if (file_verify (mount, mailbox, ino, fd, borrow_buffer (), BUFFER_SIZE, &whole, &failure))
@@ -174,10 +184,9 @@ handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
   if (offset == 0)
     ahead_note_read (mount->ahead, ino);
 
-  g_autoptr (View) view = view_take (mount, ino, &error);
-  g_autoptr (StoreMailbox) mailbox =
-      view == NULL ? NULL : store_mailbox_open (view->store, inode_number (ino), &error);
-  auto_fd fd = mailbox == NULL ? -1 : store_message_open (mailbox, inode_uid (ino), &error);
+  g_autoptr (View) view = NULL;
+  g_autoptr (StoreMailbox) mailbox = NULL;
+  auto_fd fd = file_open (mount, ino, &view, &mailbox, &error);
   if (fd >= 0 && info != NULL && info->fh != 0)
     return read_partly (req, ino, fd, (const GArray *)(uintptr_t)info->fh, size, offset);
   if (fd < 0 || !verify_to_read (mount, mailbox, ino, fd, buffer, &whole, &error))

@@ -444,6 +444,11 @@ void handle_flush (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void handle_read (fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                   struct fuse_file_info *info);
 
+/* Opens a message, in a view and a mailbox that are NULL before and the caller's references then.
+ * Returns a descriptor, or -1. */
+int file_open (Mount *mount, fuse_ino_t ino, View **out_view, StoreMailbox **out_mailbox,
+               GError **error);
+
 /* Holds a message against its digest, unless that was done before or is not wanted. When it was
  * done now and the message fits, its bytes are in `buffer` and `*out_size` is its size, else that
  * is 0. */

@@ -83,8 +83,11 @@ spell_triples (const char *text)
     if (g_utf8_strlen (at, end - at) < 3)
       break;
     g_string_append (spelled, count > 0 ? " \"" : "\"");
-    for (const char *c = at; c < end; c++)
-      g_string_append (spelled, *c == '"' ? "\"\"" : (const char[]){*c, '\0'});
+    for (const char *c = at; c < end; c++) {
+      if (*c == '"')
+        g_string_append_c (spelled, '"');
+      g_string_append_c (spelled, *c);
+    }
     g_string_append_c (spelled, '"');
   }
   return g_string_free (spelled, count == 0);

@@ -196,6 +196,17 @@ begin "read -r _ <'$work/go'; cmp '$sample/01-welcome.eml' 'example.com/user/joe
 wrap "$store" true
 expect_status 75
 expect_told "begun by process $wrapper"
+# By another path it is the same store.
+ln -s "$store" "$work/link"
+mkdir "$work/bound"
+mount --bind "$store" "$work/bound"
+mounts+=("$work/bound")
+for path in "$work/link" "$work/bound"; do
+  wrap "$path" true
+  expect_status 75
+  expect_told "begun by process $wrapper"
+done
+umount "$work/bound"
 kill_runs "$wrapper"
 wrap "$store" true
 expect_status 75

@@ -12,13 +12,16 @@
 /* Directories below data/ that are looked into. */
 #define DEPTH_MAX 256u
 
+/* A line of a manifest: a digest, and a path with every byte of it escaped. */
+#define LINE_SIZE (64u + 3u * PATH_MAX + 8u)
+
 typedef struct {
   int fd;
   StoreBagFunc tell;
   void *user_data;
   StoreBag found; /* of the payload */
   uint64_t problems;
-  GHashTable *listed; /* of the payload's paths that the manifest has */
+  GHashTable *listed; /* of the payload's paths that the manifest has, and the bag, too */
 } Check;
 
 static void
@@ -114,6 +117,14 @@ split_line (char *line, const char **out_digest, const char **out_path)
   return true;
 }
 
+/* Only what is there is remembered: memory goes by the bag, not by what a manifest says. */
+static bool
+is_there (const Check *self, const char *path)
+{
+  auto_fd fd = layout_open (self->fd, path, O_PATH | O_NOFOLLOW, 0);
+  return fd >= 0;
+}
+
 static void
 take_line (Check *self, const char *manifest, char *line, bool is_payload)
 {
@@ -125,10 +136,25 @@ take_line (Check *self, const char *manifest, char *line, bool is_payload)
   g_autofree char *path = bag_path_unescape (text);
   if (is_payload != g_str_has_prefix (path, BAG_PAYLOAD "/"))
     complain (self, path, "does not belong into %s", manifest);
-  else if (is_payload && !g_hash_table_add (self->listed, g_strdup (path)))
+  else if (is_payload && is_there (self, path) && !g_hash_table_add (self->listed, g_strdup (path)))
     complain (self, path, "is in %s twice", manifest);
   else
     check_file (self, path, digest, is_payload);
+}
+
+/* The next line, without its end. One that does not fit is cut, and its rest passed over. */
+static bool
+read_line (FILE *file, char line[LINE_SIZE], bool *out_whole)
+{
+  size_t size = 0;
+  int byte;
+  for (; (byte = getc_unlocked (file)) != EOF && byte != '\n'; size++) {
+    if (size < LINE_SIZE - 1)
+      line[size] = (char)byte;
+  }
+  line[MIN (size, LINE_SIZE - 1)] = '\0';
+  *out_whole = size < LINE_SIZE;
+  return size > 0 || byte != EOF;
 }
 
 static bool
@@ -140,16 +166,16 @@ check_manifest (Check *self, const char *name, bool is_payload, GError **error)
   if (file == NULL)
     return true;
   g_steal_fd (&fd);
-  char *line = NULL;
-  size_t capacity = 0;
-  ssize_t size;
-  while ((size = getline (&line, &capacity, file)) >= 0) {
+  char line[LINE_SIZE];
+  bool whole;
+  while (read_line (file, line, &whole)) {
     g_strchomp (line);
-    if (*line != '\0')
+    if (!whole)
+      complain (self, name, "has a line of more than %u bytes: %.64s...", LINE_SIZE - 1, line);
+    else if (*line != '\0')
       take_line (self, name, line, is_payload);
   }
   bool good = !ferror (file) || fail_errno (error, "read %s", name);
-  free (line);
   fclose (file);
   return good;
 }

@@ -126,17 +126,18 @@ add_misplaced (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState 
     add_message (self, self->epoch->newest, uid, changed_ns, &placed);
 }
 
-void
+bool
 keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
               bool expunged)
 {
   bool later = state != NULL && state->birth > self->epoch->newest;
   if (later || !keep_wants (self, uid))
-    return;
+    return false;
   if ((state != NULL && state->expunged != 0) == expunged)
     add_message (self, self->epoch->newest, uid, changed_ns, state);
   else
     add_misplaced (self, uid, changed_ns, state, expunged);
+  return true;
 }
 
 bool

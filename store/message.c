@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK 262144u
+#define CHUNK        262144u
+#define KEPT_AT_ONCE 8u /* messages with neighbouring UIDs; a power of two */
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -364,19 +365,40 @@ flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbo
   return index_write_commit (write, error);
 }
 
+/* Who flags one message often flags those beside it next. So they are kept along with it, which
+ * spares each of them a sync; one that cannot be read is kept when it changes. */
+static void
+keep_neighbours (Keep *keep, View *view, uint32_t uid)
+{
+  uint32_t first = uid - uid % KEPT_AT_ONCE;
+  for (uint32_t other = first; other - first < KEPT_AT_ONCE; other++) {
+    Flagging flagging = {.uid = other};
+    bool found = false;
+    if (other != uid && keep_wants (keep, other) &&
+        view_message (view, other, &flagging.row, &found, NULL) && found &&
+        read_before (view->mailbox, &flagging, NULL))
+      keep_message (keep, other, flagging.before_ns, &flagging.before, false);
+    flagging_clear (&flagging);
+  }
+}
+
 /* Puts the new modseq on the directory: one that a crash leaves on a file alone is not given out
  * again. Snapshots need the mailbox, and the messages, as they are. */
 static bool
-prepare_directory (StoreMailbox *self, const Epoch *epoch, const GArray *flaggings,
+prepare_directory (View *view, const Epoch *epoch, const GArray *flaggings,
                    const IndexMailbox *facts, GError **error)
 {
+  StoreMailbox *self = view->mailbox;
   g_auto (Keep) keep = {0};
+  bool added = false;
   if (!keep_directory (epoch, self, error) || !keep_begin (&keep, epoch, self, error))
     return false;
   for (guint i = 0; i < flaggings->len; i++) {
     const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
-    keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before, false);
+    added = keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before, false);
   }
+  if (added && flaggings->len == 1)
+    keep_neighbours (&keep, view, g_array_index (flaggings, Flagging, 0).uid);
   if (!keep_write (&keep, error) || !mailbox_write_state (self, facts, error) ||
       !keep_sync (&keep, error))
     return false;
@@ -385,8 +407,9 @@ prepare_directory (StoreMailbox *self, const Epoch *epoch, const GArray *flaggin
 
 /* The user is locked, and the epoch held. */
 static bool
-flag_all (StoreMailbox *self, const Epoch *epoch, GArray *flaggings, GError **error)
+flag_all (View *view, const Epoch *epoch, GArray *flaggings, GError **error)
 {
+  StoreMailbox *self = view->mailbox;
   g_autoptr (GError) failure = NULL;
   g_autoptr (Handle) handle = NULL;
   g_autoptr (IndexWrite) write = mailbox_write_begin (self, &handle, &failure);
@@ -399,7 +422,7 @@ flag_all (StoreMailbox *self, const Epoch *epoch, GArray *flaggings, GError **er
     facts.highestmodseq =
         MAX (facts.highestmodseq, g_array_index (flaggings, Flagging, i).before.modseq);
   facts.highestmodseq++;
-  if (!prepare_directory (self, epoch, flaggings, &facts, error) ||
+  if (!prepare_directory (view, epoch, flaggings, &facts, error) ||
       !flag_files (self, epoch, flaggings, facts.highestmodseq, error))
     return false;
   /* A row that stayed behind would be believed, so what it cannot follow is taken back; unless the
@@ -429,7 +452,7 @@ store_message_flag (StoreMailbox *self, const uint32_t *uids, size_t count, Stor
     return false;
   if (flaggings->len == 0)
     return true;
-  if (!flag_all (self, &epoch, flaggings, error))
+  if (!flag_all (&view, &epoch, flaggings, error))
     return false;
   g_autoptr (GArray) changed = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   for (guint i = 0; i < flaggings->len; i++)

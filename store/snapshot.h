@@ -234,9 +234,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Keep, keep_clear)
 /* Begins with the directory as it is. Costs nothing when there is no snapshot. */
 bool keep_begin (Keep *out, const Epoch *epoch, StoreMailbox *mailbox, GError **error);
 
-/* Adds the message as it is, unless it is kept already or no snapshot has it; `state` is what
- * counts as its state, NULL for none, and `expunged` tells where its file lies. */
-void keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
+/* Adds the message as it is, unless it is kept already or no snapshot has it: then it returns false.
+ * `state` is what counts as its state, NULL for none; `expunged` tells where its file lies. */
+bool keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
                    bool expunged);
 
 /* Whether keep_message() may have to add it. */

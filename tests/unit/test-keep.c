@@ -114,15 +114,19 @@ test_flags (Fixture *fixture, gconstpointer data)
   g_auto (HistoryMessage) was = {0};
   g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
   uint32_t uid = deliver (inbox, "one", STORE_FLAG_SEEN, "work");
-  deliver (inbox, "two", 0, NULL);
+  uint32_t next = deliver (inbox, "two", 0, NULL);
   uint32_t first = take (fixture->store, "first");
   g_assert_cmpuint (lines_of (fixture, inbox), ==, 0);
   flag (inbox, uid, STORE_FLAG_FLAGGED);
-  g_assert_cmpuint (lines_of (fixture, inbox), ==, 2); /* and the directory */
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 3); /* the directory and the neighbour, too */
   flag (inbox, uid, STORE_FLAG_DRAFT);
+  flag (inbox, next, STORE_FLAG_SEEN);
   uint32_t born = deliver (inbox, "three", 0, NULL);
   flag (inbox, born, STORE_FLAG_SEEN);
-  g_assert_cmpuint (lines_of (fixture, inbox), ==, 2);
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 3);
+  g_assert_true (kept (inbox, next, first, &was));
+  g_assert_cmpuint (was.state.flags, ==, 0);
+  history_message_clear (&was);
   g_assert_true (kept (inbox, uid, first, &was));
   g_assert_cmpuint (was.state.flags, ==, STORE_FLAG_SEEN);
   g_assert_cmpstr (was.state.keywords, ==, "work");
@@ -131,7 +135,7 @@ test_flags (Fixture *fixture, gconstpointer data)
 
   uint32_t second = take (fixture->store, "second");
   flag (inbox, uid, 0);
-  g_assert_cmpuint (lines_of (fixture, inbox), ==, 4);
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 7);
   g_assert_true (kept (inbox, uid, second, &was));
   g_assert_cmpuint (was.state.flags, ==, STORE_FLAG_DRAFT);
   history_message_clear (&was);
@@ -142,11 +146,32 @@ test_flags (Fixture *fixture, gconstpointer data)
   /* What the first needed goes with it. */
   drop (fixture->store, "first");
   cleanup (fixture->store);
-  g_assert_cmpuint (lines_of (fixture, inbox), ==, 2);
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 4);
   g_assert_true (kept (inbox, uid, second, &was));
   g_assert_cmpuint (was.state.flags, ==, STORE_FLAG_DRAFT);
   drop (fixture->store, "second");
   run_in (fixture, "test ! -e history", "");
+}
+
+/* Eight at a time, from a multiple of eight on; one that cannot be opened does not count. */
+static void
+test_neighbours (Fixture *fixture, gconstpointer data)
+{
+  g_auto (HistoryMessage) was = {0};
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  for (int i = 0; i < 20; i++)
+    deliver (inbox, "one", 0, NULL);
+  uint32_t epoch = take (fixture->store, "now");
+  run_in (fixture, "mv mail/example.com/user/joe/INBOX/0000000013.eml 13", "");
+  flag (inbox, 12, STORE_FLAG_SEEN);
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 1 + 7);
+  flag (inbox, 15, STORE_FLAG_SEEN);
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 1 + 7);
+  flag (inbox, 16, STORE_FLAG_SEEN);
+  g_assert_cmpuint (lines_of (fixture, inbox), ==, 1 + 7 + 5);
+  g_assert_true (kept (inbox, 15, epoch, &was));
+  g_assert_cmpuint (was.state.flags, ==, 0);
+  g_assert_false (kept (inbox, 7, epoch, &was));
 }
 
 /* A message without a state is in the snapshots that were taken after it came. */
@@ -345,6 +370,7 @@ main (int argc, char **argv)
 #define TEST(name, function) g_test_add ("/keep/" name, Fixture, NULL, set_up, function, tear_down)
   TEST ("none", test_none);
   TEST ("flags", test_flags);
+  TEST ("neighbours", test_neighbours);
   TEST ("stateless", test_stateless);
   TEST ("cleanup", test_cleanup);
   TEST ("places", test_places);

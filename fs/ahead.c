@@ -15,7 +15,13 @@
  * reader is, and the push stops before the two meet. And the session does not end before this
  * thread (mount.c).
  */
-#include "fs/internal.h"
+#include "fs/cache.h"
+#include "fs/inode.h"
+#include "fs/loop.h"
+#include "fs/metrics.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/view.h"
 
 #include <unistd.h>
 

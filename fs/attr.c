@@ -7,7 +7,13 @@
  * are like by now: damage shows in reading only. Where the files are shown as they are, however
  * (-o damaged=raw), so are their sizes.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/operation.h"
+#include "fs/reply.h"
+#include "fs/view.h"
 
 #include <sys/statvfs.h>
 

@@ -9,7 +9,15 @@
  * Attributes that say what is wrong must work on what is wrong: nothing here reads a message's
  * bytes unless its row is missing from the index.
  */
-#include "fs/control.h"
+#include "fs/cache.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/status.h"
+#include "fs/view.h"
+#include "store/commands.h"
+
+#include <inttypes.h>
 
 enum {
   ON_MESSAGE = 1u << 0,

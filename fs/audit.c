@@ -12,7 +12,16 @@
  * disk; one that cannot be put there is refused.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/log.h"
+#include "fs/node.h"
+#include "fs/rows.h"
+#include "fs/trail.h"
+#include "fs/view.h"
+#include "store/commands.h"
+#include "store/rescue.h"
 
+#include <inttypes.h>
 #include <sys/mman.h>
 #include <syslog.h>
 #include <unistd.h>

@@ -9,7 +9,8 @@
  * gets the last one, soon. Only some may wait at the same time, so that there are threads left
  * for those who ask for other things.
  */
-#include "fs/internal.h"
+#include "fs/cache.h"
+#include "fs/view.h"
 
 #define QUICK_US    (10 * G_TIME_SPAN_MILLISECOND) /* that is no time */
 #define KEEP_US     (500 * G_TIME_SPAN_MILLISECOND)

@@ -6,6 +6,9 @@
  * those trees of transient nodes in which the name of a system call says what is wanted.
  */
 #include "fs/control.h"
+#include "fs/operation.h"
+#include "fs/snapshots.h"
+#include "fs/transient.h"
 
 /* The directory of a tree that is to do something, and the tree; NULL: it is none, or is gone. */
 static TransientNode *

@@ -6,6 +6,9 @@
  * as it does.
  */
 #include "fs/control.h"
+#include "fs/jobs.h"
+#include "fs/order.h"
+#include "fs/rows.h"
 
 #include <string.h>
 

@@ -6,6 +6,12 @@
  * the mount begins, so a command that is added there has its file in every control directory.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/rendering.h"
+#include "fs/rows.h"
+#include "fs/transient.h"
+#include "store/commands.h"
+#include "store/rescue.h"
 
 #define ABI_VERSION 1
 

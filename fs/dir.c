@@ -18,7 +18,17 @@
  * mailbox is one query of the index for some hundred messages and nothing per message. The page
  * that a walk asks for next is made while the kernel takes in this one (page.c).
  */
+#include "fs/cache.h"
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/metrics.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/operation.h"
+#include "fs/reply.h"
+#include "fs/snapshots.h"
+#include "fs/transient.h"
+#include "fs/view.h"
 
 enum {
   COOKIE_DOT = 1,

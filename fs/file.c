@@ -16,7 +16,20 @@
  * past the kernel's pages, so that what is good beside a damaged place can be had to the byte, and
  * which places those are is kept with the open file.
  */
-#include "fs/internal.h"
+#include "fs/cache.h"
+#include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/metrics.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/operation.h"
+#include "fs/reply.h"
+#include "fs/trail.h"
+#include "fs/view.h"
+#include "store/commands.h"
+#include "store/rescue.h"
+
+#include <inttypes.h>
 
 /* Nine in ten mails, and the largest read that the kernel asks for when reading ahead, fit well. */
 #define BUFFER_SIZE (256u << 10)

@@ -6,7 +6,14 @@
  * to nothing when nothing has. What it sees is how jobs are, not each step on their way: one that
  * was queued, run and ended between two looks is seen once, and told of thrice.
  */
-#include "fs/control.h"
+#include "fs/log.h"
+#include "fs/loop.h"
+#include "fs/metrics.h"
+#include "fs/status.h"
+#include "fs/trail.h"
+#include "store/commands.h"
+
+#include <inttypes.h>
 
 #define LOOK_US    (250 * G_TIME_SPAN_MILLISECOND)
 #define LOOK_PAGES 64 /* in one look at most; there is another one soon */

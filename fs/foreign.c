@@ -8,7 +8,7 @@
  * directories it takes that much longer until each had its turn. It is not the mtime, because rsync
  * sets that back. What a store changes itself it tells, and its rows agree afterwards.
  */
-#include "fs/internal.h"
+#include "fs/notify.h"
 
 #define LOOKS_A_TURN 256u
 

@@ -7,7 +7,8 @@
  * It is mailfs under another name: the arguments are put the way mailfs has them, and the exit
  * status the way mount(8) has it.
  */
-#include "fs/internal.h"
+#include "fs/options.h"
+#include "store/store.h"
 
 #include <fcntl.h>
 #include <sched.h>

@@ -62,7 +62,7 @@
  * Names that do not exist are not kept at all. Backups hardly ask for them, and a kept one would
  * hide a mailbox made meanwhile, whose name the notify thread does not know.
  */
-#include "fs/internal.h"
+#include "fs/inode.h"
 
 G_STATIC_ASSERT (sizeof (fuse_ino_t) == sizeof (uint64_t));
 

@@ -7,10 +7,14 @@
  * Protocol", documented and stable) is a datagram of assignments; no library is needed to write
  * that.
  */
-#include "fs/internal.h"
+#include "fs/log.h"
+#include "store/store.h"
 
+#include <fuse_lowlevel.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>

@@ -2,7 +2,7 @@
 /*
  * loop.c - what the threads of a mount have in common: each goes round until it is told to stop.
  */
-#include "fs/internal.h"
+#include "fs/loop.h"
 
 void
 loop_init (Loop *self)

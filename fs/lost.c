@@ -8,6 +8,12 @@
  * removes it for good, where the mount was allowed that.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/reply.h"
+#include "fs/trail.h"
+#include "fs/transient.h"
+#include "store/commands.h"
+#include "store/rescue.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,8 @@
 /*
  * main.c - mailfs: mounts a store; and mount.mailfs, which is the same (helper.c).
  */
-#include "fs/internal.h"
+#include "fs/log.h"
+#include "fs/mount.h"
 
 #include <fcntl.h>
 #include <malloc.h>

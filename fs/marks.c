@@ -5,7 +5,8 @@
  * UIDs lie close together, so the bits are kept in chunks of CHUNK_SIZE neighbouring inode numbers:
  * half a byte a message in a mailbox of any size, and a hundred bytes for a mailbox of one.
  */
-#include "fs/internal.h"
+#include "fs/inode.h"
+#include "fs/notify.h"
 
 #define CHUNK_SIZE 256u
 #define WORD_BITS  64u

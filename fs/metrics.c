@@ -10,8 +10,13 @@
  * pipe take is not in the figures. What waits for a job is answered by another thread, which gets
  * the stamp handed on.
  */
+#include "fs/metrics.h"
 #include "fs/control.h"
+#include "fs/notify.h"
+#include "fs/rows.h"
+#include "fs/status.h"
 
+#include <inttypes.h>
 #include <unistd.h>
 
 /* ---- requests ----------------------------------------------------------------------------- */

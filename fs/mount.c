@@ -2,7 +2,20 @@
 /*
  * mount.c - one mounted store, from opening it to the end.
  */
+#include "fs/cache.h"
 #include "fs/control.h"
+#include "fs/jobs.h"
+#include "fs/log.h"
+#include "fs/metrics.h"
+#include "fs/notify.h"
+#include "fs/operation.h"
+#include "fs/order.h"
+#include "fs/rendering.h"
+#include "fs/reply.h"
+#include "fs/trail.h"
+#include "fs/transient.h"
+#include "fs/view.h"
+#include "store/rescue.h"
 
 #include <signal.h>
 #include <stdio.h>

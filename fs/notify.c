@@ -13,7 +13,11 @@
  *
  * Nothing changes in a snapshot; that it was dropped is told, too.
  */
+#include "fs/notify.h"
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/loop.h"
+#include "fs/view.h"
 
 #include <string.h>
 

@@ -7,7 +7,8 @@
  * and hand it to its handler, which knows nothing of that. Whatever is missing here libfuse answers
  * with ENOSYS. Forgets need no answer, and are not counted.
  */
-#include "fs/internal.h"
+#include "fs/operation.h"
+#include "fs/metrics.h"
 
 /* What the operations are called with, and how that is handed on. */
 #define NODE (fuse_req_t req, fuse_ino_t ino), (req, ino)

@@ -2,7 +2,8 @@
 /*
  * options.c - the command line: mailfs [-o OPTIONS] STORE MOUNTPOINT, as sshfs has it.
  */
-#include "fs/internal.h"
+#include "fs/options.h"
+#include "fs/mount.h"
 
 #include <linux/magic.h>
 #include <stdio.h>

@@ -8,8 +8,17 @@
  *
  * Four words belong to this interface and not to commands: "wait", "cancel", "now" and "tag=TEXT".
  */
+#include "fs/order.h"
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/jobs.h"
+#include "fs/rendering.h"
+#include "fs/reply.h"
+#include "fs/rows.h"
+#include "fs/trail.h"
+#include "store/commands.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 

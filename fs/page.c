@@ -9,7 +9,8 @@
  * it was made: a change that is told later is told again after the reply (notify.c). What is
  * changed behind the store's back is not told, hence KEEP_US.
  */
-#include "fs/internal.h"
+#include "fs/cache.h"
+#include "fs/node.h"
 
 #define KEEP_US   G_TIME_SPAN_SECOND
 #define PAGES_MAX 8

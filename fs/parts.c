@@ -14,6 +14,10 @@
  * that one that was restored is looked into afresh.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/transient.h"
+#include "store/rescue.h"
 
 #include <string.h>
 

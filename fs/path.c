@@ -3,6 +3,11 @@
  * path.c - where an inode lies, for people.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/snapshots.h"
+#include "fs/view.h"
+
+#include <inttypes.h>
 
 /* Of the directory `number`; "/" before it is that of the mountpoint. */
 static char *

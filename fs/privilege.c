@@ -8,7 +8,7 @@
  * a process that stays behind does that for it: it is forked before anything is open, and waits for
  * one byte.
  */
-#include "fs/internal.h"
+#include "fs/mount.h"
 
 #include <grp.h>
 #include <poll.h>

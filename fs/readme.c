@@ -5,6 +5,8 @@
  * It fits a terminal of 80 columns. Verbs and their words are those of the store's tables.
  */
 #include "fs/control.h"
+#include "fs/rows.h"
+#include "store/commands.h"
 
 #include <string.h>
 

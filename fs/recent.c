@@ -12,7 +12,10 @@
  * not noted, hence KEEP_US. The kernel must not be told to keep what is made of this: what became
  * of a change that is not noted it would never learn.
  */
-#include "fs/internal.h"
+#include "fs/cache.h"
+#include "fs/inode.h"
+#include "fs/metrics.h"
+#include "fs/view.h"
 
 #include <string.h>
 

@@ -5,7 +5,12 @@
  *
  * The mount itself is writable, unless it was made with -o ro, so that it can be controlled.
  */
-#include "fs/internal.h"
+#include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/operation.h"
+#include "fs/reply.h"
 
 static void
 refuse (fuse_req_t req, fuse_ino_t ino)

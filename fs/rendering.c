@@ -16,7 +16,9 @@
  * of its own, outside all locks: meanwhile whoever reads it gets what he was told of, and whoever
  * looks is answered later (wait.c).
  */
+#include "fs/rendering.h"
 #include "fs/control.h"
+#include "fs/reply.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -7,7 +7,8 @@
  * taken away then: who looks meets the one or the other. Kernels before 6.5 cannot put a mount
  * below another; there it goes on top, and the dead one shows again when it is unmounted.
  */
-#include "fs/internal.h"
+#include "fs/log.h"
+#include "fs/mount.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>

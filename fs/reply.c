@@ -6,7 +6,13 @@
  * left to tell. Where it is counted what the kernel knows (inode.c), that is taken back, and what
  * an open file holds is let go.
  */
-#include "fs/internal.h"
+#include "fs/reply.h"
+#include "fs/cache.h"
+#include "fs/inode.h"
+#include "fs/log.h"
+#include "fs/metrics.h"
+#include "fs/transient.h"
+#include "fs/view.h"
 
 #include <syslog.h>
 

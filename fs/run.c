@@ -9,7 +9,9 @@
  * The queue keeps the first of what a job has found, and how far it was a second ago. Of those that
  * run here, or were the last ones to do so, all is told.
  */
-#include "fs/control.h"
+#include "fs/jobs.h"
+#include "fs/reply.h"
+#include "store/commands.h"
 
 #define RUNS_MAX 4u
 

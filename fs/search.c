@@ -11,7 +11,15 @@
  * wants something in this one waits for that.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/reply.h"
+#include "fs/trail.h"
+#include "fs/transient.h"
+#include "store/commands.h"
+#include "store/rescue.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

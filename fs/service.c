@@ -6,7 +6,8 @@
  * documented to stay as it is, also for those who do without libsystemd, which a daemon that reads
  * what strangers send need not have in its address space.
  */
-#include "fs/internal.h"
+#include "fs/log.h"
+#include "store/store.h"
 
 #include <stddef.h>
 #include <sys/socket.h>

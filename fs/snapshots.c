@@ -7,7 +7,16 @@
  * kernel was told of it, it may keep. The names themselves it has to ask for each time, since
  * anybody may take, drop and rename.
  */
+#include "fs/snapshots.h"
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/reply.h"
+#include "fs/rows.h"
+#include "fs/trail.h"
+#include "fs/view.h"
+#include "store/commands.h"
+#include "store/rescue.h"
 
 /* A cookie of those whose file is damaged, which have no epoch and come first. They are listed, so
  * that somebody notices, and cannot be looked into. */

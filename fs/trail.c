@@ -10,8 +10,13 @@
  * the sequence numbers, which have no gaps, tell what a reader knows already and what it has
  * missed.
  */
+#include "fs/trail.h"
 #include "fs/control.h"
+#include "fs/log.h"
+#include "fs/metrics.h"
+#include "fs/rows.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>

@@ -12,8 +12,13 @@
  * ESTALE, upon which it looks the name up once more; only who holds such a file open, or stands in
  * such a directory, through NODES_MAX others can notice.
  */
+#include "fs/transient.h"
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/node.h"
+#include "fs/reply.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define NODES_MAX 65536u /* of either type */

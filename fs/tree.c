@@ -9,7 +9,16 @@
  * business (transient.c).
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/jobs.h"
+#include "fs/operation.h"
+#include "fs/rendering.h"
+#include "fs/reply.h"
+#include "fs/snapshots.h"
+#include "fs/transient.h"
+#include "store/commands.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { COOKIE_DOT = 1, COOKIE_DOTDOT = 2, COOKIE_SLOT = 3 };

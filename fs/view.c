@@ -16,7 +16,13 @@
  *
  * Few snapshots are looked at at the same time, so only some are kept open.
  */
-#include "fs/internal.h"
+#include "fs/view.h"
+#include "fs/inode.h"
+#include "fs/notify.h"
+#include "fs/operation.h"
+#include "fs/reply.h"
+#include "fs/transient.h"
+#include "store/rescue.h"
 
 #define VIEWS    256 /* the first is VIEW_TOP */
 #define OPEN_MAX 16

@@ -13,7 +13,10 @@
  * the request, so the address is not another's. A request may be answered, and is gone then, from
  * the moment that it is `ready`: that is after fuse_req_interrupt_func(), which needs it.
  */
-#include "fs/control.h"
+#include "fs/loop.h"
+#include "fs/metrics.h"
+#include "fs/order.h"
+#include "fs/reply.h"
 
 #define LOOK_US (250 * G_TIME_SPAN_MILLISECOND)
 #define TICK_US (1 * G_TIME_SPAN_SECOND)

@@ -6,7 +6,11 @@
  * changes reaches the kernel as any other program's changes do (notify.c). At the end of the mount
  * a job that runs goes back to the queue.
  */
-#include "fs/control.h"
+#include "fs/jobs.h"
+#include "fs/log.h"
+#include "fs/loop.h"
+#include "fs/reply.h"
+#include "store/commands.h"
 
 #include <syslog.h>
 

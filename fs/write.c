@@ -13,6 +13,11 @@
  * What is kept is bounded. What is dropped in the end is told in last_error.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/operation.h"
+#include "fs/order.h"
+#include "fs/rendering.h"
+#include "fs/trail.h"
 
 #define CHUNK_SIZE    4096
 #define LINE_SIZE_MAX (64 << 10)

@@ -14,6 +14,13 @@
  * directory.
  */
 #include "fs/control.h"
+#include "fs/inode.h"
+#include "fs/log.h"
+#include "fs/node.h"
+#include "fs/operation.h"
+#include "fs/order.h"
+#include "fs/reply.h"
+#include "store/commands.h"
 
 #include <linux/limits.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inode numbers: each tells what it was made of, and no two kinds of nodes share any. */
-#include "fs/internal.h"
+#include "fs/inode.h"
 
 static const uint32_t views[] = {VIEW_TOP, 1, 127, 128, 255};
 static const uint32_t numbers[] = {1, 2, 0x800000, STORE_NUMBER_MAX};

@@ -16,6 +16,7 @@
 #include "fs/status.h"
 #include "fs/view.h"
 #include "store/commands.h"
+#include "store/text.h"
 
 #include <inttypes.h>
 

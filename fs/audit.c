@@ -20,6 +20,7 @@
 #include "fs/view.h"
 #include "store/commands.h"
 #include "store/rescue.h"
+#include "store/text.h"
 
 #include <inttypes.h>
 #include <sys/mman.h>

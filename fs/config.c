@@ -9,6 +9,7 @@
 #include "fs/jobs.h"
 #include "fs/order.h"
 #include "fs/rows.h"
+#include "store/commands.h"
 
 #include <string.h>
 

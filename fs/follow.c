@@ -12,6 +12,7 @@
 #include "fs/status.h"
 #include "fs/trail.h"
 #include "store/commands.h"
+#include "store/text.h"
 
 #include <inttypes.h>
 

@@ -9,6 +9,7 @@
  */
 #include "fs/log.h"
 #include "store/store.h"
+#include "store/text.h"
 
 #include <fuse_lowlevel.h>
 #include <inttypes.h>

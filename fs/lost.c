@@ -14,6 +14,7 @@
 #include "fs/transient.h"
 #include "store/commands.h"
 #include "store/rescue.h"
+#include "store/text.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,8 +2,9 @@
 /*
  * options.c - the command line: mailfs [-o OPTIONS] STORE MOUNTPOINT, as sshfs has it.
  */
-#include "fs/options.h"
 #include "fs/mount.h"
+#include "fs/options.h"
+#include "store/text.h"
 
 #include <linux/magic.h>
 #include <stdio.h>

@@ -16,9 +16,11 @@
  * of its own, outside all locks: meanwhile whoever reads it gets what he was told of, and whoever
  * looks is answered later (wait.c).
  */
-#include "fs/rendering.h"
 #include "fs/control.h"
+#include "fs/rendering.h"
 #include "fs/reply.h"
+#include "store/rescue.h"
+#include "store/text.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

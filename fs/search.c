@@ -18,6 +18,7 @@
 #include "fs/transient.h"
 #include "store/commands.h"
 #include "store/rescue.h"
+#include "store/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -21,6 +21,7 @@
 #include "fs/order.h"
 #include "fs/reply.h"
 #include "store/commands.h"
+#include "store/text.h"
 
 #include <linux/limits.h>
 #include <string.h>

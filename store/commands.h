@@ -1,13 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * commands.h - what operators ask of a store (store.h): the table of commands, jobs, the queue in which
- * they wait, the worker that runs them, and the trail of who asked for what.
+ * commands.h - what operators ask of a store (store.h): its settings, bringing mail in, the table of
+ * commands, jobs, the queue in which they wait, the worker that runs them, and the trail of who asked for
+ * what.
  *
  * Errors, threads and units are as in store.h.
  */
 #pragma once
 
 #include "store/store.h"
+#include "store/text.h"
+
+/* ---- settings ------------------------------------------------------------------------------ */
+
+/* What mailfs.conf sets: the key "size" in its group [cleanup] is "cleanup.size" here. */
+typedef enum {
+  STORE_CLEANUP_SIZE,
+  STORE_CLEANUP_AGE,
+  STORE_PURGE_COUNT,
+  STORE_PURGE_PERCENTAGE,
+  STORE_PURGE_AGE,
+} StoreSetting;
+
+typedef enum { STORE_UNIT_COUNT, STORE_UNIT_PERCENT, STORE_UNIT_TIME } StoreUnit;
+
+typedef struct {
+  const char *name; /* "cleanup.size" */
+  StoreUnit unit;   /* times are in seconds */
+  int64_t standard, least, most;
+  const char *summary;
+} StoreSettingInfo;
+
+/* The table, by StoreSetting, ended by a row whose name is NULL. */
+extern const StoreSettingInfo store_settings[];
+
+/* The value, as it was when the store was opened or was set since; and as people write it: "1d". */
+int64_t store_setting (const Store *self, StoreSetting setting);
+char *store_setting_string (const Store *self, StoreSetting setting);
+
+/* Sets it for this Store at once, and in mailfs.conf, whose comments stay, for whoever opens the store
+ * later on. EINVAL: `text` makes no sense, or is past the limits. */
+bool store_setting_set (Store *self, StoreSetting setting, const char *text, GError **error);
+
+/* ---- bringing mail in ---------------------------------------------------------------------- */
+
+typedef struct {
+  uint64_t done, total; /* total is 0 until it is known */
+  const char *unit;     /* "messages" */
+} StoreProgress;
+
+typedef struct {
+  const char *format;     /* "eml", "maildir", "mbox" */
+  const char *source;
+  const char *target;     /* "USER@DOMAIN" or "USER@DOMAIN/MAILBOX" */
+  StoreTransfer transfer;
+  bool dry_run;
+} StoreImport;
+
+typedef struct {
+  uint64_t seen, imported, known, failed, bytes; /* messages; `known` were there already */
+  uint64_t mailboxes;
+  uint64_t uids_changed; /* messages that could not keep the UID the source gave them */
+  GPtrArray *warnings;   /* of char *, printable: what was not brought in, and why */
+} StoreImportResult;
+
+void store_import_result_clear (StoreImportResult *result);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreImportResult, store_import_result_clear)
+
+/* Brings mail in. What is in the target already (same digest, as often as in the source) is left alone,
+ * so an interrupted import is simply run again. `progress` may be NULL; it is called from the calling
+ * thread, at most some times a second, and stops the import by returning false (ECANCELED). A message
+ * that cannot be read is counted and named in the warnings, and the rest goes on; what stops all is
+ * ENOSPC, EDQUOT, EIO on the store's side, EACCES; EBUSY while another import into that user runs. `out`
+ * is filled on failure as well: what was committed stays. */
+typedef bool (*StoreImportFunc) (const StoreProgress *progress, void *user_data);
+bool store_import (Store *self, const StoreImport *import, StoreImportFunc progress,
+                   void *user_data, StoreImportResult *out, GError **error);
 
 /* ---- commands ------------------------------------------------------------------------------ */
 

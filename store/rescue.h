@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rescue.h - a store (store.h) looked at from other sides: as it was at a moment, what is kept of what
- * was removed, lost or damaged, what is inside messages and which of them say something; and texts of
- * all that for others to keep.
+ * was removed, lost or damaged, as evidence; what is inside messages and which of them say something;
+ * and texts of all that for others to keep.
  *
  * Errors, threads and units are as in store.h.
  */
@@ -145,9 +145,6 @@ bool store_timeline_write (Store *self, uint32_t number, FILE *out, GError **err
  * then, each above what is in it, "directory" (of a user also whether there is an index), "mailbox" and
  * "message", and "end" last. Paths are relative to the node's directory. Otherwise as the manifest. */
 bool store_export_write (Store *self, uint32_t number, FILE *out, GError **error);
-
-/* 64 hexadecimal digits, owned by the caller. */
-char *store_digest_string (const uint8_t sha256[32]);
 
 /* ---- quarantine ---------------------------------------------------------------------------- */
 
@@ -300,6 +297,19 @@ typedef struct {
  * messages, the expunged ones, too. */
 bool store_snapshot_weigh (Store *self, const GPtrArray *snapshots, StoreWeight *out,
                            uint64_t *out_kept, GError **error);
+
+/* ---- evidence ------------------------------------------------------------------------------ */
+
+/* Opens a store as evidence: nothing in it is changed by looking at it, not even an access time, by the
+ * kernel's guarantee where it gives one. All may be missing or broken but its mail/, and what cannot be
+ * read of that is shown as far as it can be, which store_notice() tells of. Databases are copied, with
+ * what a crash left beside them, to memory or to files without a name in `workdir`; where that copy is
+ * damaged its rows are salvaged. The store is read only; what is there at the first look counts.
+ * Directories without a number get one that is the same each time. The cost grows with the number of
+ * directories. EINVAL: there is no mail/, or `workdir` lies in the store. */
+Store *store_open_evidence (const char *path, const char *workdir, GError **error);
+bool store_is_evidence (const Store *self);
+const char *store_workdir (const Store *self); /* NULL: memory */
 
 /* ---- damage: which bytes of which messages ------------------------------------------------- */
 

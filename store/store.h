@@ -11,9 +11,10 @@
  *   for (uint32_t after = 0; store_mailbox_page (inbox, after, page, 128, &n, &error) && n > 0;)
  *     ...
  *
- * It reads from top to bottom: the store, its directories (nodes), mailboxes, messages, new mail. Two
- * more headers stand on it: commands.h has what operators ask for, rescue.h what was removed, lost or
- * damaged, and what there was at a moment. Tools and the filesystem stand on these three alone.
+ * It reads from top to bottom: the store, its directories (nodes), mailboxes, messages, new mail, and
+ * who changed what. Two more headers stand on it: commands.h has what operators ask for, rescue.h what was
+ * removed, lost or damaged, and what there was at a moment; text.h tells how all of them write things.
+ * Tools and the filesystem stand on these four alone.
  *
  * Errors are errnos with a message (index/error.h). ENOENT: what the caller named is not there.
  * EUCLEAN: index and files disagree, or a database is damaged. EIO: a message's bytes are not those
@@ -58,17 +59,6 @@ bool store_create (const char *path, GError **error);
  * from a backup, is taken into it. */
 Store *store_open (const char *path, StoreOpenFlags flags, GError **error);
 
-/* Opens a store as evidence: nothing in it is changed by looking at it, not even an access time, by the
- * kernel's guarantee where it gives one. All may be missing or broken but its mail/, and what cannot be
- * read of that is shown as far as it can be, which store_notice() tells of. Databases are copied, with
- * what a crash left beside them, to memory or to files without a name in `workdir`; where that copy is
- * damaged its rows are salvaged. The store is read only; what is there at the first look counts.
- * Directories without a number get one that is the same each time. The cost grows with the number of
- * directories. EINVAL: there is no mail/, or `workdir` lies in the store. */
-Store *store_open_evidence (const char *path, const char *workdir, GError **error);
-bool store_is_evidence (const Store *self);
-const char *store_workdir (const Store *self); /* NULL: memory */
-
 /* From then on `notice` is told of what went wrong with the store itself and was put right, and of which
  * no call returns an error: such as a damaged queue that was set aside. It may be called from any
  * thread that uses the store, with locks held, and must not use the store. To be set before other
@@ -108,43 +98,6 @@ bool store_status (Store *self, StoreStatus *out, GError **error);
 
 /* The same for one directory with everything below it. ENOENT: there is none of that number. */
 bool store_node_status (Store *self, uint32_t number, StoreStatus *out, GError **error);
-
-/* ---- settings ------------------------------------------------------------------------------ */
-
-/* What mailfs.conf sets: the key "size" in its group [cleanup] is "cleanup.size" here. */
-typedef enum {
-  STORE_CLEANUP_SIZE,
-  STORE_CLEANUP_AGE,
-  STORE_PURGE_COUNT,
-  STORE_PURGE_PERCENTAGE,
-  STORE_PURGE_AGE,
-} StoreSetting;
-
-typedef enum { STORE_UNIT_COUNT, STORE_UNIT_PERCENT, STORE_UNIT_TIME } StoreUnit;
-
-typedef struct {
-  const char *name; /* "cleanup.size" */
-  StoreUnit unit;   /* times are in seconds */
-  int64_t standard, least, most;
-  const char *summary;
-} StoreSettingInfo;
-
-/* The table, by StoreSetting, ended by a row whose name is NULL. */
-extern const StoreSettingInfo store_settings[];
-
-/* The value, as it was when the store was opened or was set since; and as people write it: "1d". */
-int64_t store_setting (const Store *self, StoreSetting setting);
-char *store_setting_string (const Store *self, StoreSetting setting);
-
-/* Sets it for this Store at once, and in mailfs.conf, whose comments stay, for whoever opens the store
- * later on. EINVAL: `text` makes no sense, or is past the limits. */
-bool store_setting_set (Store *self, StoreSetting setting, const char *text, GError **error);
-
-/* A span of time: "90", "90s", "30m", "24h", "7d", "2w". EINVAL when it is none. */
-bool store_age_parse (const char *text, int64_t *out_s, GError **error);
-
-/* A size: "500", "64K", "20M", "1G", in steps of 1024. EINVAL when it is none, or 0. */
-bool store_size_parse (const char *text, uint64_t *out, GError **error);
 
 /* ---- nodes: the directories ---------------------------------------------------------------- */
 
@@ -193,14 +146,6 @@ typedef struct {
   uint32_t uid, gid;
 } StoreNodeTimes;
 bool store_node_times (Store *self, uint32_t number, StoreNodeTimes *out, GError **error);
-
-/* When the directory `path` below mail/ was changed last, be it only its attributes; 0: it is gone. One
- * system call. */
-int64_t store_path_changed_ns (Store *self, const char *path);
-
-/* Whether somebody put something into the directory, or took it away, without this library: then what
- * is shown of it is not what was shown before. Of a mailbox a repair is asked for. */
-bool store_node_is_foreign (Store *self, uint32_t number);
 
 /* "example.com/user/joe/INBOX": the path below mail/ and below the mount; "" is the root. */
 char *store_node_path (Store *self, uint32_t number, GError **error);
@@ -271,36 +216,6 @@ bool store_user_set_index (Store *self, uint32_t number, StoreIndexing indexing,
 
 /* What was set. */
 bool store_user_index (Store *self, uint32_t number, StoreIndexing *out, GError **error);
-
-/* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not fit
- * into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
-char *store_name_escape (const char *name, bool *out_lossy);
-char *store_name_unescape (const char *name);
-
-/* Any bytes made safe to print: control bytes and invalid UTF-8 become \xHH. */
-char *store_text_printable (const char *text);
-
-/* ---- JSON ---------------------------------------------------------------------------------- */
-
-/*
- * One object (RFC 8259) per line, member by member, as everything here prints it:
- *
- *   g_autoptr (GString) json = json_begin ("message"); {"type":"message"
- *   json_uint (json, "uid", uid);
- *   json_end (json);                                   }, and the end of the line
- *
- * Strings may hold any bytes: what is not UTF-8 becomes U+FFFD. A NULL string is written as null.
- */
-GString *json_begin (const char *type);
-void json_string (GString *json, const char *key, const char *value);
-void json_uint (GString *json, const char *key, uint64_t value);
-void json_bool (GString *json, const char *key, bool value);
-void json_time (GString *json, const char *key, int64_t time_s); /* RFC 3339; 0: null */
-void json_uints (GString *json, const char *key, const uint64_t *values, size_t count);
-
-/* The words of `value`, which are separated by one space, as an array. */
-void json_words (GString *json, const char *key, const char *value);
-void json_end (GString *json);
 
 /* ---- mailboxes ----------------------------------------------------------------------------- */
 
@@ -588,37 +503,12 @@ typedef struct {
 } StoreStamp;
 StoreStamp store_change_stamp (const Store *self);
 
-/* ---- import -------------------------------------------------------------------------------- */
+/* What was changed without this library is noted by nobody, and found by looking. */
 
-typedef struct {
-  uint64_t done, total; /* total is 0 until it is known */
-  const char *unit;     /* "messages" */
-} StoreProgress;
+/* When the directory `path` below mail/ was changed last, be it only its attributes; 0: it is gone. One
+ * system call. */
+int64_t store_path_changed_ns (Store *self, const char *path);
 
-typedef struct {
-  const char *format;     /* "eml", "maildir", "mbox" */
-  const char *source;
-  const char *target;     /* "USER@DOMAIN" or "USER@DOMAIN/MAILBOX" */
-  StoreTransfer transfer;
-  bool dry_run;
-} StoreImport;
-
-typedef struct {
-  uint64_t seen, imported, known, failed, bytes; /* messages; `known` were there already */
-  uint64_t mailboxes;
-  uint64_t uids_changed; /* messages that could not keep the UID the source gave them */
-  GPtrArray *warnings;   /* of char *, printable: what was not brought in, and why */
-} StoreImportResult;
-
-void store_import_result_clear (StoreImportResult *result);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StoreImportResult, store_import_result_clear)
-
-/* Brings mail in. What is in the target already (same digest, as often as in the source) is left alone,
- * so an interrupted import is simply run again. `progress` may be NULL; it is called from the calling
- * thread, at most some times a second, and stops the import by returning false (ECANCELED). A message
- * that cannot be read is counted and named in the warnings, and the rest goes on; what stops all is
- * ENOSPC, EDQUOT, EIO on the store's side, EACCES; EBUSY while another import into that user runs. `out`
- * is filled on failure as well: what was committed stays. */
-typedef bool (*StoreImportFunc) (const StoreProgress *progress, void *user_data);
-bool store_import (Store *self, const StoreImport *import, StoreImportFunc progress,
-                   void *user_data, StoreImportResult *out, GError **error);
+/* Whether somebody put something into the directory, or took it away, without this library: then what
+ * is shown of it is not what was shown before. Of a mailbox a repair is asked for. */
+bool store_node_is_foreign (Store *self, uint32_t number);

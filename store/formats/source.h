@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "store/store.h"
+#include "store/commands.h"
 
 typedef struct Source Source;
 

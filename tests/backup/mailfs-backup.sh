@@ -51,6 +51,21 @@ expect_equal "$said" "$work/elsewhere"
 expect_nothing_left "$work/elsewhere"
 back_up
 
+# ---- awake ----
+latency=/dev/cpu_dma_latency # read, it tells what all who have opened it ask for together
+if [ -w $latency ]; then
+  before=$(od -A n -t d4 $latency)
+  wrap -l "$store" sh -c "od -A n -t d4 $latency; ls -l /proc/self/fd"
+  expect [ $((${said%%$'\n'*})) -eq 0 ]
+  expect [ "${said/$latency/}" = "$said" ]
+  expect_equal "$(od -A n -t d4 $latency)" "$before"
+else
+  wrap -l "$store" true
+  expect_status 71
+  expect_told "$latency"
+fi
+expect_nothing_left
+
 # ---- what the tool says is what is said ----
 for code in 0 1 7 23 255; do
   wrap "$store" sh -c "exit $code"

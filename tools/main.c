@@ -168,7 +168,9 @@ parse_options (const Command *command, int *argc, char ***argv, GError **error)
   g_autoptr (GError) wrong = NULL;
   if (!g_option_context_parse (context, argc, argv, &wrong)) {
     wrong->message[0] = g_ascii_tolower (wrong->message[0]);
-    fail (error, EINVAL, "%s; see %s -h", wrong->message, g_get_prgname ());
+    /* A query, a flag or a mailbox may begin as options do. */
+    fail (error, EINVAL, "%s; see %s -h%s", wrong->message, g_get_prgname (),
+          command != NULL ? ", or write '--' before what is no option" : "");
     return NULL;
   }
   return g_steal_pointer (&context);

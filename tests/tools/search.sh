@@ -177,6 +177,11 @@ expect_err 'all words of a QUERY are one argument'
 run search attachment:pdf
 expect_status 64
 expect_err 'there is no such key, as from,'
+run search '-flag:seen subject:invoice'
+expect_status 64
+expect_err "see mailstore search -h, or write '--' before what is no option"
+run search -- '-flag:seen subject:invoice'
+[ "$status" -le 1 ] || complain "a query that begins with '-': $err"
 run help search
 expect_status 0
 [[ $out == *'QUERY is one argument'* ]] || complain 'the help does not tell of queries'

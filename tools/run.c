@@ -64,6 +64,18 @@ taking (const StoreCommand *command, bool dry_run)
   return dry_run ? "to take" : "taken";
 }
 
+/* "3 brought back (1.2 KB), ": of what has no bytes of its own, such as flags, only the number. */
+static char *
+describe_taken (const StoreCommand *command, bool dry_run, const StoreResult *result)
+{
+  if (result->taken == 0)
+    return g_strdup ("");
+  g_autofree char *size = text_size (result->taken_bytes);
+  g_autofree char *bytes = g_strdup_printf (" (%s)", size);
+  return g_strdup_printf ("%" PRIu64 " %s%s, ", result->taken, taking (command, dry_run),
+                          result->taken_bytes > 0 ? bytes : "");
+}
+
 /* "check: 2 mailboxes, 10 messages, 1.0 MB in 0.1 s; 1 left" */
 static void
 say_result (const Tool *tool, const StoreCommand *command, bool dry_run, const StoreResult *result,
@@ -73,11 +85,7 @@ say_result (const Tool *tool, const StoreCommand *command, bool dry_run, const S
   g_autofree char *messages = text_count (result->messages, "message", "messages");
   g_autofree char *size = text_size (result->bytes);
   g_autofree char *time = text_seconds (seconds);
-  g_autofree char *taken_size = text_size (result->taken_bytes);
-  g_autofree char *taken = result->taken == 0
-                               ? g_strdup ("")
-                               : g_strdup_printf ("%" PRIu64 " %s (%s), ", result->taken,
-                                                  taking (command, dry_run), taken_size);
+  g_autofree char *taken = describe_taken (command, dry_run, result);
   /* Who only looks fixes nothing. */
   bool looks = (command->traits & STORE_COMMAND_READS) != 0;
   g_autofree char *fixed =

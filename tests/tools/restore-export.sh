@@ -69,6 +69,8 @@ expect_out 'joe/INBOX/0000000004.eml  gets its flags back
 expect_out 'joe/Lists/Sub  is subscribed to again'
 expect_out 'joe/Sent  gets its special use back'
 expect_out 'user/ann  has no index again'
+expect_err ' brought back, '
+[[ $err != *'(0 B)'* ]] || complain 'flags have no bytes'
 expect_facts
 run restore --export "$work/export"
 expect_status 0

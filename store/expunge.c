@@ -91,7 +91,7 @@ expunge_uids_kept (StoreMailbox *self, GError **error)
   GArray *uids = expunge_uids (self, error);
   clock_gettime (CLOCK_REALTIME, &now);
   /* A directory that has just changed may change again without its mtime showing it. */
-  if (uids == NULL || (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - mtime_ns < 100000000)
+  if (uids == NULL || mtime_ns > time_ns (&now) - 100000000)
     return uids;
   g_autoptr (GMutexLocker) again G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   g_clear_pointer (&self->gone, g_array_unref);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * files.h - what lies on disk: settings, the layout, the facts that are kept on files and directories.
- * Of store/internal.h, which includes it.
+ * files.h - what lies on disk: settings, the layout, the facts that are kept on files and
+ * directories. Of store/internal.h, which includes it.
  */
 #pragma once
 
@@ -117,13 +117,16 @@ GPtrArray *layout_names (int fd, const char *path, GError **error);
  * neither a message, a directory nor ours is added to `strays` by name, unless that is NULL. */
 GArray *layout_uids (int fd, const char *path, GPtrArray *strays, GError **error);
 
-/* The numbers that files in the directory `path` below `fd` are called by, ascending (uint32_t); none
- * where there is no such directory. */
+/* The numbers that files in the directory `path` below `fd` are called by, ascending (uint32_t);
+ * none where there is no such directory. */
 GArray *layout_numbers (int fd, const char *path, GError **error);
 
 /* The order of such an array: a GCompareFunc on uint32_t. */
 gint layout_compare_uids (gconstpointer a, gconstpointer b);
 
+/* Nanoseconds since 1970. A time may be of any year; that of 2262 is the last that fits, and all
+ * later ones are INT64_MAX, as all before 1677 are INT64_MIN. */
+int64_t time_ns (const struct timespec *time);
 int64_t stat_mtime_ns (const struct stat *st);
 int64_t stat_ctime_ns (const struct stat *st);
 
@@ -147,7 +150,7 @@ typedef struct {
   uint32_t uidvalidity, uidnext;
   uint64_t modseq; /* HIGHESTMODSEQ when it was written; messages carry newer ones themselves */
   bool subscribed;
-  bool no_index; /* of a user */
+  bool no_index;  /* of a user */
   bool full_text; /* likewise: a full-text index, too */
   char *special_use;
   char *full_name;
@@ -201,13 +204,14 @@ char *state_escape (const char *text);
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
 
-/* ---- lines.c: files of lines that only grow --------------------------------------------------- */
+/* ---- lines.c: files of lines that only grow ---------------------------------------------------
+ */
 
 /* Longer ones make no sense. */
 #define LINE_BYTES_MAX 131072u
 
-/* Opens the file `path` below the store's directory, to add to it; it is made when there is none, with
- * the directory that it is in, and then on disk. -1 and an error. */
+/* Opens the file `path` below the store's directory, to add to it; it is made when there is none,
+ * with the directory that it is in, and then on disk. -1 and an error. */
 int lines_open (Store *store, const char *path, GError **error);
 
 /* Adds whole lines to it. They are on disk once it has been synced. */

@@ -472,8 +472,7 @@ layout_numbers (int fd, const char *path, GError **error)
   return numbers;
 }
 
-/* A file may be of any year; that of 2262 is the last that fits. */
-static int64_t
+int64_t
 time_ns (const struct timespec *time)
 {
   int64_t ns;

@@ -191,7 +191,7 @@ add_quarantined (Store *store, const StoreQuarantined *object, void *data, GErro
                     .is_directory = object->is_directory,
                     .uid = object->is_directory ? 0 : store_message_uid (strrchr (place, '/') + 1),
                     .size = object->size,
-                    .ctime_ns = object->since_s * 1000000000,
+                    .ctime_ns = time_ns (&(struct timespec){.tv_sec = object->since_s}),
                     .name = lost_escape (object->path),
                     .path = g_strconcat ("../quarantine/", object->path, NULL)};
   g_ptr_array_add (quarantine->found, g_memdup2 (&lost, sizeof lost));

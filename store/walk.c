@@ -93,10 +93,10 @@ container_time (const Walk *walk, int fd)
   struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {0}};
   struct stat st;
   clock_gettime (CLOCK_REALTIME, &times[1]);
-  int64_t now_ns = (int64_t)times[1].tv_sec * 1000000000 + times[1].tv_nsec;
+  int64_t fresh_ns = time_ns (&times[1]) - FRESH_NS;
   if (fstat (fd, &st) < 0)
     return LIST_CONTAINER_UNKNOWN;
-  if (now_ns - stat_mtime_ns (&st) > FRESH_NS)
+  if (stat_mtime_ns (&st) < fresh_ns)
     return stat_mtime_ns (&st);
   if (walk->dry_run || are_times_needed (walk->store) || futimens (fd, times) < 0 ||
       fstat (fd, &st) < 0)

@@ -263,7 +263,6 @@ parse_letter (const struct stat *st, uint32_t uid, char *const *lines, Letter *o
   StoreMessage message = {.uid = uid,
                           .size = (uint64_t)st->st_size,
                           .internal_s = st->st_mtim.tv_sec,
-                          .changed_ns = st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
                           .damage = parse_damage (damage),
                           .modseq = modseq != NULL ? g_ascii_strtoull (modseq, NULL, 10) : 0};
   int64_t sent_s = INT64_MIN;

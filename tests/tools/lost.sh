@@ -85,3 +85,10 @@ for words in 'list nothing' 'list orphans/x' 'show orphans' 'show nothing/x' 'no
   expect_status 64
   expect_one_error
 done
+
+# A time that nanoseconds cannot tell; the sanitizers see what becomes of it.
+mkdir -p "$store/quarantine/99991231T235959Z-00000000/example.com"
+cp "$sample/01-welcome.eml" "$store/quarantine/99991231T235959Z-00000000/example.com/far.eml"
+run lost list quarantine
+expect_status 0
+expect_out 'quarantine/99991231T235959Z-00000000%2Fexample.com%2Ffar.eml'

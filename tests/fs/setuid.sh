@@ -23,7 +23,7 @@ expect refused -o setuid=0
 expect refused -o setuid=no-such-user
 expect grep -q "no user 'no-such-user'" "$work/said"
 expect refused -o "setuid=$user"
-expect grep -q 'Permission denied' "$work/said"
+expect grep -q "as user '$user': .*Permission denied" "$work/said"
 chmod 755 "$store" && chmod 644 "$store/mailfs.conf"
 expect refused -o "setuid=$user"
 expect refused -o "ro,setuid=$user"

@@ -10,6 +10,7 @@
 #include "fs/snapshots.h"
 #include "fs/control.h"
 #include "fs/inode.h"
+#include "fs/log.h"
 #include "fs/node.h"
 #include "fs/reply.h"
 #include "fs/rows.h"
@@ -17,6 +18,8 @@
 #include "fs/view.h"
 #include "store/commands.h"
 #include "store/rescue.h"
+
+#include <syslog.h>
 
 /* A cookie of those whose file is damaged, which have no epoch and come first. They are listed, so
  * that somebody notices, and cannot be looked into. */
@@ -134,17 +137,33 @@ leave_trail (fuse_req_t req, const char *through, const char *verb, const char *
   trail_action (fuse_req_userdata (req), &caller, through, "/", command, NULL, NULL, failure);
 }
 
+/* One that the kernel cannot be told of is not kept: who is told that it failed would never drop
+ * it. */
+static bool
+take_snapshot (Mount *mount, const char *name, Found *out, GError **error)
+{
+  g_auto (StoreSnapshot) snapshot = {0};
+  g_autoptr (GError) left = NULL;
+
+  if (!store_snapshot_take (mount->store, name, &snapshot, error))
+    return false;
+  if (enter_snapshot (mount, &snapshot, name, out, error))
+    return true;
+  if (!store_snapshot_drop (mount->store, name, &left))
+    log_message (LOG_WARNING, "snapshot '%s' stays: %s", name, left->message);
+  return false;
+}
+
 void
 snapshots_mkdir (fuse_req_t req, const char *name)
 {
   Mount *mount = fuse_req_userdata (req);
-  g_auto (StoreSnapshot) snapshot = {0};
   g_auto (Found) found = {0};
   g_autoptr (GError) error = NULL;
 
-  bool taken = store_snapshot_take (mount->store, name, &snapshot, &error);
+  bool taken = take_snapshot (mount, name, &found, &error);
   leave_trail (req, "mkdir", "snapshot-take", name, NULL, error);
-  if (!taken || !enter_snapshot (mount, &snapshot, name, &found, &error))
+  if (!taken)
     return reply_errno (req, error_code (error));
   reply_entry (req, &found.entry);
 }

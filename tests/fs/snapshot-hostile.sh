@@ -132,6 +132,33 @@ mkdir "$snapshots/kept"
 rm -rf "$snapshots/kept" 2>/dev/null && complain_here 'rm -r of a snapshot'
 expect_equal "$(find "$snapshots/kept" -name '*.eml' | wc -l)" "$(find "$mnt/example.com" -name '*.eml' | wc -l)"
 
+# Whoever keeps hold of more snapshots that were dropped than a mount can tell apart gets no further one, and
+# none is taken that he is not told of.
+mailstore -q snapshot drop kept
+timeout 300 python3 - "$snapshots" <<'PYTHON' || complain_here 'snapshots in use'
+import errno, os, sys
+held = []
+def take(name):
+    try:
+        os.mkdir(f'{sys.argv[1]}/{name}')
+        held.append(os.open(f'{sys.argv[1]}/{name}', os.O_PATH))
+        os.rmdir(f'{sys.argv[1]}/{name}')
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+while take(len(held)):
+    assert len(held) <= 255
+assert len(held) > 200, len(held)
+assert os.listdir(sys.argv[1]) == [], 'one was taken all the same'
+for fd in held:
+    os.close(fd)
+while not take('again'):
+    pass
+PYTHON
+expect grep -q '"snapshot-take 2[0-9]*".*"result":"EBUSY"' "$store/audit.jsonl"
+
 # Many take, walk, rename and drop at the same time, here and beside. Whatever is found in a snapshot is
 # right, and nothing fails for any reason but that the snapshot is gone.
 cat >"$work/crowd.py" <<'PYTHON'

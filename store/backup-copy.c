@@ -7,6 +7,7 @@
  * has vanished.
  */
 #include "store/backup.h"
+#include "store/scan.h"
 
 #include <string.h>
 #include <unistd.h>

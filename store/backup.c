@@ -10,6 +10,7 @@
  * rebuild. Last comes the manifest; until then backup.conf says that the backup is not complete.
  */
 #include "store/backup.h"
+#include "store/verbs.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -21,6 +21,26 @@ typedef struct {
   GPtrArray *behind;   /* of char *: owners in the backup whose index is to follow */
 } Backup;
 
+/* ---- backup.c: what a backup says of itself ------------------------------------------------ */
+
+/* backup.conf in a backup: which store it is of, and whether it is complete. In a store: where its
+ * last backup is. */
+#define BACKUP_CONF "backup.conf"
+
+/* In a backup: the digest of every file, for sha256sum(1). */
+#define BACKUP_MANIFEST "manifest.sha256"
+
+typedef struct {
+  char *uuid;
+  bool complete;
+} BackupInfo;
+bool backup_info_read (const char *directory, BackupInfo *out, GError **error);
+void backup_info_clear (BackupInfo *info);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (BackupInfo, backup_info_clear)
+
+/* Where the store's last backup is; NULL: there is none that it knows of. */
+char *backup_last (const Store *store);
+
 /* ---- backup.c ------------------------------------------------------------------------------ */
 
 /* A name in tmp/ for the next copy, which will be called `name` below the backup. Owned. The copy

@@ -7,8 +7,12 @@
  * few hundred looks; and who commits to an index waits for SQLite's own test of that database with
  * "full", which reads all of it.
  */
+#include "store/check.h"
 #include "store/evidence.h"
 #include "store/jobs.h"
+#include "store/rebuild.h"
+#include "store/scan.h"
+#include "store/verbs.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -3,6 +3,7 @@
  * lost+found.
  */
 #include "store/jobs.h"
+#include "store/verbs.h"
 
 #include <string.h>
 

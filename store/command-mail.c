@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* flag, copy and move: what is done at once with messages. */
 #include "store/jobs.h"
+#include "store/verbs.h"
 
 /* Messages in one commit. */
 #define BATCH 1000u

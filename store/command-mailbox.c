@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is done at once with mailboxes, and with what is in quarantine. */
 #include "store/jobs.h"
+#include "store/verbs.h"
 
 /* Calls `each` for what the request is for: its nodes, or its names. */
 typedef bool (*TargetFunc) (StoreJob *job, uint32_t number, GError **error);

@@ -2,6 +2,7 @@
 /* search: a finding for each message that matches. */
 #include "store/jobs.h"
 #include "store/search.h"
+#include "store/verbs.h"
 
 static bool
 tell_found (StoreMailbox *mailbox, const StoreMessage *message, void *job, GError **error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is done at once with snapshots: taken, dropped, renamed, listed. */
 #include "store/jobs.h"
+#include "store/verbs.h"
 
 #include <string.h>
 

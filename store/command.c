@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of commands, and the requests that are made of them. */
 #include "store/jobs.h"
+#include "store/verbs.h"
 
 #include <string.h>
 

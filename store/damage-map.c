@@ -6,6 +6,7 @@
  * One mailbox is looked at after the other, so that memory grows with the damage of one only.
  * Nobody waits for it but as for a check, and it changes nothing.
  */
+#include "store/check.h"
 #include "store/jobs.h"
 
 #include <inttypes.h>

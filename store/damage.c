@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What reading a message file shows: whether its bytes are those that were delivered, and whether
  * the index tells about them what they say. */
-#include "store/jobs.h"
+#include "store/scan.h"
 
 #include <string.h>
 #include <unistd.h>

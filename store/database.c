@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test and checkpoint: the databases of a store, looked at and brought to rest. */
+#include "store/check.h"
 #include "store/jobs.h"
+#include "store/rebuild.h"
+#include "store/verbs.h"
 
 #include <stdio.h>
 #include <string.h>

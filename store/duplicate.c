@@ -6,6 +6,7 @@
  * a state is a copy that somebody put there, and the newer one.
  */
 #include "store/jobs.h"
+#include "store/rebuild.h"
 #include "store/snapshot.h"
 
 #include <unistd.h>

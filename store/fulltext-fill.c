@@ -7,7 +7,9 @@
  * what then is in it. Whatever is left out is read by each search that might find it.
  */
 #include "store/jobs.h"
+#include "store/life.h"
 #include "store/search.h"
+#include "store/verbs.h"
 
 #include <string.h>
 #include <sys/stat.h>

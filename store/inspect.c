@@ -6,6 +6,8 @@
  * The walk takes nothing from the mailbox list, so that it sees what the list does not know. What
  * goes away while it walks is nobody's fault.
  */
+#include "store/backup.h"
+#include "store/check.h"
 #include "store/jobs.h"
 #include "store/snapshot.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * internal.h - what the files of store/ share: what lies on disk (files.h), the directories
- * (tree.h), and here mailboxes and messages. Those that make jobs of them share store/jobs.h, too.
- * Nothing outside store/ and its unit tests includes any of these.
+ * (tree.h), and here mailboxes and messages. Those that make jobs of them share jobs.h, and what
+ * stands on that. Nothing outside store/ and its unit tests includes any of these.
  *
  * Five invariants, each with a test of its own (tests/unit/test-invariants.c):
  *
@@ -21,7 +21,7 @@
  *  - run lock: a byte of jobs.lock (record.c): who runs a job, and the one worker. Nobody waits
  *  - user lock: flock(2) on the user's directory: all that changes the user's mail or index. A
  *    stream of deliveries keeps it for some milliseconds (delivery.c). Of two users the lower
- * number comes first
+ *    number comes first
  *  - epoch: flock(2) on the store's directory, shared by whoever changes anything. Who takes a
  *    snapshot waits for all of them, and holds no user lock (epoch.c)
  *  - store lock: flock(2) on mail/: numbers, the mailbox list, snapshots
@@ -40,11 +40,11 @@
 
 #include "store/tree.h"
 
-typedef struct Evidence Evidence;       /* store/evidence.h */
-typedef struct Missing Missing;         /* store/missing.c */
-typedef struct Remains Remains;         /* store/lost-index.c */
-typedef struct Orphans Orphans;         /* store/lost-orphan.c */
-typedef struct Keep Keep;               /* store/snapshot.h, as those that follow */
+typedef struct Evidence Evidence; /* store/evidence.h */
+typedef struct Missing Missing;   /* store/missing.c */
+typedef struct Remains Remains;   /* store/lost-index.c */
+typedef struct Orphans Orphans;   /* store/lost-orphan.c */
+typedef struct Keep Keep;         /* store/snapshot.h, as those that follow */
 typedef struct History History;
 typedef struct SnapshotSet SnapshotSet;
 
@@ -70,9 +70,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Handle, handle_unref)
 typedef struct Past Past; /* see past.h */
 
 struct Store {
-  Past *past; /* NULL: the store as it is; else this is how it was at a snapshot */
+  Past *past;         /* NULL: the store as it is; else this is how it was at a snapshot */
   Evidence *evidence; /* NULL: a store like any other; a snapshot's is the live one's */
-  char *path; /* absolute, without symbolic links */
+  char *path;         /* absolute, without symbolic links */
   char *uuid;
   StoreOpenFlags flags;
   _Atomic int64_t settings[STORE_PURGE_AGE + 1]; /* written with the store lock held */
@@ -126,7 +126,8 @@ typedef struct {
   uint32_t damaged_now; /* messages of the mailbox, when they were counted */
 } PastCounts;
 
-/* One that is not open yet; store_close() takes it. The other knows its path, with all links resolved. */
+/* One that is not open yet; store_close() takes it. The other knows its path, with all links
+ * resolved. */
 Store *store_new (void);
 Store *store_new_at (const char *path, GError **error);
 
@@ -161,7 +162,8 @@ bool store_open_mail (Store *store, GError **error);
 /* Tells whoever wants to know, by store_notice(), what was met and no call returns. */
 void store_tell (const Store *store, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
-/* ---- missing.c: messages whose file is gone --------------------------------------------------- */
+/* ---- missing.c: messages whose file is gone ---------------------------------------------------
+ */
 
 /*
  * What a lost message was must not be forgotten with its row: so a line about it is added to
@@ -176,8 +178,8 @@ typedef struct {
 void missing_lines_clear (MissingLines *self);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (MissingLines, missing_lines_clear)
 
-/* Adds one about a message of that mailbox; the summary may be NULL. Those of another mailbox before
- * are written. missing_lines_end() writes what is left; then all are on disk. */
+/* Adds one about a message of that mailbox; the summary may be NULL. Those of another mailbox
+ * before are written. missing_lines_end() writes what is left; then all are on disk. */
 bool missing_lines_add (MissingLines *self, uint32_t number, const IndexMessage *row,
                         const IndexSummary *summary, GError **error);
 bool missing_lines_end (MissingLines *self, GError **error);

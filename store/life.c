@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of messages: expunge, undelete, cleanup. */
+#include "store/life.h"
 #include "store/jobs.h"
 #include "store/snapshot.h"
+#include "store/verbs.h"
 
 #include <time.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
  * delivered: what cannot be read, runs of zeros as a disk or a crash leaves them, an end that is
  * missing, bytes too many.
  */
-#include "store/jobs.h"
+#include "store/scan.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lost messages that have a file: the expunged ones, and those that are damaged. */
+#include "store/life.h"
 #include "store/lost.h"
 
 #include <string.h>

@@ -13,6 +13,7 @@
  * else. What a directory has is kept until one of its places changes, or another is asked for: who
  * lists very many asks for a page at a time.
  */
+#include "store/life.h"
 #include "store/lost.h"
 
 #include <dirent.h>

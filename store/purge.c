@@ -16,7 +16,10 @@
  * on with the old one; the user's writers wait, half a second or so for each 100 MB.
  */
 #include "store/jobs.h"
+#include "store/life.h"
+#include "store/rebuild.h"
 #include "store/snapshot.h"
+#include "store/verbs.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reconstruct: indexes, and with -m the mailbox list, from what lies in mail/. */
+#include "store/check.h"
 #include "store/jobs.h"
+#include "store/rebuild.h"
+#include "store/scan.h"
+#include "store/verbs.h"
 
 #include <string.h>
 #include <unistd.h>

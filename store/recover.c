@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* recover: broken databases made again, with what they still tell. Sound ones are left alone. */
+#include "store/backup.h"
 #include "store/jobs.h"
+#include "store/rebuild.h"
+#include "store/verbs.h"
 
 /* Whether there is something to do for an owner: its index is missing or broken, or a rebuild that
  * was to use what a broken one tells has never come to its end. */

@@ -6,7 +6,10 @@
  *
  * What is left is what check would find afterwards, each with what helps.
  */
+#include "store/check.h"
 #include "store/jobs.h"
+#include "store/rebuild.h"
+#include "store/verbs.h"
 
 #include <unistd.h>
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a scan found, in words. */
+#include "store/check.h"
 #include "store/jobs.h"
+#include "store/scan.h"
 
 /* ---- kinds --------------------------------------------------------------------------------- */
 

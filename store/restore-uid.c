@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bringing messages back into the mailbox that they were in. */
 #include "store/restore.h"
+#include "store/scan.h"
 #include "store/snapshot.h"
 
 #include <string.h>

@@ -12,6 +12,8 @@
  * interrupted is simply run again.
  */
 #include "store/restore.h"
+#include "store/backup.h"
+#include "store/verbs.h"
 
 #include <string.h>
 #include <unistd.h>

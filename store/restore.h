@@ -2,7 +2,11 @@
 /* restore.h - what the files of restore share. */
 #pragma once
 
+#include "store/export-read.h"
 #include "store/jobs.h"
+
+/* ---- restore.c, restore-uid.c: what a backup has comes back -----------------------------------
+ */
 
 typedef struct {
   StoreJob walk; /* over the backup's nodes; its data is this */
@@ -43,8 +47,23 @@ void restore_tell_damaged (const RestorePair *pair, StoreProblem problem, uint32
 /* Whether the UID, which is in both, means another message here. */
 bool restore_is_other (const RestorePair *pair, uint32_t uid);
 
-/* restore --export: what an export tells comes back to the messages that are there. */
-bool restore_from_export (StoreJob *job, GError **error);
-
 /* Brings back what is missing in the same mailbox, UID by UID. */
 bool restore_by_uid (RestorePair *pair, GError **error);
+
+/* ---- restore-export.c: what an export tells comes back to the messages that are there -------- */
+
+typedef struct {
+  StoreJob *job;
+  Store *store;
+  bool dry_run, force;
+  FILE *file;           /* the export */
+  GPtrArray *scope;     /* paths of what was named; NULL: everything */
+  GHashTable *compared; /* owners whose rows have been compared with their files */
+  GHashTable *touched;  /* owners whose rows are behind */
+} RestoreExport;
+
+bool restore_from_export (StoreJob *job, GError **error);
+
+/* Of one mailbox, `node`, which it takes over. */
+bool restore_export_mailbox (RestoreExport *self, StoreNode *node, const Told *told,
+                             GError **error);

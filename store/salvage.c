@@ -3,7 +3,9 @@
  * What broken indexes still tell. They lie beside the index they were, as NAME.broken-N, until a
  * whole rebuild has put all of it on the files: then they are kept as NAME.damaged-TIME.
  */
+#include "store/backup.h"
 #include "store/jobs.h"
+#include "store/rebuild.h"
 
 #include <stdio.h>
 #include <unistd.h>

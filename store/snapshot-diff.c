@@ -10,6 +10,7 @@
  * No lock is held. What changes meanwhile in the store as it is may be told or not.
  */
 #include "store/jobs.h"
+#include "store/verbs.h"
 
 #include <string.h>
 
@@ -393,7 +394,8 @@ command_snapshot_diff (StoreJob *job, GError **error)
     return false;
   bool two = names->len > 1 && store_snapshot_find (live, names->pdata[1], &second, NULL);
   g_autoptr (Store) old = store_snapshot_open (live, first.name, error);
-  g_autoptr (Store) other = old != NULL && two ? store_snapshot_open (live, second.name, error) : NULL;
+  g_autoptr (Store) other =
+      old != NULL && two ? store_snapshot_open (live, second.name, error) : NULL;
   if (old == NULL || (two && other == NULL))
     return false;
   g_autoptr (GArray) old_tops = g_array_new (FALSE, FALSE, sizeof (uint32_t));

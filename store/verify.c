@@ -10,6 +10,8 @@
 #include "store/jobs.h"
 #include "store/past.h"
 #include "store/pipeline.h"
+#include "store/scan.h"
+#include "store/verbs.h"
 
 #define PAGE 128u
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check and the census: what they notice, and what it costs. */
+#include "store/check.h"
+#include "store/scan.h"
 #include "tests/unit/test-store.h"
 
 /* Sanitizers keep what was freed. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which bytes of a message are damaged: what a file shows, and the map of a mailbox. */
+#include "store/scan.h"
 #include "tests/unit/test-store.h"
 
 #include <sys/syscall.h>

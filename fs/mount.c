@@ -109,7 +109,7 @@ open_store (Mount *mount, GError **error)
           ? store_open_evidence (options->store, options->workdir, error)
           : store_open (options->store, options->read_only && !takes ? STORE_READ_ONLY : 0, error);
   if (mount->store == NULL)
-    return options->user == NULL || fail_prefix (error, "setuid: as user '%s'", options->user);
+    return options->user != NULL && fail_prefix (error, "setuid: as user '%s'", options->user);
   store_notice (mount->store, tell_notice, mount);
   mount->top = options->snapshot != NULL ? open_snapshot (mount, error) : mount->store;
   if (mount->top == NULL)

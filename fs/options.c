@@ -2,8 +2,8 @@
 /*
  * options.c - the command line: mailfs [-o OPTIONS] STORE MOUNTPOINT, as sshfs has it.
  */
-#include "fs/mount.h"
 #include "fs/options.h"
+#include "fs/mount.h"
 #include "store/text.h"
 
 #include <linux/magic.h>
@@ -54,6 +54,7 @@ static const struct fuse_opt option_table[] = {
     SET ("forensic", forensic, 1),
     SET ("workdir=%s", workdir, 0),
     SET ("setuid=%s", user, 0),
+    SET ("io_uring", io_uring, 1),
     FUSE_OPT_KEY ("ro", KEY_RO),
     FUSE_OPT_KEY ("rw", KEY_RW),
     FUSE_OPT_KEY ("data=ro", KEY_IGNORED), /* as it is always */
@@ -305,6 +306,25 @@ check_user (Options *options)
          complain ("%s", error->message);
 }
 
+/* Nothing can be changed through the mount, whatever mount(8) said. */
+static bool
+is_read_only (const Options *options)
+{
+  return options->read_only || options->snapshot != NULL || options->forensic;
+}
+
+static bool
+check_io_uring (const Options *options)
+{
+  if (!options->io_uring)
+    return true;
+  /* A request has its place in the ring until it is answered, and there are few. */
+  if (!is_read_only (options))
+    return complain ("io_uring: needs ro: who waits for a job would hold up everybody");
+  return fuse_version () >= FUSE_MAKE_VERSION (3, 18) ||
+         complain ("io_uring: libfuse %s does not have it, 3.18 does", fuse_pkgversion ());
+}
+
 static bool
 check_values (Options *options)
 {
@@ -340,8 +360,10 @@ add_mount_options (Options *options)
   fuse_opt_insert_arg (&options->rest, 1, text);
   fuse_opt_insert_arg (&options->rest, 1, "-o");
   free (text);
+  if (options->io_uring)
+    fuse_opt_add_arg (&options->rest, "-oio_uring");
   /* The last word, for mount(8) says rw by itself. */
-  if (options->snapshot != NULL || options->forensic)
+  if (options->read_only)
     fuse_opt_add_arg (&options->rest, "-oro");
 }
 
@@ -359,7 +381,8 @@ options_parse (int argc, char **argv, Options *out)
   bool good = fuse_opt_parse (&options.rest, &options, option_table, take_option) == 0;
 
   if (good && !options.help && !options.version)
-    good = check_values (&options) && check_user (&options) && check_paths (&options);
+    good = check_values (&options) && check_io_uring (&options) && check_user (&options) &&
+           check_paths (&options);
   if (!good) {
     options_clear (&options);
     return false;
@@ -368,8 +391,7 @@ options_parse (int argc, char **argv, Options *out)
     options.foreground = 1;
     fuse_opt_add_arg (&options.rest, "-odebug");
   }
-  if (options.snapshot != NULL || options.forensic)
-    options.read_only = 1;
+  options.read_only = is_read_only (&options);
   if (options.mountpoint != NULL)
     add_mount_options (&options);
   options.given = g_strjoinv (" ", argv + MIN (argc, 1));
@@ -420,6 +442,7 @@ options_help (void)
          "  -o audit=MODE      actions (the default); read: who mounted and opened what, too\n"
          "  -o worker=MODE     run the jobs of the maintenance queue: on (the default, but for -o\n"
          "                     ro), off\n"
+         "  -o io_uring        with ro: requests go through io_uring, which is faster\n"
          "  -o setuid=USER     mount as root, then be this user, and nothing else any more\n"
          "  -o allow_purge     rm in .ctl/lost+found removes for good\n"
          "  -o replace         mount where a mount has died, and leave no gap between\n"

@@ -32,7 +32,7 @@ typedef struct {
   char *snapshot; /* that is to be mounted, or SNAPSHOT_NEW; NULL: the store as it is */
   char *workdir;  /* of a forensic mount; NULL: memory */
   int foreground, debug, single, help, version;
-  int read_only, nonempty, sloppy, replace, forensic;
+  int read_only, nonempty, sloppy, replace, forensic, io_uring;
   int ctl, xattrs, verify, damaged, audit, no_worker, allow_purge;
   unsigned uid, gid, fmode, dmode; /* OPTION_UNSET: not given */
   bool dead; /* what is mounted on the mountpoint has died, and is to be replaced */

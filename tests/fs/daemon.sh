@@ -49,6 +49,14 @@ for mountpoint in "-o nonempty $work/full" "$mnt"; do
   umount "${mountpoint##* }"
 done
 rmdir "$mnt/lost+found"
+refused 'io_uring: needs ro' -o io_uring "$store" "$mnt"
+mount_in_background -o ro,io_uring "$store" "$mnt"
+if [ "$status" -eq 0 ]; then
+  grep -q '^mailfs ' "$mnt/.ctl/version" || complain_here 'io_uring: no answer'
+  umount "$mnt"
+else
+  expect_err 'does not have it, 3.18 does'
+fi
 refused 'ctldir' -o ctldir=a/b "$store" "$mnt"
 refused 'fmode' -o fmode=7777 "$store" "$mnt"
 refused 'STORE and MOUNTPOINT' "$store"

@@ -466,12 +466,13 @@ bool queue_is_current (const Queue *self);
 Queue *queue_open_evidence (const IndexEvidence *from, char **out_note, GError **error);
 bool queue_verify (Queue *self, GError **error);
 
-/* Adds `count` jobs, whose `id` is ignored, in one commit. When one that waits, or was interrupted and is for
- * a worker, has the same action and nodes already, that is the job: its element of `out_ids` is its number and that
- * of `out_added` false, and it is due no later than the one given. EAGAIN when more than `most` would wait:
- * then none is added. */
-bool queue_add (Queue *self, const QueueJob *jobs, size_t count, uint64_t most, uint64_t *out_ids,
-                bool *out_added, GError **error);
+/* Adds `count` jobs, whose `id` is ignored, in one commit. Their numbers follow the highest, and are
+ * not below `first`. When one that waits, or was interrupted and is for a worker, has the same
+ * action and nodes already, that is the job: its element of `out_ids` is its number and that of
+ * `out_added` false, and it is due no later than the one given. EAGAIN when more than `most` would
+ * wait: then none is added. */
+bool queue_add (Queue *self, uint64_t first, const QueueJob *jobs, size_t count, uint64_t most,
+                uint64_t *out_ids, bool *out_added, GError **error);
 
 bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **error);
 

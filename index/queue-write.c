@@ -63,20 +63,21 @@ bind_job (sqlite3_stmt *statement, const QueueJob *job)
   sqlite3_bind_int (statement, 20, job->code);
 }
 
-/* Adds the job, or finds the one that is the same. */
+/* Adds the job, unless there is one that is the same. */
 static bool
-insert_job (Db *db, const QueueJob *job, bool *out_added, GError **error)
+insert_job (Db *db, uint64_t first, const QueueJob *job, bool *out_added, GError **error)
 {
   auto_statement insert = connection_prepare (
       db->writing,
       "INSERT INTO job (" QUEUE_JOB_COLUMNS ") VALUES"
-      " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
+      " (max (?1, 1 + ifnull ((SELECT max (id) FROM job), 0)), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
       "  0, " NEXT_CHANGE ")"
       " ON CONFLICT DO NOTHING",
       error);
   if (insert == NULL)
     return false;
-  bind_job (insert, job); /* ?1 stays NULL: the next number */
+  bind_job (insert, job);
+  sqlite3_bind_int64 (insert, 1, (int64_t)first);
   if (!db_write (db, insert, error))
     return false;
   *out_added = sqlite3_changes (db->writing->handle) > 0;
@@ -117,9 +118,10 @@ find_pending (Db *db, const QueueJob *job, uint64_t *out_id, GError **error)
 }
 
 static bool
-add_job (Db *db, const QueueJob *job, uint64_t *out_id, bool *out_added, GError **error)
+add_job (Db *db, uint64_t first, const QueueJob *job, uint64_t *out_id, bool *out_added,
+         GError **error)
 {
-  if (!insert_job (db, job, out_added, error))
+  if (!insert_job (db, first, job, out_added, error))
     return false;
   if (!*out_added)
     return find_pending (db, job, out_id, error) && hasten_job (db, *out_id, job->due_s, error);
@@ -146,8 +148,8 @@ check_room (Db *db, uint64_t most, GError **error)
 }
 
 bool
-queue_add (Queue *self, const QueueJob *jobs, size_t count, uint64_t most, uint64_t *out_ids,
-           bool *out_added, GError **error)
+queue_add (Queue *self, uint64_t first, const QueueJob *jobs, size_t count, uint64_t most,
+           uint64_t *out_ids, bool *out_added, GError **error)
 {
   auto_transaction transaction = {NULL};
   g_autofree uint64_t *ids = g_new (uint64_t, count);
@@ -158,7 +160,7 @@ queue_add (Queue *self, const QueueJob *jobs, size_t count, uint64_t most, uint6
   if (!transaction_begin (&transaction, &self->db, error))
     return false;
   for (size_t i = 0; i < count; i++) {
-    if (!add_job (&self->db, &jobs[i], &ids[i], &added[i], error))
+    if (!add_job (&self->db, first, &jobs[i], &ids[i], &added[i], error))
       return false;
     waits |= added[i] && jobs[i].state == QUEUE_WAITING;
   }

@@ -125,12 +125,6 @@ bool queue_use (Store *store, bool create, QueueFunc use, void *data, GError **e
 /* As queue_use() for those who only look: no queue is an empty one, and `use` is not called. */
 bool queue_look (Store *store, QueueFunc use, void *data, GError **error);
 
-/* Whether all of the queue can be read; that there is none is no failure. */
-bool queue_probe (Store *store, GError **error);
-
-/* Keeps a damaged queue under another name, and begins a new one. */
-bool queue_set_aside (Store *store, GError **error);
-
 /* What people see of a row. */
 StoreRecord queue_record (Store *store, const QueueJob *job);
 
@@ -153,6 +147,18 @@ bool queue_add_waiting (Store *store, const char *action, const char *nodes, con
 /* Cancels a job that does not run. `code` is the errno that goes with `why`; 0: it was not needed.
  * EAGAIN: it is not as it was any more. */
 bool queue_drop (Store *store, const QueueJob *from, int code, const char *why, GError **error);
+
+/* ---- queue-damaged.c ----------------------------------------------------------------------- */
+
+/* Whether all of the queue can be read; that there is none is no failure. */
+bool queue_probe (Store *store, GError **error);
+
+/* Keeps a damaged queue under another name, and begins a new one. */
+bool queue_set_aside (Store *store, GError **error);
+
+/* The number for the first job of a queue without any: 1, or where one that was damaged is kept,
+ * higher than all that it had. */
+uint64_t queue_first_number (Store *store);
 
 /* ---- record.c: a job's own record in the queue --------------------------------------------- */
 

@@ -7,41 +7,6 @@
 /* ---- using it ------------------------------------------------------------------------------ */
 
 bool
-queue_probe (Store *store, GError **error)
-{
-  g_autoptr (GError) failure = NULL;
-  g_autoptr (Handle) handle = cache_queue (store, false, &failure);
-  if ((handle != NULL && queue_verify (handle->queue, &failure)) || error_code (failure) == ENOENT)
-    return true;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return false;
-}
-
-/* With the store lock held it looks again: another process may have been faster. */
-bool
-queue_set_aside (Store *store, GError **error)
-{
-  auto_fd lock = lock_store (store, error);
-  if (lock < 0)
-    return false;
-  cache_drop_queue (store);
-  g_autoptr (GError) failure = NULL;
-  if (queue_probe (store, &failure))
-    return true;
-  if (!is_index_broken (failure)) {
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return false;
-  }
-  cache_drop_queue (store);
-  g_autofree char *path = g_build_filename (store->path, "queue.sqlite3", NULL);
-  if (!layout_keep_damaged (path, error))
-    return false;
-  store_tell (store, "the queue was damaged: it is kept as queue.sqlite3.damaged-*, a new one is "
-                     "begun");
-  return true;
-}
-
-bool
 queue_use (Store *store, bool create, QueueFunc use, void *data, GError **error)
 {
   for (int attempt = 0;; attempt++) {
@@ -366,6 +331,7 @@ store_queue_findings (Store *self, uint64_t id, GError **error)
 /* ---- adding -------------------------------------------------------------------------------- */
 
 typedef struct {
+  Store *store;
   const QueueJob *jobs;
   size_t count;
   uint64_t *ids;
@@ -376,7 +342,12 @@ static bool
 add_jobs (Queue *queue, void *data, GError **error)
 {
   Add *add = data;
-  return queue_add (queue, add->jobs, add->count, STORE_QUEUE_MAX, add->ids, add->added, error);
+  uint64_t highest;
+  if (!queue_highest (queue, &highest, error))
+    return false;
+  uint64_t first = highest > 0 ? 1 : queue_first_number (add->store);
+  return queue_add (queue, first, add->jobs, add->count, STORE_QUEUE_MAX, add->ids, add->added,
+                    error);
 }
 
 bool
@@ -385,7 +356,7 @@ queue_insert (Store *store, const QueueJob *jobs, size_t count, uint64_t *out_id
 {
   if (store_is_read_only (store))
     return fail (error, EROFS, "the store %s is open read only", store->path);
-  Add add = {jobs, count, out_ids, out_added};
+  Add add = {store, jobs, count, out_ids, out_added};
   return queue_use (store, true, add_jobs, &add, error);
 }
 

@@ -245,13 +245,13 @@ test_full (Fixture *fixture, gconstpointer data)
   for (size_t i = 0; i < G_N_ELEMENTS (jobs); i++)
     jobs[i] =
         (QueueJob){.queued = true, .action = (char *)"reset", .nodes = names[i], .log = (char *)""};
-  assert_ok (queue_add (queue, jobs, 2, 3, ids, added, &error), error);
-  assert_fails (queue_add (queue, jobs + 1, 3, 3, ids, added, &error), error, EAGAIN);
-  assert_ok (queue_add (queue, jobs, 3, 3, ids, added, &error), error);
+  assert_ok (queue_add (queue, 1, jobs, 2, 3, ids, added, &error), error);
+  assert_fails (queue_add (queue, 1, jobs + 1, 3, 3, ids, added, &error), error, EAGAIN);
+  assert_ok (queue_add (queue, 1, jobs, 3, 3, ids, added, &error), error);
   g_assert_false (added[1]);
   g_assert_true (added[2]);
-  assert_fails (queue_add (queue, jobs + 3, 1, 3, ids, added, &error), error, EAGAIN);
-  assert_ok (queue_add (queue, jobs, 3, 3, ids, added, &error), error);
+  assert_fails (queue_add (queue, 1, jobs + 3, 1, 3, ids, added, &error), error, EAGAIN);
+  assert_ok (queue_add (queue, 1, jobs, 3, 3, ids, added, &error), error);
   g_auto (QueueJob) job = {0};
   assert_ok (queue_get (queue, ids[2] + 1, &job, &found, &error), error);
   g_assert_false (found);
@@ -263,7 +263,7 @@ test_full (Fixture *fixture, gconstpointer data)
   assert_ok (queue_change (queue, &(QueueJob){.id = ids[0]}, &running, NULL, 0, &found, &error),
              error);
   g_assert_true (found);
-  assert_ok (queue_add (queue, jobs + 3, 1, 3, ids, added, &error), error);
+  assert_ok (queue_add (queue, 1, jobs + 3, 1, 3, ids, added, &error), error);
   g_assert_true (added[0]);
 }
 
@@ -749,40 +749,72 @@ test_log (void)
   g_assert_cmpuint (strlen (after_endless), <, 100);
 }
 
-static void
-assert_usable (Fixture *fixture, const char *kept)
+/* With a number that no job had before. */
+static uint64_t
+assert_usable (Fixture *fixture, const char *kept, uint64_t before)
 {
   bool added;
   uint64_t id = add (fixture->store, "reset", &added);
   g_assert_true (added);
   assert_state (fixture->store, id, STORE_JOB_WAITING);
   run_in (fixture, "test $(ls queue.sqlite3.damaged-* 2>/dev/null | wc -l) = ", kept);
+  g_assert_cmpuint (id, >, before);
+  g_assert_cmpuint (id, <, 1u << 28); /* else a mount could not show it */
+  return id;
 }
 
 static void
 test_damaged (Fixture *fixture, gconstpointer data)
 {
   bool added;
+  uint64_t id = add (fixture->store, "check", &added);
+  g_assert_cmpuint (id, ==, 1);
+  /* Nothing is left of it. */
   run_in (fixture, "head -c 20000 /dev/urandom >queue.sqlite3", "");
-  assert_usable (fixture, "1");
+  reopen (fixture, 0); /* what SQLite had read, it still has */
+  id = assert_usable (fixture, "1", 1);
   /* In the middle: opening it goes well. */
   for (int i = 0; i < 300; i++) {
     g_autofree char *action = g_strdup_printf ("padding %d", i);
-    uint64_t id;
-    assert_ok (
-        queue_add_waiting (fixture->store, action, "", "to fill some pages", 0, &id, &added, NULL),
-        (GError *)NULL);
+    uint64_t next;
+    assert_ok (queue_add_waiting (fixture->store, action, "", "to fill some pages", 0, &next,
+                                  &added, NULL),
+               (GError *)NULL);
+    g_assert_cmpuint (next, ==, ++id);
   }
   run_in (fixture,
           "dd if=/dev/urandom of=queue.sqlite3 bs=8192 seek=1 conv=notrunc status=none"
           " count=$(($(stat -c %s queue.sqlite3) / 8192 - 1))",
           "");
-  reopen (fixture, 0); /* what SQLite had read, it still has */
-  assert_usable (fixture, "2");
+  reopen (fixture, 0);
+  assert_usable (fixture, "2", 1);
   run_in (fixture, "rm queue.sqlite3*", "");
-  assert_usable (fixture, "0");
+  assert_usable (fixture, "0", 0);
   run_in (fixture, ": >queue.sqlite3", "");
-  assert_usable (fixture, "0");
+  assert_usable (fixture, "0", 0);
+}
+
+/* Which numbers there were can still be read, and are above the clock's. */
+static void
+test_damaged_tells (Fixture *fixture, gconstpointer data)
+{
+  const uint64_t high = 100000000;
+  QueueJob job = {.queued = true, .action = "check", .nodes = "", .log = ""};
+  g_autofree char *path = g_build_filename (fixture->store->path, "queue.sqlite3", NULL);
+  g_autoptr (GError) error = NULL;
+  Queue *queue = queue_open (path, INDEX_CREATE, &error);
+  g_assert_no_error (error);
+  uint64_t id;
+  bool added;
+  assert_ok (queue_add (queue, high, &job, 1, 10, &id, &added, &error), error);
+  g_assert_cmpuint (id, ==, high);
+  queue_close (queue);
+  run_in (fixture,
+          "dd if=/dev/urandom of=queue.sqlite3 bs=8192 conv=notrunc status=none"
+          " seek=$(($(stat -c %s queue.sqlite3) / 8192 - 1))  count=1",
+          "");
+  assert_ok (queue_set_aside (fixture->store, &error), error);
+  assert_usable (fixture, "1", high);
 }
 
 int
@@ -811,5 +843,6 @@ main (int argc, char **argv)
   add_test ("/queue/long-run", test_long_run);
   g_test_add_func ("/queue/log", test_log);
   add_test ("/queue/damaged", test_damaged);
+  add_test ("/queue/damaged-tells", test_damaged_tells);
   return g_test_run ();
 }

@@ -20,7 +20,7 @@ struct StoreJob {
   Store *store;
   StoreRequest *request;
   int cancelled;          /* atomic */
-  bool counted;           /* what is looked at now was counted before; the running thread's own */
+  bool counted;           /* what is looked at now is counted elsewhere; the running thread's own */
   Inspection *inspection; /* of a check; likewise */
   void *data;             /* the command's own, while it runs */
   QueueJob record;        /* as it stands in the queue; id 0: it is not registered */

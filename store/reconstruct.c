@@ -235,10 +235,11 @@ rebuild_owner (StoreJob *job, uint32_t owner, const GArray *mailboxes, bool whol
   if (salvaged == NULL ||
       !rebuild_pass (job, owner, mailboxes, salvaged->index, false, &deferred, error))
     return false;
-  job->counted = deferred;
+  bool counted = job->counted;
+  job->counted |= deferred;
   bool done =
       !deferred || rebuild_pass (job, owner, mailboxes, salvaged->index, true, &deferred, error);
-  job->counted = false;
+  job->counted = counted;
   bool told = whole && salvaged->index != NULL && !job_has (job, STORE_WORD_DRY_RUN);
   return done && (!told || layout_keep_broken (salvaged->index_path, error));
 }

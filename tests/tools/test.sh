@@ -43,7 +43,11 @@ run test -rv
 expect_status 0
 expect_out '(fixed)'
 expect_out 'joe  sound: 3 mailboxes, 8 messages'
+expect_err 'test: 6 mailboxes, 16 messages, '
+run test -r
+expect_err 'test: 6 mailboxes, 16 messages, '
 run test
+expect_err 'test: 6 mailboxes, 16 messages, '
 expect_status 0
 run check
 expect_status 0

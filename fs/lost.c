@@ -21,8 +21,8 @@
 
 #define FACTS_SUFFIX ".json"
 
-/* Things asked for at a time. */
-#define PAGE 512
+/* Things asked for at a time: about as many as one answer to the kernel has room for. */
+#define PAGE 128
 
 /* Facts are made again after that, or after so many times what it took. */
 #define HOLD_US    G_TIME_SPAN_SECOND

@@ -34,6 +34,7 @@
  *  - Store.snapshot_mutex, and the one of each History
  *  - Store.missing_mutex
  *  - Store.orphans_mutex
+ *  - Store.removed_mutex
  *  - Store.heal_mutex
  */
 #pragma once
@@ -44,6 +45,7 @@ typedef struct Evidence Evidence; /* store/evidence.h */
 typedef struct Missing Missing;   /* store/missing.c */
 typedef struct Remains Remains;   /* store/lost-index.c */
 typedef struct Orphans Orphans;   /* store/lost-orphan.c */
+typedef struct Removed Removed;   /* store/lost-quarantine.c */
 typedef struct Keep Keep;         /* store/snapshot.h, as those that follow */
 typedef struct History History;
 typedef struct SnapshotSet SnapshotSet;
@@ -111,6 +113,9 @@ struct Store {
 
   GMutex orphans_mutex; /* guards what follows; see lost-orphan.c */
   Orphans *orphans;     /* of one directory; NULL: nobody asked for many */
+
+  GMutex removed_mutex; /* guards what follows; see lost-quarantine.c */
+  Removed *removed;     /* what was listed last; NULL: nothing was */
 
   GMutex snapshot_mutex;  /* guards what follows; see epoch.c */
   SnapshotSet *snapshots; /* as they were last; NULL: nobody looked */
@@ -197,7 +202,8 @@ bool missing_is_back (const StoreMailbox *mailbox, uint32_t uid);
 /* Drops the one about a message. */
 bool missing_forget (Store *store, uint32_t number, uint32_t uid, GError **error);
 
-/* The UIDs that there are lines about, ascending (uint32_t), whether there is a file or not. */
+/* The UIDs that there are lines about, ascending (uint32_t), whether there is a file or not. Not to
+ * be changed. */
 GArray *missing_uids (Store *store, uint32_t number, GError **error);
 
 /* What is known of one; `*out_noted_s` is when its file was missed first. Absence is no error. */

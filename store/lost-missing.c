@@ -226,28 +226,54 @@ look_at (Store *store, const Place *place, uint32_t number, uint32_t uid, StoreL
   return true;
 }
 
+/* The next UIDs above `after` that there may be something of, as many as are wanted. NULL and an
+ * error. */
+static GArray *
+next_uids (Store *store, const Place *place, uint32_t number, uint32_t after, size_t wanted,
+           GError **error)
+{
+  g_autoptr (GArray) uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  if (!add_noted (store, place, number, after, wanted, uids, error) ||
+      !add_rows (place, number, after, wanted, uids, error))
+    return NULL;
+  uids_sort (uids);
+  if (uids->len > wanted)
+    g_array_set_size (uids, (guint)wanted);
+  return g_steal_pointer (&uids);
+}
+
+/* Adds what there is of the next of them; `*after` is the last, or 0 when there are none. */
+static bool
+add_next (Store *store, const Place *place, uint32_t number, uint32_t *after, StoreLost *out,
+          size_t capacity, size_t *count, GError **error)
+{
+  g_autoptr (GArray) uids = next_uids (store, place, number, *after, capacity - *count, error);
+  *after = 0;
+  for (guint i = 0; uids != NULL && i < uids->len; i++) {
+    bool found;
+    *after = g_array_index (uids, uint32_t, i);
+    if (!look_at (store, place, number, *after, &out[*count], &found, error))
+      return false;
+    *count += found;
+  }
+  return uids != NULL;
+}
+
+/* Lines that make no sense are passed over; there may be many in a row. */
 static bool
 page_missing (Store *store, uint32_t number, const char *after, StoreLost *out, size_t capacity,
               size_t *out_count, GError **error)
 {
   g_auto (Place) place = {0};
-  g_autoptr (GArray) uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   uint32_t last = after != NULL ? store_message_uid (after) : 0;
   size_t count = 0;
   open_place (store, number, &place);
-  if (!add_noted (store, &place, number, last, capacity, uids, error) ||
-      !add_rows (&place, number, last, capacity, uids, error))
-    return false;
-  uids_sort (uids);
-  for (guint i = 0; i < uids->len && count < capacity; i++) {
-    bool found;
-    if (!look_at (store, &place, number, g_array_index (uids, uint32_t, i), &out[count], &found,
-                  error)) {
+  do {
+    if (!add_next (store, &place, number, &last, out, capacity, &count, error)) {
       store_losts_clear (out, count);
       return false;
     }
-    count += found;
-  }
+  } while (last != 0 && count < capacity);
   *out_count = count;
   return true;
 }

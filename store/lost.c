@@ -114,21 +114,20 @@ lost_open_parent (Store *store, const StoreLost *lost, char **out_name, GError *
   return fd;
 }
 
-/* Fills in what the file is like, if it is a regular one; `*out_found` is false otherwise. */
-static bool
-look_at_file (Store *store, StoreLost *lost, bool *out_found, GError **error)
+bool
+lost_stat (Store *store, StoreLost *lost, mode_t *out_mode, GError **error)
 {
   g_autofree char *name = NULL;
   g_autoptr (GError) failure = NULL;
   auto_fd parent = lost_open_parent (store, lost, &name, &failure);
-  struct stat st = {0};
-  *out_found = false;
+  struct stat st;
+  *out_mode = 0;
   if (parent < 0 || fstatat (parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
     int code = parent < 0 ? error_code (failure) : errno;
     return code == ENOENT || code == ENOTDIR || code == ELOOP ||
            fail (error, code, "look at '%s': %s", lost->name, g_strerror (code));
   }
-  *out_found = S_ISREG (st.st_mode);
+  *out_mode = st.st_mode;
   lost->has_bytes = S_ISREG (st.st_mode);
   lost->size = (uint64_t)st.st_size;
   lost->mtime_ns = stat_mtime_ns (&st);
@@ -140,8 +139,11 @@ bool
 lost_look (Store *store, StoreLost about, StoreLost *out, bool *out_found, GError **error)
 {
   g_auto (StoreLost) lost = about;
-  if (!look_at_file (store, &lost, out_found, error))
+  mode_t mode;
+  *out_found = false;
+  if (!lost_stat (store, &lost, &mode, error))
     return false;
+  *out_found = S_ISREG (mode);
   if (*out_found) {
     *out = lost;
     lost = (StoreLost){0};
@@ -163,127 +165,6 @@ store_lost_open (Store *self, const StoreLost *lost, GError **error)
     fail_errno (error, "open '%s'", lost->name);
   return fd;
 }
-
-/* ---- quarantine ---------------------------------------------------------------------------- */
-
-typedef struct {
-  const char *below; /* only what was in this directory; NULL: all */
-  GPtrArray *found;  /* of StoreLost, not in order */
-} Quarantine;
-
-static void
-free_lost (gpointer data)
-{
-  store_lost_clear (data);
-  g_free (data);
-}
-
-static bool
-add_quarantined (Store *store, const StoreQuarantined *object, void *data, GError **error)
-{
-  Quarantine *quarantine = data;
-  const char *place = strchr (object->path, '/') + 1;
-  size_t length = quarantine->below != NULL ? strlen (quarantine->below) : 0;
-  if (quarantine->below != NULL &&
-      (strncmp (place, quarantine->below, length) != 0 || place[length] != '/'))
-    return true;
-  StoreLost lost = {.kind = STORE_LOST_QUARANTINE,
-                    .is_directory = object->is_directory,
-                    .uid = object->is_directory ? 0 : store_message_uid (strrchr (place, '/') + 1),
-                    .size = object->size,
-                    .ctime_ns = time_ns (&(struct timespec){.tv_sec = object->since_s}),
-                    .name = lost_escape (object->path),
-                    .path = g_strconcat ("../quarantine/", object->path, NULL)};
-  g_ptr_array_add (quarantine->found, g_memdup2 (&lost, sizeof lost));
-  return true;
-}
-
-static gint
-compare_lost (gconstpointer a, gconstpointer b)
-{
-  const StoreLost *first = *(StoreLost *const *)a, *second = *(StoreLost *const *)b;
-  return strcmp (first->name, second->name);
-}
-
-/* All that is in quarantine, in the order of names. */
-static GPtrArray *
-list_quarantine (Store *store, uint32_t number, GError **error)
-{
-  g_autofree char *below = NULL;
-  if (number != STORE_ROOT && (below = store_node_path (store, number, error)) == NULL)
-    return NULL;
-  Quarantine quarantine = {.below = below, .found = g_ptr_array_new_with_free_func (free_lost)};
-  g_autoptr (GPtrArray) found = quarantine.found;
-  g_autoptr (GError) failure = NULL;
-  if (!quarantine_each (store, add_quarantined, &quarantine, &failure) && failure->code != ENOENT) {
-    g_propagate_error (error, g_steal_pointer (&failure));
-    return NULL;
-  }
-  g_ptr_array_sort (found, compare_lost);
-  return g_steal_pointer (&found);
-}
-
-/* What the directory was called is known, which number it had is not, if it has gone. */
-static bool
-finish_quarantined (Store *store, StoreLost *lost, GError **error)
-{
-  const char *place = strchr (lost->path + strlen ("../quarantine/"), '/') + 1;
-  g_autofree char *parent = g_path_get_dirname (place);
-  g_auto (StoreNode) node = {0};
-  bool found;
-  if (strcmp (parent, ".") != 0 && store_node_resolve (store, parent, &node, NULL))
-    lost->number = node.number;
-  return lost->is_directory || look_at_file (store, lost, &found, error);
-}
-
-static bool
-page_quarantine (Store *store, uint32_t number, const char *after, StoreLost *out, size_t capacity,
-                 size_t *out_count, GError **error)
-{
-  g_autoptr (GPtrArray) found = list_quarantine (store, number, error);
-  size_t count = 0;
-  for (guint i = 0; found != NULL && i < found->len && count < capacity; i++) {
-    StoreLost *lost = found->pdata[i];
-    if (after != NULL && strcmp (lost->name, after) <= 0)
-      continue;
-    if (!finish_quarantined (store, lost, error)) {
-      store_losts_clear (out, count);
-      return false;
-    }
-    out[count++] = *lost;
-    *lost = (StoreLost){0};
-  }
-  *out_count = count;
-  return found != NULL;
-}
-
-static bool
-find_quarantined (Store *store, uint32_t number, const char *name, StoreLost *out, bool *out_found,
-                  GError **error)
-{
-  g_autoptr (GPtrArray) found = list_quarantine (store, number, error);
-  *out_found = false;
-  for (guint i = 0; found != NULL && i < found->len && !*out_found; i++) {
-    StoreLost *lost = found->pdata[i];
-    if (strcmp (lost->name, name) != 0)
-      continue;
-    if (!finish_quarantined (store, lost, error))
-      return false;
-    *out = *lost;
-    *lost = (StoreLost){0};
-    *out_found = true;
-  }
-  return found != NULL;
-}
-
-static bool
-remove_quarantined (Store *store, const StoreLost *lost, GError **error)
-{
-  return store_quarantine_remove (store, lost->path + strlen ("../quarantine/"), error);
-}
-
-const LostKind lost_quarantine = {.remove = remove_quarantined,
-                                  .why = "it was taken out of the store"};
 
 /* ---- all of a store ------------------------------------------------------------------------ */
 
@@ -360,7 +241,7 @@ store_lost_page (Store *self, StoreLostKind kind, uint32_t number, const char *a
   if (self->past != NULL)
     return true;
   if (kind == STORE_LOST_QUARANTINE)
-    return page_quarantine (self, number, after, out, capacity, out_count, error);
+    return lost_quarantine.page (self, number, after, out, capacity, out_count, error);
   if (after != NULL && !parse_name (after, &first, &rest))
     return fail (error, EINVAL, "no name of something lost");
   if (number != STORE_ROOT && first < number)
@@ -386,7 +267,7 @@ store_lost_find (Store *self, StoreLostKind kind, uint32_t number, const char *n
   if (self->past != NULL)
     return true;
   if (kind == STORE_LOST_QUARANTINE)
-    return find_quarantined (self, number, name, out, out_found, error);
+    return lost_quarantine.find (self, number, name, out, out_found, error);
   if (!parse_name (name, &own, &rest) || (number != STORE_ROOT && own != number))
     return true;
   g_autoptr (GError) failure = NULL;

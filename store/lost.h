@@ -46,7 +46,7 @@ typedef struct {
 } LostKind;
 
 extern const LostKind lost_orphans, lost_expunged, lost_damaged, lost_missing, lost_index;
-extern const LostKind lost_quarantine; /* which has no numbers: lost.c looks into it by itself */
+extern const LostKind lost_quarantine; /* whose names have no number: the rest is all of them */
 
 /* ---- lost.c -------------------------------------------------------------------------------- */
 
@@ -58,6 +58,9 @@ char *lost_escape (const char *text);
 
 /* Opens the directory that it lies in; `*out_name` is its name there. -1 and an error. */
 int lost_open_parent (Store *store, const StoreLost *lost, char **out_name, GError **error);
+
+/* Fills in what the file is like that it is; `*out_mode` is 0 when there is none. */
+bool lost_stat (Store *store, StoreLost *lost, mode_t *out_mode, GError **error);
 
 /* Hands out what `about` has the name and path of, with what its file is like, if that is a regular
  * one. Takes `about` over. */
@@ -77,6 +80,11 @@ void remains_clear (Store *store);
 
 void orphans_init (Store *store);
 void orphans_clear (Store *store);
+
+/* ---- lost-quarantine.c --------------------------------------------------------------------- */
+
+void removed_init (Store *store);
+void removed_clear (Store *store);
 
 /* ---- lost-facts.c -------------------------------------------------------------------------- */
 

@@ -34,7 +34,9 @@ struct Missing {
   uint32_t number;
   int fd; /* held open, so that nothing else can have its inode; -1: there is none */
   struct stat st;
+  uint64_t read;     /* bytes of whole lines that were taken in */
   GHashTable *lines; /* UID -> where its last line begins behind the UID, plus 1 */
+  GArray *uids;      /* of these, ascending; never changed. NULL: nobody asked since */
 };
 
 static void
@@ -45,6 +47,7 @@ forget (Store *store)
     return;
   store_close_fd (&self->fd);
   g_hash_table_unref (self->lines);
+  g_clear_pointer (&self->uids, g_array_unref);
   g_free (self);
 }
 
@@ -78,12 +81,14 @@ take_line (Missing *self, char *line, size_t size, uint64_t at)
     g_hash_table_replace (self->lines, key, GSIZE_TO_POINTER (at + (size_t)(text - line) + 1));
 }
 
+/* Takes in what has been added. */
 static bool
 read_lines (Missing *self, GError **error)
 {
   g_autoptr (GString) text = g_string_sized_new (CHUNK);
   g_autofree char *chunk = g_malloc (CHUNK);
-  for (uint64_t at = 0, begun = 0; at < FILE_MAX;) {
+  g_clear_pointer (&self->uids, g_array_unref);
+  for (uint64_t at = self->read, begun = at; at < FILE_MAX; self->read = begun) {
     ssize_t got = pread (self->fd, chunk, CHUNK, (off_t)at);
     if (got < 0 && errno == EINTR)
       continue;
@@ -110,54 +115,75 @@ read_lines (Missing *self, GError **error)
   return true;
 }
 
+/* Whether the file is the one that was read, with more lines behind those at most. */
 static bool
-is_current (const Missing *self, uint32_t number, const struct stat *st)
+is_same (const Missing *self, uint32_t number, const struct stat *st)
 {
   return self != NULL && self->number == number && self->fd >= 0 && self->st.st_dev == st->st_dev &&
-         self->st.st_ino == st->st_ino && self->st.st_size == st->st_size;
+         self->st.st_ino == st->st_ino && self->st.st_size <= st->st_size;
+}
+
+static Missing *
+open_lines (Store *store, uint32_t number, const char *path, GError **error)
+{
+  int fd = layout_open_message (store->fd, path);
+  if (fd < 0 && errno != ENOENT) {
+    fail_errno (error, "open %s/%s", store->path, path);
+    return NULL;
+  }
+  Missing *self = g_new0 (Missing, 1);
+  *self = (Missing){.number = number, .fd = fd, .lines = g_hash_table_new (NULL, NULL)};
+  return self;
 }
 
 /* The lines of a mailbox, with the mutex held: those that were asked for last, if they still are as
- * they were. That there are none is no error. NULL and an error. */
+ * they were, with what was added. That there are none is no error. NULL and an error. */
 static Missing *
 load (Store *store, uint32_t number, GError **error)
 {
   g_autofree char *path = make_path (number);
   struct stat st;
-  if (fstatat (store->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-      is_current (store->missing, number, &st))
-    return store->missing;
-  forget (store);
-  Missing *self = store->missing = g_new0 (Missing, 1);
-  self->number = number;
-  self->lines = g_hash_table_new (NULL, NULL);
-  self->fd = layout_open_message (store->fd, path);
-  bool good = self->fd >= 0
-                  ? fstat (self->fd, &self->st) == 0 && read_lines (self, error)
-                  : errno == ENOENT || fail_errno (error, "open %s/%s", store->path, path);
-  if (good)
+  if (fstatat (store->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+      !is_same (store->missing, number, &st)) {
+    forget (store);
+    if ((store->missing = open_lines (store, number, path, error)) == NULL)
+      return NULL;
+  }
+  Missing *self = store->missing;
+  off_t known = self->st.st_size;
+  bool looked = self->fd < 0 || fstat (self->fd, &self->st) == 0 ||
+                fail_errno (error, "stat %s/%s", store->path, path);
+  if (looked && (self->st.st_size == known || read_lines (self, error)))
     return self;
   forget (store);
   return NULL;
+}
+
+/* Sorts the UIDs that there are lines about, once for all who ask before there are more. */
+static void
+list_uids (Missing *self)
+{
+  GHashTableIter iter;
+  gpointer key;
+  self->uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
+  g_hash_table_iter_init (&iter, self->lines);
+  while (g_hash_table_iter_next (&iter, &key, NULL)) {
+    uint32_t uid = GPOINTER_TO_UINT (key);
+    g_array_append_val (self->uids, uid);
+  }
+  g_array_sort (self->uids, layout_compare_uids);
 }
 
 GArray *
 missing_uids (Store *store, uint32_t number, GError **error)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&store->missing_mutex);
-  const Missing *self = load (store, number, error);
+  Missing *self = load (store, number, error);
   if (self == NULL)
     return NULL;
-  GArray *uids = g_array_new (FALSE, FALSE, sizeof (uint32_t));
-  GHashTableIter iter;
-  gpointer key;
-  g_hash_table_iter_init (&iter, self->lines);
-  while (g_hash_table_iter_next (&iter, &key, NULL)) {
-    uint32_t uid = GPOINTER_TO_UINT (key);
-    g_array_append_val (uids, uid);
-  }
-  g_array_sort (uids, layout_compare_uids);
-  return uids;
+  if (self->uids == NULL)
+    list_uids (self);
+  return g_array_ref (self->uids);
 }
 
 GArray *
@@ -256,19 +282,23 @@ format_line (const IndexMessage *row, const IndexSummary *summary)
                           known ? digest : "-", envelope, stated);
 }
 
-/* The text of a line that begins at `at`, without its end, owned. */
+/* The text of a line that begins at `at`, without its end, owned. Most lines are short. */
 static char *
 read_line (const Missing *self, uint64_t at, GError **error)
 {
-  g_autofree char *text = g_malloc (LINE_BYTES_MAX + 1);
-  ssize_t got = pread (self->fd, text, LINE_BYTES_MAX, (off_t)at);
-  const char *end = got > 0 ? memchr (text, '\n', (size_t)got) : NULL;
-  if (end != NULL)
-    return g_strndup (text, (gsize)(end - text));
-  if (got < 0)
-    fail_errno (error, "read " MISSING "/%u", self->number);
-  else
-    fail (error, EBADMSG, MISSING "/%u: the line at %" PRIu64 " makes no sense", self->number, at);
+  static const size_t sizes[] = {4096, LINE_BYTES_MAX};
+  for (size_t i = 0; i < G_N_ELEMENTS (sizes); i++) {
+    g_autofree char *text = g_malloc (sizes[i]);
+    ssize_t got = pread (self->fd, text, sizes[i], (off_t)at);
+    const char *end = got > 0 ? memchr (text, '\n', (size_t)got) : NULL;
+    if (end != NULL)
+      return g_strndup (text, (gsize)(end - text));
+    if (got < 0) {
+      fail_errno (error, "read " MISSING "/%u", self->number);
+      return NULL;
+    }
+  }
+  fail (error, EBADMSG, MISSING "/%u: the line at %" PRIu64 " makes no sense", self->number, at);
   return NULL;
 }
 

@@ -83,14 +83,16 @@ store_quarantined_free (StoreQuarantined *object)
   g_free (object);
 }
 
-/* The time that a stamp tells, or -1 when it is none. */
+/* The time that a stamp tells, or -1 when it is none. All stamps have one length. */
 static int64_t
 stamp_time (const char *stamp)
 {
+  static const char digits[] = "0123456789";
   struct tm tm = {0};
-  const char *rest = strptime (stamp, "%Y%m%dT%H%M%SZ-", &tm);
-  return rest != NULL && strspn (rest, "0123456789abcdef") == 8 && rest[8] == '\0' ? timegm (&tm)
-                                                                                   : -1;
+  bool formed = strlen (stamp) == QUARANTINE_STAMP_LENGTH && strspn (stamp, digits) == 8 &&
+                strspn (stamp + 9, digits) == 6;
+  const char *rest = formed ? strptime (stamp, "%Y%m%dT%H%M%SZ-", &tm) : NULL;
+  return rest != NULL && strspn (rest, "0123456789abcdef") == 8 ? timegm (&tm) : -1;
 }
 
 /* Whether a directory was made on the way to what was taken, and is nothing by itself: those of the
@@ -127,30 +129,34 @@ tree_size (int parent, const char *path)
   return size;
 }
 
-/* What lies below the directory `path` of quarantine/. */
+/* What lies below the directory `path` of quarantine/. What was taken out of it meanwhile is none
+ * of that. */
 static bool
 each_below (Store *store, int quarantine, const char *path, int64_t since_s, QuarantineFunc each,
             void *data, GError **error)
 {
-  g_autoptr (GPtrArray) names = layout_names (quarantine, path, error);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GPtrArray) names = layout_names (quarantine, path, &failure);
+  if (names == NULL && failure->code != ENOENT) {
+    g_propagate_error (error, g_steal_pointer (&failure));
+    return false;
+  }
   for (guint i = 0; names != NULL && i < names->len; i++) {
     g_autofree char *child = g_build_filename (path, names->pdata[i], NULL);
     struct stat st;
-    if (fstatat (quarantine, child, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat (quarantine, child, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+      if (errno == ENOENT)
+        continue;
       return fail_errno (error, "stat '%s' in quarantine", child);
-    if (S_ISDIR (st.st_mode) && is_way (quarantine, child)) {
-      if (!each_below (store, quarantine, child, since_s, each, data, error))
-        return false;
-      continue;
     }
-    StoreQuarantined object = {.path = child,
-                               .size = tree_size (quarantine, child),
-                               .since_s = since_s,
-                               .is_directory = S_ISDIR (st.st_mode)};
-    if (!each (store, &object, data, error))
+    const StoreQuarantined object = {
+        .path = child, .since_s = since_s, .is_directory = S_ISDIR (st.st_mode)};
+    bool is_on_the_way = object.is_directory && is_way (quarantine, child);
+    if (!(is_on_the_way ? each_below (store, quarantine, child, since_s, each, data, error)
+                        : each (store, &object, data, error)))
       return false;
   }
-  return names != NULL;
+  return true;
 }
 
 int
@@ -162,18 +168,85 @@ quarantine_open (Store *store, GError **error)
   return fd;
 }
 
+GPtrArray *
+quarantine_stamps (Store *store, GError **error)
+{
+  auto_fd quarantine = quarantine_open (store, error);
+  g_autoptr (GPtrArray) names = quarantine >= 0 ? layout_names (quarantine, "", error) : NULL;
+  GPtrArray *stamps = names != NULL ? g_ptr_array_new_with_free_func (g_free) : NULL;
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    if (stamp_time (names->pdata[i]) >= 0)
+      g_ptr_array_add (stamps, g_strdup (names->pdata[i]));
+  }
+  return stamps;
+}
+
+bool
+quarantine_each_of (Store *store, const char *stamp, QuarantineFunc each, void *data,
+                    GError **error)
+{
+  auto_fd quarantine = quarantine_open (store, error);
+  int64_t since_s = stamp_time (stamp);
+  return quarantine >= 0 &&
+         (since_s < 0 || each_below (store, quarantine, stamp, since_s, each, data, error));
+}
+
 bool
 quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error)
 {
-  auto_fd quarantine = quarantine_open (store, error);
-  g_autoptr (GPtrArray) stamps = quarantine >= 0 ? layout_names (quarantine, "", error) : NULL;
+  g_autoptr (GPtrArray) stamps = quarantine_stamps (store, error);
   for (guint i = 0; stamps != NULL && i < stamps->len; i++) {
-    int64_t since_s = stamp_time (stamps->pdata[i]);
-    if (since_s >= 0 &&
-        !each_below (store, quarantine, stamps->pdata[i], since_s, each, data, error))
+    if (!quarantine_each_of (store, stamps->pdata[i], each, data, error))
       return false;
   }
   return stamps != NULL;
+}
+
+/* Whether listings come through all of these directories. */
+static bool
+is_listed (int quarantine, char *const *names)
+{
+  g_autoptr (GString) path = g_string_new (names[0]);
+  for (char *const *name = names + 1; *name != NULL; name++) {
+    if (**name == '\0' || strcmp (*name, ".") == 0 || strcmp (*name, "..") == 0)
+      return false;
+    if (name > names + 1 && !is_way (quarantine, path->str))
+      return false;
+    g_string_append_printf (path, "/%s", *name);
+  }
+  return true;
+}
+
+bool
+quarantine_find (Store *store, const char *path, StoreQuarantined *out, bool *out_found,
+                 GError **error)
+{
+  g_auto (GStrv) names = g_strsplit (path, "/", -1);
+  int64_t since_s = names[0] != NULL && names[1] != NULL ? stamp_time (names[0]) : -1;
+  struct stat st;
+  *out_found = false;
+  if (since_s < 0)
+    return true;
+  auto_fd quarantine = quarantine_open (store, error);
+  if (quarantine < 0)
+    return false;
+  g_autofree char *parent = g_path_get_dirname (path);
+  auto_fd directory = layout_open (quarantine, parent, O_RDONLY | O_DIRECTORY, 0);
+  if (directory < 0 || !is_listed (quarantine, names) ||
+      fstatat (directory, strrchr (path, '/') + 1, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+      (S_ISDIR (st.st_mode) && is_way (quarantine, path)))
+    return true;
+  *out = (StoreQuarantined){
+      .path = g_strdup (path), .since_s = since_s, .is_directory = S_ISDIR (st.st_mode)};
+  *out_found = true;
+  return true;
+}
+
+uint64_t
+quarantine_size (Store *store, const StoreQuarantined *object)
+{
+  auto_fd quarantine = quarantine_open (store, NULL);
+  return quarantine >= 0 ? tree_size (quarantine, object->path) : 0;
 }
 
 static bool
@@ -181,6 +254,7 @@ add_object (Store *store, const StoreQuarantined *object, void *data, GError **e
 {
   StoreQuarantined *copy = g_memdup2 (object, sizeof *object);
   copy->path = g_strdup (object->path);
+  copy->size = quarantine_size (store, object);
   g_ptr_array_add (data, copy);
   return true;
 }
@@ -366,24 +440,31 @@ restore (Store *store, const StoreQuarantined *object, void *data, GError **erro
   return true;
 }
 
-/* What STAMP/PATH, or STAMP, means. */
+/* What is done with what STAMP/PATH, or STAMP, means. */
 typedef struct {
-  const char *path;
   QuarantineFunc act;
   void *data; /* for it */
   unsigned count;
 } Chosen;
 
 static bool
-act_on_chosen (Store *store, const StoreQuarantined *object, void *data, GError **error)
+act_on_one (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
   Chosen *chosen = data;
-  size_t length = strlen (chosen->path);
-  bool whole = strchr (chosen->path, '/') == NULL;
-  bool meant = strncmp (object->path, chosen->path, length) == 0 &&
-               object->path[length] == (whole ? '/' : '\0');
-  chosen->count += meant;
-  return !meant || chosen->act (store, object, chosen->data, error);
+  chosen->count++;
+  return chosen->act (store, object, chosen->data, error);
+}
+
+static bool
+act_on_named (Store *store, const char *path, Chosen *chosen, GError **error)
+{
+  StoreQuarantined object = {0};
+  bool found;
+  if (!quarantine_find (store, path, &object, &found, error))
+    return false;
+  bool good = !found || act_on_one (store, &object, chosen, error);
+  g_free (object.path);
+  return good;
 }
 
 static bool
@@ -393,8 +474,10 @@ act_on (Store *store, const char *path, QuarantineFunc act, void *data, GError *
   g_autofree char *plain = g_strdup (path);
   for (size_t end = strlen (plain); end > 0 && plain[end - 1] == '/'; end--)
     plain[end - 1] = '\0';
-  Chosen chosen = {.path = plain, .act = act, .data = data};
-  if (!quarantine_each (store, act_on_chosen, &chosen, error))
+  Chosen chosen = {.act = act, .data = data};
+  bool whole = strchr (plain, '/') == NULL;
+  if (!(whole ? quarantine_each_of (store, plain, act_on_one, &chosen, error)
+              : act_on_named (store, plain, &chosen, error)))
     return false;
   g_autofree char *printable = store_text_printable (path);
   return chosen.count > 0 || fail (error, ENOENT, "'%s' is not in quarantine", printable);

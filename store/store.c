@@ -143,6 +143,7 @@ store_new (void)
   missing_init (self);
   remains_init (self);
   orphans_init (self);
+  removed_init (self);
   parse_init ();
   return self;
 }
@@ -198,6 +199,7 @@ store_close (Store *self)
   delivery_clear (self);
   cache_clear (self);
   orphans_clear (self);
+  removed_clear (self);
   remains_clear (self);
   missing_clear (self);
   epoch_clear (self);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tree.h - the directories: their locks, numbers and names, how they are made, listed and taken in, and
- * what was removed of them. Of store/internal.h, which includes it.
+ * tree.h - the directories: their locks, numbers and names, how they are made, listed and taken in,
+ * and what was removed of them. Of store/internal.h, which includes it.
  */
 #pragma once
 
@@ -259,10 +259,22 @@ bool quarantine_take (Store *store, const char *stamp, const char *path, GError 
 /* Opens quarantine/; -1 and an error. */
 int quarantine_open (Store *store, GError **error);
 
-/* Calls `each` for everything in quarantine. */
+/* Stamps have one length, and there is one for each removal: names, the oldest first. */
+#define QUARANTINE_STAMP_LENGTH 25u
+GPtrArray *quarantine_stamps (Store *store, GError **error);
+
+/* Calls `each` for everything in quarantine, or what came there with a stamp; without its size,
+ * which takes a walk through it. */
 typedef bool (*QuarantineFunc) (Store *store, const StoreQuarantined *object, void *data,
                                 GError **error);
 bool quarantine_each (Store *store, QuarantineFunc each, void *data, GError **error);
+bool quarantine_each_of (Store *store, const char *stamp, QuarantineFunc each, void *data,
+                         GError **error);
+uint64_t quarantine_size (Store *store, const StoreQuarantined *object);
+
+/* The one of that path, with its own copy of it; absence is no error. */
+bool quarantine_find (Store *store, const char *path, StoreQuarantined *out, bool *out_found,
+                      GError **error);
 
 /* Where in quarantine the directories are that snapshots have, and whether an object is one, holds
  * one or lies in one. */

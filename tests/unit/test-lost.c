@@ -329,6 +329,67 @@ test_quarantine (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
+#define STAMP "20260101T000002Z-00000002"
+
+/* Names are asked for a page at a time, and one by one. Of very many in one removal that would take
+ * longer than a test may, if each of these took a listing. */
+static void
+test_quarantine_many (Fixture *fixture, gconstpointer data)
+{
+  run_in (fixture,
+          "for i in 1 2 3; do mkdir -p quarantine/20260101T00000${i}Z-0000000$i/a/b && "
+          "touch quarantine/20260101T00000${i}Z-0000000$i/a/b/x; done; "
+          "mkdir -p quarantine/nonsense/x quarantine/" STAMP "-not && "
+          "cd quarantine/" STAMP
+          " && mkdir big && cd big && touch '! %' && seq 12000 | xargs touch",
+          "");
+  g_autofree char *names = names_of (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, 64);
+  g_auto (GStrv) lines = g_strsplit (names, "\n", -1);
+  g_assert_cmpuint (g_strv_length (lines), ==, 1 + 1 + 1 + 12000 + 1 + 1);
+  g_assert_cmpstr (lines[0], ==, "20260101T000001Z-00000001%2Fa%2Fb%2Fx");
+  g_assert_cmpstr (lines[1], ==, STAMP "%2Fa%2Fb%2Fx");
+  g_assert_cmpstr (lines[2], ==, STAMP "%2Fbig%2F! %25");
+  g_assert_cmpstr (lines[12003], ==, "20260101T000003Z-00000003%2Fa%2Fb%2Fx");
+}
+
+/* What goes between two pages, names that were cut, and names that somebody made up. */
+static void
+test_quarantine_names (Fixture *fixture, gconstpointer data)
+{
+  static const char *const made_up[] = {
+      STAMP,           STAMP "%2F",         STAMP "%2Fa",         STAMP "%2F..%2F" STAMP "%2Fa%2F1",
+      STAMP "/a/1",    STAMP "%2Fa%2F./1",  STAMP "%2Fa%2F%2F1",  STAMP "%2Fa%2F4",
+      "..%2Fmail%2Fx", STAMP "%2Flink%2F1", STAMP "%2Fa%2F1%2F1", "x~01234567"};
+  g_autoptr (GError) error = NULL;
+  StoreLost page[3], found;
+  size_t count;
+  bool there;
+  run_in (fixture,
+          "mkdir -p quarantine/" STAMP "/a && cd quarantine/" STAMP " && ln -s a link && cd a && "
+          "touch 1 2 3 && x=$(printf x%.0s $(seq 200)) && mkdir -p z/$x && touch z/$x/$x",
+          "");
+  assert_ok (store_lost_page (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, NULL, page, 1,
+                              &count, &error),
+             error);
+  run_in (fixture, "rm quarantine/" STAMP "/a/2", "");
+  assert_ok (store_lost_page (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, page[0].name,
+                              page + 1, 2, &count, &error),
+             error);
+  g_assert_cmpuint (count, ==, 2);
+  g_assert_cmpstr (page[1].name, ==, STAMP "%2Fa%2F3");
+  g_assert_cmpuint (strlen (page[2].name), ==, 220);
+  remove_lost (fixture->store, STORE_LOST_QUARANTINE, page[2].name);
+  g_autofree char *names = names_of (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, 64);
+  g_assert_cmpstr (names, ==, STAMP "%2Fa%2F1\n" STAMP "%2Fa%2F3\n" STAMP "%2Flink\n");
+  for (size_t i = 0; i < G_N_ELEMENTS (made_up); i++) {
+    assert_ok (store_lost_find (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, made_up[i],
+                                &found, &there, &error),
+               error);
+    g_assert_false (there);
+  }
+  store_losts_clear (page, 3);
+}
+
 /* What a message was is told as long as its file is gone, before a repair, after it, and when the
  * index is lost as well. */
 static void
@@ -407,9 +468,22 @@ test_missing_lines (Fixture *fixture, gconstpointer data)
   g_autofree char *name = name_of (inbox, 7), *names = g_strconcat (name, "\n", NULL);
   assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, names);
   assert_json_has (fixture->store, STORE_LOST_MISSING, name, "\"flags\":[\"\\\\Seen\"]");
-  /* What is added begins a line of its own. */
+  /* What is added begins a line of its own, or goes on with the one that had no end. */
+  g_autofree char *later = g_strdup_printf (
+      "{ printf '\"\\n13 '; echo '5 5 5 - - 1 4 1 0 - \\\\Seen'; echo -n 14; } >>missing/%s",
+      number);
+  run_in (fixture, later, "");
+  g_autofree char *thirteen = name_of (inbox, 13), *fourteen = name_of (inbox, 14);
+  g_autofree char *two = g_strdup_printf ("%s\n%s\n", name, thirteen);
+  assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, two);
+  g_autofree char *end =
+      g_strdup_printf ("echo ' 5 5 5 - - 1 4 1 0 - \\\\Seen' >>missing/%s", number);
+  run_in (fixture, end, "");
+  g_autofree char *three = g_strdup_printf ("%s%s\n", two, fourteen);
+  assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, three);
   g_autoptr (GError) error = NULL;
-  assert_ok (missing_forget (fixture->store, inbox->number, 7, &error), error);
+  for (uint32_t uid = 7; uid < 15; uid += uid == 7 ? 6 : 1)
+    assert_ok (missing_forget (fixture->store, inbox->number, uid, &error), error);
   assert_names (fixture->store, STORE_LOST_MISSING, STORE_ROOT, "");
 }
 
@@ -573,6 +647,8 @@ main (int argc, char **argv)
   ADD ("orphan-ways", test_orphan_ways);
   ADD ("damaged", test_damaged);
   ADD ("quarantine", test_quarantine);
+  ADD ("quarantine-many", test_quarantine_many);
+  ADD ("quarantine-names", test_quarantine_names);
   ADD ("missing", test_missing);
   ADD ("back-and-gone", test_back_and_gone);
   ADD ("missing-lines", test_missing_lines);

@@ -152,7 +152,7 @@ static bool
 add_path (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
   g_string_append_printf (data, "%s %" G_GUINT64_FORMAT " %d\n", strchr (object->path, '/') + 1,
-                          object->size, object->is_directory);
+                          quarantine_size (store, object), object->is_directory);
   return true;
 }
 

@@ -2,7 +2,8 @@
 /*
  * The audit trail: STORE/audit.jsonl, to whose end each action that somebody asked a mount for adds
  * one line. When the file is full it becomes audit.jsonl.1, in whose place it goes, and a new one
- * is begun; the numbers of the lines go on.
+ * is begun; the numbers of the lines go on. Who merely reads a lot, where that is told, must not
+ * push out who changed something: such lines of the file before stay, as many as one file may have.
  *
  * Who adds holds a lock on the file (flock(2)), so that lines come one after the other and their
  * numbers have no gaps, whichever process they come from. A line counts from the moment that its
@@ -17,11 +18,15 @@
 
 #define AUDIT     "audit.jsonl"
 #define AUDIT_OLD AUDIT ".1"
+#define AUDIT_NEW AUDIT ".new"       /* the next one of that name, while it is made */
 #define AUDIT_MAX (16 * 1024 * 1024) /* bytes */
 
 /* How each line begins: SEQ is its number. A line holds no raw control bytes, so behind the end of
  * another line this is nowhere but there. */
 #define BEGINNING "{\"seq\":"
+
+/* What a line has that tells of reading. No text in it can, for there quotes are escaped. */
+#define READING "\"through\":\"open\""
 
 /* How much is read from the end to find the last line: at first, and at most. */
 #define TAIL_SIZE 4096
@@ -175,14 +180,91 @@ make_line (uint64_t seq, const char *object)
                           object + 1);
 }
 
+/* ---- the file before ----------------------------------------------------------------------- */
+
+/* All of a file of the audit; NULL when it cannot be read, or has grown beyond what is one. */
+static char *
+read_whole (int fd, size_t *out_size)
+{
+  struct stat st;
+  if (fd < 0 || fstat (fd, &st) < 0 || st.st_size > TAIL_MAX)
+    return NULL;
+  *out_size = (size_t)st.st_size;
+  return read_before (fd, st.st_size, *out_size);
+}
+
+/* The number of the line; 0: it has none. */
+static uint64_t
+line_number (const char *line, size_t size)
+{
+  bool numbered = size > strlen (BEGINNING) && memcmp (line, BEGINNING, strlen (BEGINNING)) == 0;
+  return numbered ? g_ascii_strtoull (line + strlen (BEGINNING), NULL, 10) : 0;
+}
+
+static bool
+has_reading (const char *bytes, size_t size)
+{
+  return memmem (bytes, size, READING, strlen (READING)) != NULL;
+}
+
+/* The lines that tell of more than reading, the newest that one file may have. Those from the
+ * number `before` on are left out: after a crash they are in both files. */
+static GString *
+select_changes (const char *bytes, size_t size, uint64_t before)
+{
+  GString *kept = g_string_new (NULL);
+  for (const char *line = bytes, *end; (end = memchr (line, '\n', size)) != NULL; line = end + 1) {
+    size_t length = (size_t)(end + 1 - line);
+    if (line_number (line, length) < before && !has_reading (line, length))
+      g_string_append_len (kept, line, (gssize)length);
+    size -= length;
+  }
+  if (kept->len > AUDIT_MAX) {
+    const char *rest = memchr (kept->str + (kept->len - AUDIT_MAX), '\n', AUDIT_MAX);
+    g_string_erase (kept, 0, rest + 1 - kept->str);
+  }
+  return kept;
+}
+
+/* Replaces the file before by what of it is kept and all of the full one. */
+static bool
+write_old (Store *store, const GString *kept, const char *full, size_t size)
+{
+  auto_fd fd = open_regular (store, AUDIT_NEW, O_WRONLY | O_CREAT);
+  return fd >= 0 && ftruncate (fd, 0) == 0 && layout_own (store, fd, NULL) &&
+         layout_write (fd, kept->str, kept->len, NULL) && layout_write (fd, full, size, NULL) &&
+         fsync (fd) == 0 && renameat (store->fd, AUDIT_NEW, store->fd, AUDIT_OLD) == 0 &&
+         fsync (store->fd) == 0 && unlinkat (store->fd, AUDIT, 0) == 0;
+}
+
+/* Puts the full file into the place of the one before, but for changes that only that tells of.
+ * False: there are none that reading could push out, or it did not work, say for want of room. */
+static bool
+keep_changes (Store *store, int fd)
+{
+  size_t size = 0, old_size = 0;
+  auto_fd old_fd = open_regular (store, AUDIT_OLD, O_RDONLY);
+  g_autofree char *old = read_whole (old_fd, &old_size);
+  if (old == NULL || !has_reading (old, old_size))
+    return false;
+  g_autofree char *full = read_whole (fd, &size);
+  uint64_t first = full != NULL ? line_number (full, size) : 0;
+  g_autoptr (GString) kept = select_changes (old, old_size, first > 0 ? first : UINT64_MAX);
+  return full != NULL && write_old (store, kept, full, size);
+}
+
 /* Puts a full file aside. Who waits for its lock finds another one then, which is not there yet. */
 static bool
-rotate (Store *store, GError **error)
+rotate (Store *store, int fd, GError **error)
 {
-  if (renameat (store->fd, AUDIT, store->fd, AUDIT_OLD) < 0)
-    return fail_errno (error, "rename %s/" AUDIT, store->path);
-  return true;
+  if (keep_changes (store, fd))
+    return true;
+  unlinkat (store->fd, AUDIT_NEW, 0);
+  return renameat (store->fd, AUDIT, store->fd, AUDIT_OLD) == 0 ||
+         fail_errno (error, "rename %s/" AUDIT, store->path);
 }
+
+/* ---- adding a line ------------------------------------------------------------------------- */
 
 bool
 store_audit_append (Store *self, const char *object, GError **error)
@@ -199,7 +281,7 @@ store_audit_append (Store *self, const char *object, GError **error)
       return fail_errno (error, "read %s/" AUDIT, self->path);
     g_autofree char *line = make_line (seq > 0 ? seq + 1 : read_old_seq (self) + 1, object);
     if (size > 0 && size + (off_t)strlen (line) > AUDIT_MAX) {
-      if (!rotate (self, error))
+      if (!rotate (self, fd, error))
         return false;
       continue;
     }

@@ -111,6 +111,40 @@ test_long (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (assert_numbers (anew, next), ==, next + 1);
 }
 
+static size_t
+count (const char *text, const char *what)
+{
+  size_t found = 0;
+  for (; (text = strstr (text, what)) != NULL; text += strlen (what))
+    found++;
+  return found;
+}
+
+/* Who reads a lot does not push out who changed something; without a line twice after a crash. */
+static void
+test_reading (Fixture *fixture, gconstpointer data)
+{
+  store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
+  g_autofree char *text = g_strnfill (500000, 'x');
+  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  append (fixture->store, "{\"through\":\"ctl\",\"comm\":\"\\\"through\\\":\\\"open\\\"\"}\n");
+  for (int i = 0; i < 40; i++)
+    append (fixture->store, open);
+  append (fixture->store, "{\"through\":\"mkdir\"}\n");
+  /* As if the process had died before the full file was gone. */
+  run_in (fixture, "cat audit.jsonl >>audit.jsonl.1", "");
+  for (int i = 0; i < 80; i++)
+    append (fixture->store, open);
+  g_autofree char *old = read_file (fixture, "audit.jsonl.1");
+  g_autofree char *now = read_file (fixture, "audit.jsonl");
+  g_assert_nonnull (strstr (now, "{\"seq\":122,"));
+  g_assert_cmpuint (count (old, "\"ctl\""), ==, 1);
+  g_assert_cmpuint (count (old, "\"mkdir\""), ==, 1);
+  g_assert_cmpuint (strlen (old), <, 17 << 20);
+  g_assert_cmpuint (count (old, "\"seq\""), >, 30);
+  assert_clean (fixture->store);
+}
+
 /* What lies in its place is not written through, and nobody waits for it. */
 static void
 test_hostile (Fixture *fixture, gconstpointer data)
@@ -175,6 +209,7 @@ main (int argc, char **argv)
   g_test_add ("/audit/torn", Fixture, NULL, set_up, test_torn, tear_down);
   g_test_add ("/audit/strange", Fixture, NULL, set_up, test_strange, tear_down);
   g_test_add ("/audit/long", Fixture, NULL, set_up, test_long, tear_down);
+  g_test_add ("/audit/reading", Fixture, NULL, set_up, test_reading, tear_down);
   g_test_add ("/audit/hostile", Fixture, NULL, set_up, test_hostile, tear_down);
   g_test_add ("/audit/writers", Fixture, NULL, set_up, test_writers, tear_down);
   return g_test_run ();

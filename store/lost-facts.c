@@ -178,6 +178,8 @@ tell_facts (const LostFacts *facts, GString *json)
   static const char *const fields[] = {"subject", "from", "to", "cc", "date", "message-id"};
   json_time (json, "internal_date", facts->internal_s);
   json_string (json, "internal_date_source", facts->date_source);
+  if (facts->missed_s != 0)
+    json_time (json, "missed", facts->missed_s);
   if (facts->state_source != NULL) {
     g_autofree char *flags = store_flags_to_string (facts->state.flags, facts->state.keywords);
     json_words (json, "flags", flags);

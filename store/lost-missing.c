@@ -177,14 +177,17 @@ add_noted (Store *store, const Place *place, uint32_t number, uint32_t after, si
   return true;
 }
 
-/* What is known of one; the newer of line and row. */
+/* What is known of one; the newer of line and row. What only a row tells nobody has missed yet:
+ * then
+ * `*out_missed_s` is 0. */
 static bool
 find_facts (Store *store, const Place *place, uint32_t number, uint32_t uid, IndexMessage *out,
-            IndexSummary *out_summary, const char **out_source, GError **error)
+            IndexSummary *out_summary, const char **out_source, int64_t *out_missed_s,
+            GError **error)
 {
-  int64_t noted_s;
   bool found = false;
   *out_source = NULL;
+  *out_missed_s = 0;
   if (place->behind) {
     bool live = index_message_get (place->handle->index, number, uid, out, &found, NULL) && found;
     if (live && out->expunged == 0) {
@@ -196,7 +199,7 @@ find_facts (Store *store, const Place *place, uint32_t number, uint32_t uid, Ind
     if (live)
       index_message_clear (out);
   }
-  if (!missing_get (store, number, uid, &noted_s, out, out_summary, &found, error))
+  if (!missing_get (store, number, uid, out_missed_s, out, out_summary, &found, error))
     return false;
   *out_source = found ? "record" : NULL;
   return true;
@@ -209,10 +212,11 @@ look_at (Store *store, const Place *place, uint32_t number, uint32_t uid, StoreL
   g_auto (IndexMessage) row = {0};
   g_auto (IndexSummary) summary = {0};
   const char *source;
+  int64_t missed_s;
   *out_found = false;
   if (has_file (place, uid))
     return true;
-  if (!find_facts (store, place, number, uid, &row, &summary, &source, error))
+  if (!find_facts (store, place, number, uid, &row, &summary, &source, &missed_s, error))
     return false;
   if (source == NULL)
     return true;
@@ -325,7 +329,8 @@ learn_missing (Store *store, const StoreLost *lost, LostFacts *out, GError **err
   g_auto (IndexSummary) summary = {0};
   const char *source;
   open_place (store, lost->number, &place);
-  if (!find_facts (store, &place, lost->number, lost->uid, &row, &summary, &source, error))
+  if (!find_facts (store, &place, lost->number, lost->uid, &row, &summary, &source, &out->missed_s,
+                   error))
     return false;
   if (source == NULL)
     return fail (error, ENOENT, "'%s' is gone", lost->name);

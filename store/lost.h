@@ -20,6 +20,7 @@ typedef struct {
   uint8_t delivered[32];   /* see digest_matches() */
   const char *envelope_source;
   StoreSummary summary;
+  int64_t missed_s; /* when it was missed first; 0: not known, or it is there */
   bool has_digest;
   uint8_t digest[32]; /* of the bytes that are there */
 } LostFacts;

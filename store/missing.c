@@ -9,6 +9,7 @@
  * the names in history/ are, STATE is what stood on the file.
  */
 #include "store/internal.h"
+#include "store/parse.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -230,6 +231,15 @@ parse_digest (const char *digits, uint8_t out[32])
   return length == 64 || length == 16;
 }
 
+/* The Date that an envelope has; INT64_MIN: none that makes sense. */
+static int64_t
+date_of (char *envelope)
+{
+  const StoreSummary summary = {.envelope = envelope};
+  g_autofree char *date = store_summary_field (&summary, "date");
+  return date != NULL ? parse_date (date) : INT64_MIN;
+}
+
 static bool
 parse_line (const char *text, uint32_t uid, int64_t *out_noted_s, IndexMessage *out,
             IndexSummary *out_summary)
@@ -246,6 +256,7 @@ parse_line (const char *text, uint32_t uid, int64_t *out_noted_s, IndexMessage *
       !message_state_parse (text, &state, NULL))
     return false;
   summary.envelope = strcmp (envelope, "-") == 0 ? g_strdup ("") : store_name_unescape (envelope);
+  summary.sent_s = date_of (summary.envelope);
   *out_noted_s = noted_s;
   *out = (IndexMessage){.uid = uid,
                         .flags = state.flags,

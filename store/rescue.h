@@ -137,8 +137,9 @@ bool store_manifest_json_write (Store *self, uint32_t number, FILE *out, GError 
  * body file that mactime(1) of the Sleuth Kit takes. Of each file a line with its own times: the mtime is
  * the internal date, the ctime the last change of state or the expunge, and the birth of the file its
  * delivery. Lines of their own are for the Date of the header, "(Date)", for states that snapshots know
- * of, "(flags: ...)", and, of the whole store, for snapshots and what was taken out. 0: not known. The last
- * line is "# complete: N lines". EINVAL: a snapshot has none. */
+ * of, "(flags: ...)", for messages whose file is gone, "(missing)", whose ctime is when that was found out,
+ * and, of the whole store, for snapshots and what was taken out. 0: not known. The last line is
+ * "# complete: N lines". EINVAL: a snapshot has none. */
 bool store_timeline_write (Store *self, uint32_t number, FILE *out, GError **error);
 
 /* Every fact of the node and below it that the files alone cannot give, an object a line: "store" first,

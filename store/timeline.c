@@ -8,6 +8,7 @@
  * Times and inodes are those of the store's own files, so that they can be held against a timeline
  * of the disk; names are those of the mount.
  */
+#include "store/lost.h"
 #include "store/snapshot.h"
 
 #include <inttypes.h>
@@ -88,6 +89,14 @@ write_file (Timeline *self, const char *path, const char *note, const struct sta
   write_line (self, path, note, st, times);
 }
 
+/* Of what is gone by now, or cannot be read; the rest goes on. */
+static void
+write_comment (Timeline *self, const GError *failure)
+{
+  g_autofree char *reason = store_text_printable (failure->message);
+  fprintf (self->out, "# %s\n", reason);
+}
+
 static bool
 look_at (int fd, const char *name, struct statx *out)
 {
@@ -128,6 +137,16 @@ write_messages (Timeline *self, StoreMailbox *mailbox, const char *path, const G
   }
 }
 
+/* Whether the message is still as it was: it was kept in case that it changes. */
+static bool
+is_so (const StoreMailbox *mailbox, uint32_t uid, int64_t changed_ns)
+{
+  char place[32];
+  struct stat st;
+  layout_message_path (uid, false, place);
+  return layout_message_stat (mailbox->fd, place, &st) && stat_ctime_ns (&st) == changed_ns;
+}
+
 static void
 write_states (Timeline *self, const StoreMailbox *mailbox, const char *path)
 {
@@ -142,9 +161,48 @@ write_states (Timeline *self, const StoreMailbox *mailbox, const char *path)
     g_autofree char *object = g_strdup_printf ("%s/%s", path, name);
     g_autofree char *flags = store_flags_to_string (was.state.flags, was.state.keywords);
     g_autofree char *note = g_strdup_printf ("flags:%s%s", *flags != '\0' ? " " : "", flags);
-    write_line (self, object, note, NULL, (Times){.c = was.changed_ns / NS_PER_S});
+    if (!is_so (mailbox, uid, was.changed_ns))
+      write_line (self, object, note, NULL, (Times){.c = was.changed_ns / NS_PER_S});
     history_message_clear (&was);
     was = (HistoryMessage){0};
+  }
+}
+
+/* Of a message whose file is gone, what is known of it, and when it was missed first. */
+static void
+write_lost (Timeline *self, const StoreLost *lost, const char *path)
+{
+  g_auto (LostFacts) facts = {.summary.sent_s = INT64_MIN};
+  g_autoptr (GError) failure = NULL;
+  char name[STORE_NAME_SIZE];
+  const struct statx size = {.stx_size = lost->size};
+  store_message_name (lost->uid, name);
+  g_autofree char *object = g_strdup_printf ("%s/%s", path, name);
+  if (!lost_learn (self->store, lost, false, &facts, &failure)) {
+    write_comment (self, failure);
+    return;
+  }
+  write_line (self, object, "missing", &size, (Times){.m = facts.internal_s, .c = facts.missed_s});
+  write_line (self, object, "Date", &size, (Times){.m = facts.summary.sent_s});
+}
+
+static void
+write_missing (Timeline *self, uint32_t number, const char *path)
+{
+  StoreLost page[64];
+  g_autofree char *after = NULL;
+  for (size_t count = 1; count > 0;) {
+    g_autoptr (GError) failure = NULL;
+    if (!store_lost_page (self->store, STORE_LOST_MISSING, number, after, page, G_N_ELEMENTS (page),
+                          &count, &failure)) {
+      write_comment (self, failure);
+      return;
+    }
+    for (size_t i = 0; i < count; i++)
+      write_lost (self, &page[i], path);
+    g_free (after);
+    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    store_losts_clear (page, count);
   }
 }
 
@@ -170,6 +228,8 @@ static bool
 write_content (Timeline *self, const StoreNode *node, const char *path, GError **error)
 {
   struct statx st;
+  if (node->kind == STORE_NODE_MAILBOX)
+    write_missing (self, node->number, path);
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->store, node->number, error);
   if (mailbox == NULL)
     return false;
@@ -179,18 +239,37 @@ write_content (Timeline *self, const StoreNode *node, const char *path, GError *
          node_each_child (self->store, node->number, write_node, self, error);
 }
 
-/* What is gone by now, or cannot be read, is told in a comment, and the rest goes on. */
 static bool
 write_node (const StoreNode *node, void *data, GError **error)
 {
   Timeline *self = data;
   g_autoptr (GError) failure = NULL;
   g_autofree char *path = store_node_path (self->store, node->number, &failure);
-  if (path == NULL || !write_content (self, node, path, &failure)) {
-    g_autofree char *reason = store_text_printable (failure->message);
-    fprintf (self->out, "# %s\n", reason);
-  }
+  if (path == NULL || !write_content (self, node, path, &failure))
+    write_comment (self, failure);
   return !ferror (self->out) || fail_errno (error, "write");
+}
+
+/* What was missed in mailboxes that are gone themselves. */
+static void
+write_gone (Timeline *self)
+{
+  uint32_t numbers[64];
+  g_autoptr (GError) failure = NULL;
+  size_t count = 1;
+  for (uint32_t from = 1;
+       count > 0 && lost_missing.numbers (self->store, from, numbers, G_N_ELEMENTS (numbers),
+                                          &count, &failure);) {
+    for (size_t i = 0; i < count; i++) {
+      g_auto (StoreNode) node = {0};
+      g_autofree char *path = g_strdup_printf ("missing/%u", numbers[i]);
+      if (!store_node_get (self->store, numbers[i], &node, NULL))
+        write_missing (self, numbers[i], path);
+      from = numbers[i] + 1;
+    }
+  }
+  if (failure != NULL)
+    write_comment (self, failure);
 }
 
 static void
@@ -208,6 +287,7 @@ write_store (Timeline *self)
     g_autofree char *path = g_strdup_printf ("quarantine/%s", object->path);
     write_line (self, path, "taken out", NULL, (Times){.c = object->since_s});
   }
+  write_gone (self);
 }
 
 bool

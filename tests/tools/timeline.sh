@@ -85,3 +85,30 @@ mailstore manifest --json ann@example.com | python3 -c '
 import json, sys
 document = json.load(sys.stdin)
 assert document["messages"] == [] and document["count"] == 0 and document["complete"]'
+
+# A message whose file is gone: as its row tells, in evidence, too, then as it was noted, with the time of that; in the end
+# its mailbox is gone as well.
+rm "$inbox/0000000001.eml"
+for how in '' --forensic; do
+  mailstore ${how:+"$how"} timeline >"$work/body"
+  expect_equal "$(column 9 '0000000001.eml (missing)') $(column 10 '0000000001.eml (missing)')" "$(date -u -d '2024-06-03 08:01' +%s) 0"
+  expect_equal "$(column 7 '0000000001.eml (missing)')|$(column 3 '0000000001.eml (missing)')" \
+    "$(stat -c %s "$inbox/.expunged/0000000002.eml")|0"
+  expect_equal "$(column 9 '0000000001.eml (Date)')" "$(date -u -d '2024-06-03 08:00' +%s)"
+done
+before=$(date +%s)
+mailstore -q repair >"$work/out" 2>&1 || true
+mailstore timeline joe@example.com/INBOX >"$work/body"
+missed=$(column 10 '0000000001.eml (missing)')
+[ "$missed" -ge "$before" ] && [ "$missed" -le "$(date +%s)" ] || complain "missed at '$missed'"
+expect_equal "$(column 9 '0000000001.eml (missing)') $(column 9 '0000000001.eml (Date)')" \
+  "$(date -u -d '2024-06-03 08:01' +%s) $(date -u -d '2024-06-03 08:00' +%s)"
+number=$(basename "$store"/missing/*)
+run --json lost show "missing/$(printf %08d "$number")-0000000001.eml"
+expect_status 0
+expect_json "rows[0]['missed'] == '$(date -u -d "@$missed" +%Y-%m-%dT%H:%M:%SZ)'"
+rm -r "$inbox"
+mailstore -q repair >"$work/out" 2>&1 || true
+mailstore timeline >"$work/body"
+expect_equal "$(grep -c "^0|/missing/$number/0000000001.eml (missing)|" "$work/body")" 1
+expect_equal "$(tail -n 1 "$work/body")" "# complete: $(grep -vc '^#' "$work/body") lines"

@@ -337,6 +337,13 @@ reference_warn (gint64 offset, GMimeParserWarning code, const char *item, gpoint
     *(bool *)user_data = true;
 }
 
+#ifdef GMIME_FREES_CALLBACK_DATA
+#define set_warning_callback(options, warn, data)                                                  \
+  g_mime_parser_options_set_warning_callback (options, warn, data, NULL)
+#else
+#define set_warning_callback g_mime_parser_options_set_warning_callback
+#endif
+
 /* Returns what differs, NULL for nothing; owned by the caller. `*out_compared` is false for a
  * message that was not compared. */
 static inline char *
@@ -348,7 +355,7 @@ reference_compare (const uint8_t *bytes, size_t size, const StoreSummary *summar
   g_mime_parser_set_persist_stream (parser, TRUE);
   GMimeParserOptions *options = g_mime_parser_options_new ();
   bool is_malformed = false;
-  g_mime_parser_options_set_warning_callback (options, reference_warn, &is_malformed);
+  set_warning_callback (options, reference_warn, &is_malformed);
   GMimeMessage *message = g_mime_parser_construct_message (parser, options);
 
   Reference self = {0};

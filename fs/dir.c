@@ -38,14 +38,13 @@ enum {
 #define COOKIE_CHILD   (G_GINT64_CONSTANT (1) << 32)
 #define COOKIE_MESSAGE (G_GINT64_CONSTANT (2) << 32)
 
-#define CHILDREN_A_PAGE 32
-
 /* A page that is being filled. */
 typedef struct {
   Mount *mount;
   const View *view;
   uint32_t number; /* the directory's */
   Page *page;
+  bool full; /* it has no room for the next entry */
 } Listing;
 
 /* False when there is no room left. */
@@ -56,7 +55,8 @@ add_entry (Listing *self, const char *name, const struct fuse_entry_param *entry
   size_t room = page->size - page->used;
   size_t need = fuse_add_direntry_plus (NULL, page->bytes + page->used, room, name, entry, cookie);
 
-  if (need > room)
+  self->full = need > room;
+  if (self->full)
     return false;
   page->used += need;
   page->end = cookie;
@@ -73,9 +73,8 @@ add_bare (Listing *self, const char *name, fuse_ino_t ino, mode_t mode, off_t co
   return add_entry (self, name, &entry, cookie);
 }
 
-/* The add_ functions below set `*out_full` when the reply has no room for the next entry. */
 static bool
-add_dots (Listing *self, off_t offset, bool *out_full, GError **error)
+add_dots (Listing *self, off_t offset, GError **error)
 {
   const Options *options = self->mount->options;
   const View *view = self->view;
@@ -83,19 +82,19 @@ add_dots (Listing *self, off_t offset, bool *out_full, GError **error)
 
   if (self->number != STORE_ROOT && !store_node_get (view->store, self->number, &node, error))
     return false;
-  *out_full =
-      (offset < COOKIE_DOT &&
-       !add_bare (self, ".", inode_directory (view->slot, self->number), S_IFDIR, COOKIE_DOT)) ||
-      (offset < COOKIE_DOTDOT &&
-       !add_bare (self, "..", inode_directory (view->slot, node.parent), S_IFDIR, COOKIE_DOTDOT)) ||
-      (offset < COOKIE_CONTROL && options->ctl == CTL_VISIBLE && view->number == VIEW_TOP &&
-       !add_bare (self, options->ctldir, inode_control (self->number, 0), S_IFDIR, COOKIE_CONTROL));
+  if ((offset >= COOKIE_DOT ||
+       add_bare (self, ".", inode_directory (view->slot, self->number), S_IFDIR, COOKIE_DOT)) &&
+      (offset >= COOKIE_DOTDOT ||
+       add_bare (self, "..", inode_directory (view->slot, node.parent), S_IFDIR, COOKIE_DOTDOT)) &&
+      options->ctl == CTL_VISIBLE && view->number == VIEW_TOP)
+    add_bare (self, options->ctldir, inode_control (self->number, 0), S_IFDIR, COOKIE_CONTROL);
   return true;
 }
 
 static bool
-add_child (Listing *self, const StoreNode *child)
+add_child (const StoreNode *child, void *data, GError **error)
 {
+  Listing *self = data;
   struct stat attr;
   struct fuse_entry_param entry;
   off_t cookie = COOKIE_CHILD | child->number;
@@ -107,39 +106,24 @@ add_child (Listing *self, const StoreNode *child)
   return add_entry (self, child->name, &entry, cookie);
 }
 
-/* The name after which the subdirectories go on; NULL: from the first. */
-static char *
-find_resume_name (Listing *self, off_t offset)
+char *
+dir_resume_name (Store *store, uint32_t parent, uint32_t number)
 {
   g_auto (StoreNode) node = {0};
 
-  if (offset < COOKIE_CHILD ||
-      !store_node_get (self->view->store, offset & STORE_NUMBER_MAX, &node, NULL) ||
-      node.parent != self->number)
+  if (number == STORE_ROOT || !store_node_get (store, number, &node, NULL) || node.parent != parent)
     return NULL;
   return g_steal_pointer (&node.name);
 }
 
 static bool
-add_children (Listing *self, off_t offset, bool *out_full, GError **error)
+add_children (Listing *self, off_t offset, GError **error)
 {
-  g_autofree char *after = find_resume_name (self, offset);
-  StoreNode page[CHILDREN_A_PAGE];
-  size_t count;
+  Store *store = self->view->store;
+  uint32_t last = offset < COOKIE_CHILD ? STORE_ROOT : offset & STORE_NUMBER_MAX;
+  g_autofree char *after = dir_resume_name (store, self->number, last);
 
-  do {
-    if (!store_node_children (self->view->store, self->number, after, page, G_N_ELEMENTS (page),
-                              &count, error))
-      return false;
-    for (size_t i = 0; i < count && !*out_full; i++)
-      *out_full = !add_child (self, &page[i]);
-    if (count > 0) {
-      g_free (after);
-      after = g_strdup (page[count - 1].name);
-    }
-    store_nodes_clear (page, count);
-  } while (count == G_N_ELEMENTS (page) && !*out_full);
-  return true;
+  return store_node_each_child (store, self->number, after, add_child, self, error) || self->full;
 }
 
 static bool
@@ -173,16 +157,14 @@ add_messages (Listing *self, uint32_t after, GError **error)
 static bool
 fill_listing (Listing *self, off_t offset, GError **error)
 {
-  bool full = false;
-
   marks_set (self->mount->marks, self->page->ino, MARK_TOLD);
   if (inode_view (self->page->ino) == VIEW_TOP)
     foreign_follow (self->mount->foreign, inode_number (self->page->ino));
-  if (offset < COOKIE_CONTROL && !add_dots (self, offset, &full, error))
+  if (offset < COOKIE_CONTROL && !add_dots (self, offset, error))
     return false;
-  if (!full && offset < COOKIE_MESSAGE && !add_children (self, offset, &full, error))
+  if (!self->full && offset < COOKIE_MESSAGE && !add_children (self, offset, error))
     return false;
-  return full || add_messages (self, offset < COOKIE_MESSAGE ? 0 : (uint32_t)offset, error);
+  return self->full || add_messages (self, offset < COOKIE_MESSAGE ? 0 : (uint32_t)offset, error);
 }
 
 static bool
@@ -194,7 +176,7 @@ add_control (const char *name, fuse_ino_t ino, mode_t type, off_t cookie, void *
 static bool
 make_page (Mount *mount, const View *view, Page *page, GError **error)
 {
-  Listing listing = {mount, view, inode_number (page->ino), page};
+  Listing listing = {mount, view, inode_number (page->ino), page, false};
 
   page->bytes = g_malloc (page->size);
   if (inode_kind (page->ino) != INODE_CONTROL)

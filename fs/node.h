@@ -33,6 +33,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Found, found_clear)
 /* Answers a request with what the name is found to be, as a lookup. */
 void answer_lookup (fuse_req_t req, fuse_ino_t parent, const char *name);
 
+/* The name of the child `number`, after which a listing goes on; NULL: from the first, also where
+ * that one is gone. Owned by the caller. */
+char *dir_resume_name (Store *store, uint32_t parent, uint32_t number);
+
 /* What readdir(3) asks for at a time: directories have it as their st_blksize, which the C library
  * goes by, or it would ask four times as often. */
 #define LISTING_SIZE (128u << 10)

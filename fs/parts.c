@@ -23,7 +23,6 @@
 
 #define MESSAGES_MAX 16u
 #define PAGE_SIZE    64u
-#define CHILDREN_MAX 32u
 
 /* Parts up to this size come in one piece, mostly: they are decoded each time. Of the others, the
  * last ones are kept, at most so many bytes of them, or a single one. */
@@ -315,38 +314,29 @@ parts_find (Mount *mount, const TransientNode *directory, const char *name,
 
 /* ---- listing ------------------------------------------------------------------------------ */
 
-/* The name after which directories go on; NULL: from the first, also where that one is gone. */
-static char *
-find_resume_name (Mount *mount, uint32_t parent, off_t after)
-{
-  g_auto (StoreNode) node = {0};
+/* A listing of directories, which goes on as long as there is room. */
+typedef struct {
+  ControlAddFunc add;
+  void *data;
+  bool full;
+} Children;
 
-  if (after == 0 || !store_node_get (mount->top, (uint32_t)after, &node, NULL) ||
-      node.parent != parent)
-    return NULL;
-  return g_steal_pointer (&node.name);
+static bool
+add_child (const StoreNode *child, void *data, GError **error)
+{
+  Children *self = data;
+
+  self->full = !self->add (child->name, 0, S_IFDIR, child->number, self->data);
+  return !self->full;
 }
 
 static bool
-list_children (Mount *mount, uint32_t number, off_t cookie, ControlAddFunc add, void *data,
-               bool *out_full, GError **error)
+list_children (Mount *mount, uint32_t number, off_t cookie, Children *children, GError **error)
 {
-  g_autofree char *after = find_resume_name (mount, number, cookie);
-  StoreNode page[CHILDREN_MAX];
-  size_t count;
+  g_autofree char *after = dir_resume_name (mount->top, number, (uint32_t)cookie);
 
-  do {
-    if (!store_node_children (mount->top, number, after, page, CHILDREN_MAX, &count, error))
-      return false;
-    for (size_t i = 0; i < count && !*out_full; i++)
-      *out_full = !add (page[i].name, 0, S_IFDIR, page[i].number, data);
-    if (count > 0) {
-      g_free (after);
-      after = g_strdup (page[count - 1].name);
-    }
-    store_nodes_clear (page, count);
-  } while (count == CHILDREN_MAX && !*out_full);
-  return true;
+  return store_node_each_child (mount->top, number, after, add_child, children, error) ||
+         children->full;
 }
 
 static bool
@@ -397,14 +387,13 @@ parts_list (Mount *mount, const TransientNode *directory, off_t after, ControlAd
             void *data, GError **error)
 {
   const Place *place = place_of (directory);
-  bool full = false;
+  Children children = {add, data, false};
 
   if (place->uid != 0)
     return list_parts (mount, place, after, add, data, error);
-  if (after < COOKIE_MESSAGE &&
-      !list_children (mount, place->number, after, add, data, &full, error))
+  if (after < COOKIE_MESSAGE && !list_children (mount, place->number, after, &children, error))
     return false;
-  return full || place->number == STORE_ROOT ||
+  return children.full || place->number == STORE_ROOT ||
          list_messages (mount, place->number, after < COOKIE_MESSAGE ? 0 : (uint32_t)after, add,
                         data, error);
 }

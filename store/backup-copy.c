@@ -270,7 +270,7 @@ static bool
 pass_over (const Place *place, uint32_t uid, GError *failure, GError **error)
 {
   int code = error_code (failure);
-  bool gone = code == ENOENT || code == ESTALE;
+  bool gone = is_gone (failure);
   if (!gone && code != EIO && code != EACCES && code != EMEDIUMTYPE && code != ELOOP) {
     g_propagate_error (error, failure);
     return false;

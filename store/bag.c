@@ -7,7 +7,6 @@
  * is zeros. Nothing in the store is changed, and memory does not grow with it.
  */
 #include "store/bag.h"
-#include "store/past.h"
 
 #include <openssl/evp.h>
 #include <string.h>
@@ -207,37 +206,13 @@ bag_mailbox (Bag *self, uint32_t number, const char *path, GError **error)
   return good;
 }
 
-typedef struct {
-  Bag *bag;
-  const char *path;
-} Below;
-
-static bool bag_child (const StoreNode *node, void *data, GError **error);
-
-/* The node and everything below it; what is gone by now is left out. */
 static bool
-bag_node (Bag *self, const StoreNode *node, const char *path, GError **error)
+bag_node (const StoreNode *node, const char *path, void *data, GError **error)
 {
-  Below below = {self, path};
-  g_autoptr (GError) failure = NULL;
-  if ((node->kind != STORE_NODE_MAILBOX || bag_mailbox (self, node->number, path, &failure)) &&
-      node_each_child (self->store, node->number, bag_child, &below, &failure))
-    return true;
-  if (failure->code == ESTALE || failure->code == ENOENT)
-    return true;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return false;
-}
-
-static bool
-bag_child (const StoreNode *node, void *data, GError **error)
-{
-  const Below *above = data;
-  g_autofree char *path = *above->path != '\0' ? g_build_filename (above->path, node->name, NULL)
-                                               : g_strdup (node->name);
-  if (mkdirat (above->bag->data, path, 0750) < 0)
+  Bag *self = data;
+  if (*path != '\0' && mkdirat (self->data, path, 0750) < 0)
     return fail_errno (error, "make directory " BAG_PAYLOAD "/%s", path);
-  return bag_node (above->bag, node, path, error);
+  return node->kind != STORE_NODE_MAILBOX || bag_mailbox (self, node->number, path, error);
 }
 
 /* ---- what stands beside it ------------------------------------------------------------------ */
@@ -367,8 +342,8 @@ static bool
 fill_bag (Bag *self, uint32_t number, GError **error)
 {
   g_auto (StoreNode) node = {0};
-  return store_node_get (self->store, number, &node, error) && bag_node (self, &node, "", error) &&
-         (self->store->past == NULL || past_is_there (self->store, error)) &&
+  return store_node_get (self->store, number, &node, error) &&
+         node_each_below (self->store, &node, bag_node, self, error) &&
          close_tag (&self->manifest, BAG_MANIFEST, error) &&
          close_tag (&self->damaged, DAMAGED, error) &&
          write_facts (self, number, EXPORT, store_export_write, error) &&

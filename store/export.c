@@ -7,7 +7,7 @@
  * not grow with the store. No lock is held while anything is written: what comes or goes meanwhile
  * may be in it or not, but each line is true.
  */
-#include "store/past.h"
+#include "store/internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -137,8 +137,9 @@ export_mailbox (Export *self, StoreMailbox *mailbox, const char *path, GError **
 }
 
 static bool
-export_content (Export *self, const StoreNode *node, const char *path, GError **error)
+export_node (const StoreNode *node, const char *path, void *data, GError **error)
 {
+  Export *self = data;
   if (node->kind != STORE_NODE_MAILBOX)
     return self->write_node (self, node, NULL, path, error);
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self->store, node->number, error);
@@ -146,43 +147,10 @@ export_content (Export *self, const StoreNode *node, const char *path, GError **
          export_mailbox (self, mailbox, path, error);
 }
 
-typedef struct {
-  Export *export;
-  const char *path;
-} Below;
-
-static bool export_child (const StoreNode *node, void *data, GError **error);
-
-/* The node and everything below it; what is gone by now is left out. */
-static bool
-export_node (Export *self, const StoreNode *node, const char *path, GError **error)
-{
-  Below below = {self, path};
-  g_autoptr (GError) failure = NULL;
-  if (export_content (self, node, path, &failure) &&
-      node_each_child (self->store, node->number, export_child, &below, &failure))
-    return true;
-  if (failure->code == ESTALE || failure->code == ENOENT)
-    return true;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return false;
-}
-
-static bool
-export_child (const StoreNode *node, void *data, GError **error)
-{
-  const Below *above = data;
-  g_autofree char *path = *above->path != '\0' ? g_build_filename (above->path, node->name, NULL)
-                                               : g_strdup (node->name);
-  return export_node (above->export, node, path, error);
-}
-
-/* All of it; a snapshot that was dropped meanwhile looks as if all were gone. */
 static bool
 export_tree (Export *self, const StoreNode *node, GError **error)
 {
-  return export_node (self, node, "", error) &&
-         (self->store->past == NULL || past_is_there (self->store, error));
+  return node_each_below (self->store, node, export_node, self, error);
 }
 
 /* When what is exported was so. */

@@ -233,7 +233,7 @@ collect_mailbox (const StoreNode *node, void *data, GError **error)
   Collection *self = data;
   g_array_append_val (self->mailboxes, node->number);
   return job_go_on (self->job, error) &&
-         node_each_child (self->job->store, node->number, collect_mailbox, self, error);
+         store_node_each_child (self->job->store, node->number, NULL, collect_mailbox, self, error);
 }
 
 GArray *
@@ -241,7 +241,7 @@ job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error)
 {
   g_autoptr (GArray) mailboxes = g_array_new (FALSE, FALSE, sizeof (uint32_t));
   Collection collection = {self, mailboxes};
-  bool good = node_each_child (self->store, owner, collect_mailbox, &collection, error);
+  bool good = store_node_each_child (self->store, owner, NULL, collect_mailbox, &collection, error);
   return good ? g_steal_pointer (&mailboxes) : NULL;
 }
 
@@ -255,8 +255,8 @@ visit_owner (StoreJob *self, uint32_t owner, JobOwnerFunc each, GError **error)
   /* One that was removed since it was listed needs nothing; the others are not to wait for it. */
   g_auto (StoreNode) node = {0};
   g_autoptr (GError) gone = NULL;
-  bool missing = error_code (failure) == ENOENT || error_code (failure) == ESTALE;
-  if (missing && !store_node_get (self->store, owner, &node, &gone) && gone->code == ENOENT)
+  if (is_gone (failure) && !store_node_get (self->store, owner, &node, &gone) &&
+      gone->code == ENOENT)
     return true;
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;
@@ -276,7 +276,8 @@ visit_container (const StoreNode *node, void *data, GError **error)
     return false;
   if (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED)
     return visit_owner (visit->job, node->number, visit->each, error);
-  return node_each_child (visit->job->store, node->number, visit_container, visit, error);
+  return store_node_each_child (visit->job->store, node->number, NULL, visit_container, visit,
+                                error);
 }
 
 static bool
@@ -291,7 +292,7 @@ visit_target (StoreJob *self, uint32_t number, JobOwnerFunc each, GError **error
   Collection collection = {self, mailboxes};
   g_array_append_val (mailboxes, number);
   if (job_has (self, STORE_WORD_RECURSIVE) &&
-      !node_each_child (self->store, number, collect_mailbox, &collection, error))
+      !store_node_each_child (self->store, number, NULL, collect_mailbox, &collection, error))
     return false;
   return each (self, node.owner, mailboxes, false, error);
 }

@@ -224,7 +224,7 @@ mailbox_write_begin (StoreMailbox *self, Handle **out_handle, GError **error)
       *out_handle = g_steal_pointer (&handle);
       return write;
     }
-    if (error_code (failure) != ESTALE && error_code (failure) != ENOENT)
+    if (!is_gone (failure))
       break;
   }
   int code = error_code (failure);

@@ -214,21 +214,60 @@ store_node_children (Store *self, uint32_t parent, const char *after, StoreNode 
 }
 
 bool
-node_each_child (Store *store, uint32_t parent, NodeFunc each, void *data, GError **error)
+store_node_each_child (Store *self, uint32_t parent, const char *after, StoreNodeFunc each,
+                       void *data, GError **error)
 {
   StoreNode page[64];
-  g_autofree char *after = NULL;
+  g_autofree char *last = g_strdup (after);
   bool good = true;
   for (size_t count = 1; count > 0 && good;) {
-    if (!store_node_children (store, parent, after, page, G_N_ELEMENTS (page), &count, error))
+    if (!store_node_children (self, parent, last, page, G_N_ELEMENTS (page), &count, error))
       return false;
     for (size_t i = 0; i < count && good; i++)
       good = each (&page[i], data, error);
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
+    g_free (last);
+    last = count > 0 ? g_strdup (page[count - 1].name) : NULL;
     store_nodes_clear (page, count);
   }
   return good;
+}
+
+bool
+is_gone (const GError *error)
+{
+  return error_code (error) == ENOENT || error_code (error) == ESTALE;
+}
+
+/* What node_each_below() is at. */
+typedef struct {
+  Store *store;
+  const char *path;
+  NodePathFunc each;
+  void *data;
+} Below;
+
+static bool
+visit_below (const StoreNode *node, void *data, GError **error)
+{
+  const Below *above = data;
+  g_autofree char *path = above->path == NULL    ? g_strdup ("")
+                          : *above->path == '\0' ? g_strdup (node->name)
+                                                 : g_build_filename (above->path, node->name, NULL);
+  Below below = {above->store, path, above->each, above->data};
+  g_autoptr (GError) failure = NULL;
+  if ((below.each (node, path, below.data, &failure) &&
+       store_node_each_child (below.store, node->number, NULL, visit_below, &below, &failure)) ||
+      is_gone (failure))
+    return true;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return false;
+}
+
+bool
+node_each_below (Store *store, const StoreNode *top, NodePathFunc each, void *data, GError **error)
+{
+  Below above = {store, NULL, each, data};
+  return visit_below (top, &above, error) && (store->past == NULL || past_is_there (store, error));
 }
 
 bool

@@ -310,25 +310,21 @@ purge_owner (StoreJob *job, uint32_t number, GArray *mailboxes, bool whole, GErr
 
 /* ---- what belongs to nobody ---------------------------------------------------------------- */
 
-/* Strays of the directories above users. */
+static bool purge_container (const StoreNode *node, void *data, GError **error);
+
+/* Strays of a directory above users, and of those below it. */
 static bool
 purge_containers (Purge *self, uint32_t number, GError **error)
 {
-  StoreNode page[64];
-  g_autofree char *after = NULL;
-  bool good = purge_strays (self, number, error);
-  for (size_t count = 1; count > 0 && good;) {
-    if (!store_node_children (self->job->store, number, after, page, G_N_ELEMENTS (page), &count,
-                              error))
-      return false;
-    for (size_t i = 0; i < count && good; i++)
-      if (page[i].kind == STORE_NODE_DOMAIN || page[i].kind == STORE_NODE_USERS)
-        good = purge_containers (self, page[i].number, error);
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    store_nodes_clear (page, count);
-  }
-  return good;
+  return purge_strays (self, number, error) &&
+         store_node_each_child (self->job->store, number, NULL, purge_container, self, error);
+}
+
+static bool
+purge_container (const StoreNode *node, void *data, GError **error)
+{
+  bool above = node->kind == STORE_NODE_DOMAIN || node->kind == STORE_NODE_USERS;
+  return !above || purge_containers (data, node->number, error);
 }
 
 static bool

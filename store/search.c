@@ -27,8 +27,7 @@ search_read_text (int fd, GError **error)
 static void
 miss (const Search *self, uint32_t number, uint32_t uid, const GError *failure)
 {
-  bool gone = failure->code == ESTALE || failure->code == ENOENT;
-  if (!gone && self->calls->missed != NULL)
+  if (!is_gone (failure) && self->calls->missed != NULL)
     self->calls->missed (number, uid, failure, self->calls->user_data);
 }
 
@@ -158,7 +157,7 @@ search_child (const StoreNode *child, void *data, GError **error)
 static bool
 search_below (Search *self, uint32_t number, GError **error)
 {
-  return node_each_child (self->store, number, search_child, self, error);
+  return store_node_each_child (self->store, number, NULL, search_child, self, error);
 }
 
 bool

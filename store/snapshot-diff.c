@@ -282,17 +282,16 @@ typedef bool (*CompareFunc) (const Diff *self, const StoreNode *node, GError **e
 
 /* What somebody takes out of the live store meanwhile is passed over. */
 static bool
-visit (Diff *self, Store *store, const StoreNode *node, CompareFunc compare, NodeFunc below,
+visit (Diff *self, Store *store, const StoreNode *node, CompareFunc compare, StoreNodeFunc below,
        GError **error)
 {
   g_autoptr (GError) failure = NULL;
   if (!job_go_on (self->job, error))
     return false;
   if (compare (self, node, &failure) &&
-      node_each_child (store, node->number, below, self, &failure))
+      store_node_each_child (store, node->number, NULL, below, self, &failure))
     return true;
-  bool gone = error_code (failure) == ENOENT || error_code (failure) == ESTALE;
-  if (gone && self->new == self->job->store)
+  if (is_gone (failure) && self->new == self->job->store)
     return true;
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;
@@ -313,7 +312,7 @@ visit_new (const StoreNode *node, void *data, GError **error)
 }
 
 static bool
-visit_tops (Diff *self, Store *store, const GArray *tops, NodeFunc each, GError **error)
+visit_tops (Diff *self, Store *store, const GArray *tops, StoreNodeFunc each, GError **error)
 {
   for (guint i = 0; i < tops->len; i++) {
     g_auto (StoreNode) node = {0};

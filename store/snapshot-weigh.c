@@ -180,19 +180,11 @@ weigh_mailbox (Weighing *self, uint32_t number, GError **error)
          weigh_messages (self, &weighed, error);
 }
 
-/* The node and all below it; what is removed meanwhile is not counted. */
+/* What is removed meanwhile is not counted. */
 static bool
-weigh_node (const StoreNode *node, void *data, GError **error)
+weigh_node (const StoreNode *node, const char *path, void *data, GError **error)
 {
-  Weighing *self = data;
-  g_autoptr (GError) failure = NULL;
-  if ((node->kind != STORE_NODE_MAILBOX || weigh_mailbox (self, node->number, &failure)) &&
-      node_each_child (self->store, node->number, weigh_node, self, &failure))
-    return true;
-  if (failure->code == ENOENT || failure->code == ESTALE)
-    return true;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return false;
+  return node->kind != STORE_NODE_MAILBOX || weigh_mailbox (data, node->number, error);
 }
 
 /* ---- mailboxes that were removed ----------------------------------------------------------- */
@@ -262,9 +254,9 @@ store_snapshot_weigh (Store *self, const GPtrArray *snapshots, StoreWeight *out,
   Weighing weighing = {.store = self, .snapshots = snapshots, .weights = weights, .tree = tree};
   for (guint i = 0; i < snapshots->len && weighing.oldest == 0; i++)
     weighing.oldest = nth_snapshot (&weighing, i)->epoch;
-  if (weighing.oldest > 0 &&
-      (!store_node_get (self, STORE_ROOT, &root, error) || !weigh_node (&root, &weighing, error) ||
-       !weigh_all_removed (&weighing, error)))
+  if (weighing.oldest > 0 && (!store_node_get (self, STORE_ROOT, &root, error) ||
+                              !node_each_below (self, &root, weigh_node, &weighing, error) ||
+                              !weigh_all_removed (&weighing, error)))
     return false;
   for (guint i = 0; i < snapshots->len; i++)
     out[i] = weights[i];

@@ -275,7 +275,7 @@ count_mailbox (Store *self, uint32_t number, Handle *index, StoreStatus *status,
       row.directory_ns != stat_mtime_ns (&st)) {
     status->behind += mailbox == NULL || node_has_index (self, mailbox->owner);
     if (mailbox == NULL || !store_mailbox_info (mailbox, &info, &failure)) {
-      if (error_code (failure) == ESTALE || error_code (failure) == ENOENT)
+      if (is_gone (failure))
         return true; /* It is gone. */
       g_propagate_error (error, g_steal_pointer (&failure));
       return false;
@@ -305,65 +305,52 @@ count_past (Store *self, uint32_t number, StoreStatus *status, GError **error)
   g_autoptr (StoreMailbox) mailbox = store_mailbox_open (self, number, &failure);
   if (mailbox != NULL && past_mailbox_count (mailbox, status, &failure))
     return true;
-  if (error_code (failure) == ESTALE || error_code (failure) == ENOENT)
+  if (is_gone (failure))
     return true; /* Somebody took it away; or the snapshot was dropped, which shows soon. */
   g_propagate_error (error, g_steal_pointer (&failure));
   return false;
 }
 
-static bool count_children (Store *self, uint32_t parent, Handle *index, StoreStatus *status,
-                            GError **error);
+typedef struct {
+  Store *store;
+  Handle *index; /* of the user that it is below; NULL: there is none */
+  StoreStatus *status;
+} Count;
 
+/* The node and all below it. */
 static bool
-count_node (Store *self, const StoreNode *node, Handle *index, StoreStatus *status, GError **error)
+count_node (const StoreNode *node, void *data, GError **error)
 {
+  Count count = *(const Count *)data;
+  Store *self = count.store;
   g_autoptr (Handle) own = NULL;
-  status->domains += node->kind == STORE_NODE_DOMAIN;
-  status->users += node->kind == STORE_NODE_USER;
+  count.status->domains += node->kind == STORE_NODE_DOMAIN;
+  count.status->users += node->kind == STORE_NODE_USER;
   if (self->past == NULL && (node->kind == STORE_NODE_USER || node->kind == STORE_NODE_SHARED)) {
-    index = own = cache_index (self, node->number, false, NULL);
-    status->users_without_index += own == NULL && !node->no_index;
+    count.index = own = cache_index (self, node->number, false, NULL);
+    count.status->users_without_index += own == NULL && !node->no_index;
   }
   if (node->kind == STORE_NODE_MAILBOX &&
-      !(self->past != NULL ? count_past (self, node->number, status, error)
-                           : count_mailbox (self, node->number, index, status, error)))
+      !(self->past != NULL ? count_past (self, node->number, count.status, error)
+                           : count_mailbox (self, node->number, count.index, count.status, error)))
     return false;
-  return count_children (self, node->number, index, status, error);
-}
-
-static bool
-count_children (Store *self, uint32_t parent, Handle *index, StoreStatus *status, GError **error)
-{
-  StoreNode page[64];
-  g_autofree char *after = NULL;
-  for (size_t count = 1; count > 0;) {
-    if (!store_node_children (self, parent, after, page, G_N_ELEMENTS (page), &count, error))
-      return false;
-    bool counted = true;
-    for (size_t i = 0; i < count && counted; i++)
-      counted = count_node (self, &page[i], index, status, error);
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    store_nodes_clear (page, count);
-    if (!counted)
-      return false;
-  }
-  return true;
+  return store_node_each_child (self, node->number, NULL, count_node, &count, error);
 }
 
 /* A mailbox is counted with the index that it is in; users and what is above them bring theirs. */
 static bool
 count_tree (Store *self, uint32_t number, StoreStatus *status, GError **error)
 {
+  Count count = {self, NULL, status};
   g_auto (StoreNode) node = {0};
   if (number == STORE_ROOT)
-    return count_children (self, number, NULL, status, error);
+    return store_node_each_child (self, number, NULL, count_node, &count, error);
   if (!store_node_get (self, number, &node, error))
     return false;
   g_autoptr (Handle) index = NULL;
   if (node.kind == STORE_NODE_MAILBOX)
-    index = cache_index (self, node.owner, false, NULL);
-  return count_node (self, &node, index, status, error);
+    count.index = index = cache_index (self, node.owner, false, NULL);
+  return count_node (&node, &count, error);
 }
 
 bool

@@ -140,6 +140,12 @@ bool store_node_find (Store *self, uint32_t parent, const char *name, StoreNode 
 bool store_node_children (Store *self, uint32_t parent, const char *after, StoreNode *out,
                           size_t capacity, size_t *out_count, GError **error);
 
+/* Calls `each` for every child whose name is above `after`, in that order, until it returns false; then
+ * this does, too. */
+typedef bool (*StoreNodeFunc) (const StoreNode *child, void *data, GError **error);
+bool store_node_each_child (Store *self, uint32_t parent, const char *after, StoreNodeFunc each,
+                            void *data, GError **error);
+
 /* Times and owner of the directory. mtime: last delivery, expunge or rename inside. */
 typedef struct {
   int64_t mtime_ns, ctime_ns;

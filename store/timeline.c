@@ -236,7 +236,7 @@ write_content (Timeline *self, const StoreNode *node, const char *path, GError *
   if (look_at (mailbox->fd, "", &st))
     write_file (self, path, NULL, &st);
   return (node->kind != STORE_NODE_MAILBOX || write_mailbox (self, mailbox, path, error)) &&
-         node_each_child (self->store, node->number, write_node, self, error);
+         store_node_each_child (self->store, node->number, NULL, write_node, self, error);
 }
 
 static bool

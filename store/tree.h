@@ -83,6 +83,11 @@ uint32_t store_epoch (Store *store);
  * ours. */
 StoreNodeKind node_child_kind (StoreNodeKind parent, const char *name);
 
+/* Whether the error, which may be NULL, says that what was looked for is not there, or not any
+ * more.
+ */
+bool is_gone (const GError *error);
+
 /* Whether it is a user's INBOX, which is always there (RFC 3501, 5.1). */
 bool node_is_inbox (Store *store, const StoreNode *node);
 
@@ -100,11 +105,14 @@ bool node_listed_children (Store *self, uint32_t parent, const char *after, Stor
 bool node_listed_from (Store *self, uint32_t from, StoreNode *out, size_t capacity,
                        size_t *out_count, GError **error);
 
-/* Calls `each` for every child, in the order of their names. Stops at the first failure. */
-typedef bool (*NodeFunc) (const StoreNode *child, void *data, GError **error);
-bool node_each_child (Store *store, uint32_t parent, NodeFunc each, void *data, GError **error);
+/* Calls `each` for a node and every directory below it, parents first, with the path below that
+ * node: "" is itself. Stops at the first failure; but what is gone by now, which ENOENT and ESTALE
+ * say, is left out, and so is what is below it. Only a whole snapshot that is gone is a failure. */
+typedef bool (*NodePathFunc) (const StoreNode *node, const char *path, void *data, GError **error);
+bool node_each_below (Store *store, const StoreNode *top, NodePathFunc each, void *data,
+                      GError **error);
 
-/* The same for the rows of a list; `each` may take what it needs out of the row. */
+/* store_node_each_child() for the rows of a list; `each` may take what it needs out of the row. */
 typedef bool (*ListChildFunc) (List *list, ListNode *child, void *data, GError **error);
 bool list_each_child (List *list, uint32_t parent, ListChildFunc each, void *data, GError **error);
 

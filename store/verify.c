@@ -170,7 +170,7 @@ verify_mailbox (Verify *self, uint32_t number, GError **error)
     push (self, mailbox, 0, false);
     return true;
   }
-  bool gone = failure->code == ESTALE || failure->code == ENOENT;
+  bool gone = is_gone (failure);
   if (gone && self->job->store->past == NULL)
     return true;
   g_autofree char *path = store_node_path (self->job->store, number, NULL);

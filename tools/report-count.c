@@ -317,26 +317,11 @@ count_mailbox (Counting *self, const StoreNode *node, GError **error)
 }
 
 static bool
-count_node (Counting *self, const StoreNode *node, GError **error)
+count_node (const StoreNode *node, void *data, GError **error)
 {
-  if (node->kind == STORE_NODE_MAILBOX && !count_mailbox (self, node, error))
-    return false;
-  StoreNode page[64];
-  g_autofree char *after = NULL;
-  for (size_t count = 1; count > 0;) {
-    if (!store_node_children (self->store, node->number, after, page, G_N_ELEMENTS (page), &count,
-                              error))
-      return false;
-    bool good = true;
-    for (size_t i = 0; i < count && good; i++)
-      good = count_node (self, &page[i], error);
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    store_nodes_clear (page, count);
-    if (!good)
-      return false;
-  }
-  return true;
+  Counting *self = data;
+  return (node->kind != STORE_NODE_MAILBOX || count_mailbox (self, node, error)) &&
+         store_node_each_child (self->store, node->number, NULL, count_node, self, error);
 }
 
 /* Whether another of the nodes is above it, or the same one stands before it: then it is counted
@@ -380,10 +365,10 @@ report_count (Report *report, Store *store, const GArray *nodes, bool subjects, 
     if (title == NULL || !store_node_get (store, number, &node, error))
       return false;
     g_string_append_printf (scope, "%s%s", i > 0 ? ", " : "", title);
-    if (!is_counted_elsewhere (store, nodes, i) && !count_node (&self, &node, error))
+    if (!is_counted_elsewhere (store, nodes, i) && !count_node (&node, &self, error))
       return false;
   }
-  if (nodes->len == 0 && !count_node (&self, &root, error))
+  if (nodes->len == 0 && !count_node (&root, &self, error))
     return false;
   leave_user (&self);
   if (nodes->len > 0)

@@ -158,27 +158,18 @@ site_node_state (Site *self, StoreNode *node, GError **error)
 }
 
 static bool
-store_children (Store *store, uint32_t parent, GArray *numbers, GError **error)
+add_number (const StoreNode *child, void *numbers, GError **error)
 {
-  g_autofree char *after = NULL;
-  for (size_t count = 1; count > 0;) {
-    StoreNode page[PAGE];
-    if (!store_node_children (store, parent, after, page, PAGE, &count, error))
-      return false;
-    for (size_t i = 0; i < count; i++)
-      g_array_append_val (numbers, page[i].number);
-    g_free (after);
-    after = count > 0 ? g_strdup (page[count - 1].name) : NULL;
-    store_nodes_clear (page, count);
-  }
+  g_array_append_val ((GArray *)numbers, child->number);
   return true;
 }
 
 bool
 site_children (Site *self, uint32_t parent, GArray *numbers, GError **error)
 {
-  return self->remote != NULL ? remote_children (self->remote, parent, numbers, error)
-                              : store_children (self->store, parent, numbers, error);
+  return self->remote != NULL
+             ? remote_children (self->remote, parent, numbers, error)
+             : store_node_each_child (self->store, parent, NULL, add_number, numbers, error);
 }
 
 char *

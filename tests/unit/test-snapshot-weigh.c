@@ -53,7 +53,7 @@ count_node (const StoreNode *node, void *data, GError **error)
     }
     store_messages_clear (page, count);
   }
-  return node_each_child (self->store, node->number, count_node, self, error);
+  return store_node_each_child (self->store, node->number, NULL, count_node, self, error);
 }
 
 static void

@@ -426,7 +426,8 @@ look_at_node (const StoreNode *node, void *data, GError **error)
     g_string_append_printf (self->text, "#%u %s\n", node->number, path);
     facts_of_messages (self->text, mailbox);
   }
-  return path != NULL && node_each_child (self->view, node->number, look_at_node, self, error);
+  return path != NULL &&
+         store_node_each_child (self->view, node->number, NULL, look_at_node, self, error);
 }
 
 /* In the order in which the writer has them. */
@@ -435,7 +436,7 @@ look (Store *view, unsigned which)
 {
   g_autoptr (GError) error = NULL;
   Look self = {view, which, g_string_new (NULL)};
-  assert_ok (node_each_child (view, STORE_ROOT, look_at_node, &self, &error), error);
+  assert_ok (store_node_each_child (view, STORE_ROOT, NULL, look_at_node, &self, &error), error);
   return g_string_free (self.text, FALSE);
 }
 

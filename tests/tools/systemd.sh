@@ -34,13 +34,13 @@ security() {
   analyze security --offline=true --threshold="$2" --no-pager "$1"
   expect_status 0
 }
-security mailfs@mail.service 45
+security mailfs@mail.service 42
 mkdir "$units/mailfs@mail.service.d"
 cp "$(find "$work/root" -name setuid.conf)" "$units/mailfs@mail.service.d/"
 security mailfs@mail.service 40
 rm -r "$units/mailfs@mail.service.d"
-security mailfs-check@mail.service 25
-security mailfs-clean@mail.service 25
+security mailfs-check@mail.service 17
+security mailfs-clean@mail.service 18
 
 # Nothing may give the mount a namespace of its own: nobody would see it.
 if grep -nE '^(Private(Mounts|Tmp|Devices|Network|IPC|Users)|Protect(System|Home|Kernel.*|ControlGroups|Proc|Hostname)|ProcSubset|(Read(Write|Only)|Inaccessible|Exec|NoExec)Paths|Bind.*|TemporaryFileSystem|Root.*|MountFlags|DynamicUser|[A-Za-z]*Directory|LogNamespace)=' \

@@ -160,6 +160,46 @@ list_find (List *self, uint32_t parent, const char *name, ListNode *out, bool *o
   return step_node (reading, select, out, out_found, error);
 }
 
+/* Whether a node may follow another one in a page. */
+typedef bool (*FollowsFunc) (const ListNode *node, const ListNode *before);
+
+static bool
+follows_by_name (const ListNode *node, const ListNode *before)
+{
+  return strcmp (node->name, before->name) > 0;
+}
+
+static bool
+follows_by_number (const ListNode *node, const ListNode *before)
+{
+  return node->number > before->number;
+}
+
+/* Takes all nodes of a statement, which come after `before`; NULL: they are the first ones. Nothing
+ * is left in `out` when it fails. */
+static bool
+take_page (Connection *reading, sqlite3_stmt *select, const ListNode *before, FollowsFunc follows,
+           ListNode *out, size_t *out_count, GError **error)
+{
+  for (size_t count = 0;; count++) {
+    bool found;
+    if (!step_node (reading, select, &out[count], &found, error)) {
+      list_nodes_clear (out, count);
+      return false;
+    }
+    if (!found) {
+      *out_count = count;
+      return true;
+    }
+    /* A damaged tree may run in a ring; a caller that goes on after the last one would, too. */
+    if (before != NULL && !follows (&out[count], before)) {
+      list_nodes_clear (out, count + 1);
+      return fail (error, EUCLEAN, "%s: nodes are out of order", reading->name);
+    }
+    before = &out[count];
+  }
+}
+
 bool
 list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
                size_t *out_count, GError **error)
@@ -175,23 +215,9 @@ list_children (List *self, uint32_t parent, const char *after, ListNode *out, si
   sqlite3_bind_int64 (select, 1, parent);
   sqlite3_bind_text (select, 2, after != NULL ? after : "", -1, SQLITE_STATIC);
   sqlite3_bind_int64 (select, 3, (int64_t)capacity);
-  for (size_t count = 0;; count++) {
-    bool found;
-    if (!step_node (reading, select, &out[count], &found, error)) {
-      list_nodes_clear (out, count);
-      return false;
-    }
-    if (!found) {
-      *out_count = count;
-      return true;
-    }
-    /* A damaged tree may run in a ring; a caller that goes on after the last name would too. */
-    if (after != NULL && strcmp (out[count].name, after) <= 0) {
-      list_nodes_clear (out, count + 1);
-      return fail (error, EUCLEAN, "%s: names are out of order", reading->name);
-    }
-    after = out[count].name;
-  }
+  const ListNode before = {.name = (char *)after};
+  return take_page (reading, select, after != NULL ? &before : NULL, follows_by_name, out,
+                    out_count, error);
 }
 
 bool
@@ -206,23 +232,9 @@ list_page (List *self, uint32_t from, ListNode *out, size_t capacity, size_t *ou
     return false;
   sqlite3_bind_int64 (select, 1, from);
   sqlite3_bind_int64 (select, 2, (int64_t)capacity);
-  for (size_t count = 0;; count++) {
-    bool found;
-    if (!step_node (reading, select, &out[count], &found, error)) {
-      list_nodes_clear (out, count);
-      return false;
-    }
-    if (!found) {
-      *out_count = count;
-      return true;
-    }
-    /* As above: a damaged tree must not lead round in a ring. */
-    if (out[count].number < from) {
-      list_nodes_clear (out, count + 1);
-      return fail (error, EUCLEAN, "%s: numbers are out of order", reading->name);
-    }
-    from = out[count].number + 1;
-  }
+  const ListNode before = {.number = from - 1};
+  return take_page (reading, select, from > 0 ? &before : NULL, follows_by_number, out, out_count,
+                    error);
 }
 
 bool

@@ -64,8 +64,15 @@ index_mailbox_numbers (Index *self, GError **error)
   }
 }
 
-/* The first row of `select`, if there is one, is a mailbox with its number of messages and of rows.
- */
+/* A mailbox with its number of messages, and of the rows that are found of them. */
+#define SELECT_COUNTED                                                                             \
+  "SELECT number, messages + expunged,"                                                            \
+  "       (SELECT count (*) FROM message WHERE id > number << 32"                                  \
+  "                                        AND id < (number + 1) << 32) AS found"                  \
+  "  FROM mailbox"
+
+/* The first row of a statement that begins with SELECT_COUNTED, if there is one, is a mailbox in
+ * which they differ. */
 static bool
 count_rows (Connection *reading, sqlite3_stmt *select, GError **error)
 {
@@ -82,14 +89,11 @@ index_count (Index *self, uint32_t mailbox, GError **error)
   auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (
       reading,
-      "SELECT number, messages + expunged,"
-      "       (SELECT count (*) FROM message WHERE id > number << 32"
-      "                                        AND id < (number + 1) << 32) AS found"
-      "  FROM mailbox WHERE number = ?1"
-      "   AND (messages + expunged <> found"
-      "        OR messages <> (SELECT count (*) FROM message"
-      "                         WHERE id > number << 32 AND id < (number + 1) << 32"
-      "                           AND expunged = 0))",
+      SELECT_COUNTED " WHERE number = ?1"
+                     "   AND (messages + expunged <> found"
+                     "        OR messages <> (SELECT count (*) FROM message"
+                     "                         WHERE id > number << 32 AND id < (number + 1) << 32"
+                     "                           AND expunged = 0))",
       error);
   if (select == NULL)
     return false;
@@ -102,12 +106,7 @@ index_count_all (Index *self, GError **error)
 {
   auto_connection reading = connection_acquire (self->db.reading);
   auto_statement select = connection_prepare (
-      reading,
-      "SELECT number, messages + expunged,"
-      "       (SELECT count (*) FROM message WHERE id > number << 32"
-      "                                        AND id < (number + 1) << 32) AS found"
-      "  FROM mailbox WHERE messages + expunged <> found LIMIT 1",
-      error);
+      reading, SELECT_COUNTED " WHERE messages + expunged <> found LIMIT 1", error);
   if (select == NULL || !count_rows (reading, select, error))
     return false;
   auto_statement strays = connection_prepare (

@@ -16,8 +16,8 @@
  * of its own, outside all locks: meanwhile whoever reads it gets what he was told of, and whoever
  * looks is answered later (wait.c).
  */
-#include "fs/control.h"
 #include "fs/rendering.h"
+#include "fs/control.h"
 #include "fs/reply.h"
 #include "store/rescue.h"
 #include "store/text.h"
@@ -36,12 +36,12 @@
 /* One file of which somebody was told. */
 typedef struct {
   fuse_ino_t ino;
-  unsigned users; /* who has it in hand; with asked_us protected by the table's mutex */
-  int64_t asked_us;
-  GMutex mutex;         /* held while it is made, if that is quick; for what follows */
-  Rendering *rendering; /* NULL: not made yet */
-  Rendering *longer;    /* that was there before and was longer; NULL: none */
-  int64_t longer_us;    /* until then */
+  unsigned users;           /* who has it in hand; protected by the table's mutex */
+  _Atomic int64_t asked_us; /* when somebody had it last */
+  GMutex mutex;             /* held while it is made, if that is quick; for what follows */
+  Rendering *rendering;     /* NULL: not made yet */
+  Rendering *longer;        /* that was there before and was longer; NULL: none */
+  int64_t longer_us;        /* until then */
   int64_t made_us, cost_us;
   unsigned orders; /* that had been given when it was made */
   bool touched;    /* somebody wrote to it since */
@@ -243,7 +243,7 @@ drop_oldest (Renderings *self)
 }
 
 static Held *
-take_held (Renderings *self, fuse_ino_t ino, int64_t *out_asked_us)
+take_held (Renderings *self, fuse_ino_t ino)
 {
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   Held *held = g_hash_table_lookup (self->held, &ino);
@@ -257,7 +257,6 @@ take_held (Renderings *self, fuse_ino_t ino, int64_t *out_asked_us)
     g_hash_table_insert (self->held, &held->ino, held);
   }
   held->users++;
-  *out_asked_us = held->asked_us;
   return held;
 }
 
@@ -309,14 +308,14 @@ install (Held *held, Beginning beginning, Rendering *new)
 }
 
 static bool
-is_due (const Renderings *self, const Held *held, const ControlFile *file, int64_t asked_us)
+is_due (const Renderings *self, const Held *held, const ControlFile *file)
 {
   int64_t now = g_get_monotonic_time ();
   int64_t hold = MAX (HOLD_US, held->cost_us * COST_SHARE);
   bool outdated = held->orders != self->orders && held->cost_us < HOLD_US;
 
   return held->rendering == NULL || held->touched || file->grows || outdated ||
-         (now - asked_us > HOLD_US && now - held->made_us > hold) ||
+         (now - held->asked_us > HOLD_US && now - held->made_us > hold) ||
          now - held->made_us > MAX (HOLD_MAX_US, hold);
 }
 
@@ -324,12 +323,10 @@ static Rendering *
 take_rendering (Mount *mount, const ControlFile *file, const ControlNode *node, bool look)
 {
   Renderings *self = mount->renderings;
-  int64_t asked_us;
-  Held *held = take_held (self, node->ino, &asked_us);
+  Held *held = take_held (self, node->ino);
 
   g_mutex_lock (&held->mutex);
-  if (held->rendering == NULL ||
-      (look && file->spill == NULL && is_due (self, held, file, asked_us))) {
+  if (held->rendering == NULL || (look && file->spill == NULL && is_due (self, held, file))) {
     Beginning beginning = begin (self);
     install (held, beginning, make (mount, file, node));
   }
@@ -355,8 +352,7 @@ Rendering *
 rendering_longer (Mount *mount, const ControlNode *node)
 {
   Renderings *self = mount->renderings;
-  int64_t asked_us;
-  Held *held = take_held (self, node->ino, &asked_us);
+  Held *held = take_held (self, node->ino);
   bool kept;
 
   g_mutex_lock (&held->mutex);
@@ -371,8 +367,7 @@ void
 rendering_touch (Mount *mount, fuse_ino_t ino)
 {
   Renderings *self = mount->renderings;
-  int64_t asked_us;
-  Held *held = take_held (self, ino, &asked_us);
+  Held *held = take_held (self, ino);
 
   self->orders++;
   g_mutex_lock (&held->mutex);
@@ -410,14 +405,13 @@ bool
 rendering_prepare (Mount *mount, const ControlFile *file, const ControlNode *node)
 {
   Renderings *self = mount->renderings;
-  int64_t asked_us;
 
   if (file->spill == NULL)
     return true;
-  Held *held = take_held (self, node->ino, &asked_us);
+  Held *held = take_held (self, node->ino);
   g_mutex_lock (&held->mutex);
   bool was_making = held->making;
-  held->making = was_making || is_due (self, held, file, asked_us);
+  held->making = was_making || is_due (self, held, file);
   bool is_making = held->making;
   g_mutex_unlock (&held->mutex);
   if (was_making || !is_making) {
@@ -434,8 +428,7 @@ bool
 rendering_is_made (Mount *mount, fuse_ino_t ino)
 {
   Renderings *self = mount->renderings;
-  int64_t asked_us;
-  Held *held = take_held (self, ino, &asked_us);
+  Held *held = take_held (self, ino);
 
   g_mutex_lock (&held->mutex);
   bool is_made = !held->making;

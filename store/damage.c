@@ -116,7 +116,8 @@ damage_find (ScanItem *item, int fd)
                index_summary_get (handle->index, mailbox->number, item->uid, &row, &has_row, NULL);
   learn_digest (item, has_row ? &row : NULL);
   item->damage = item->summary.damage | compare_digest (item);
-  item->stale = asked && is_stale (item, has_row ? &row : NULL);
+  /* What is lost of an index is its own damage, and not the message's. */
+  item->stale = asked && !item->partial && is_stale (item, has_row ? &row : NULL);
   locate (item, fd);
 }
 

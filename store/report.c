@@ -148,6 +148,14 @@ report_damage (const ScanItem *item, StoreJob *job)
   }
 }
 
+/* Whether the file has a newer state than a row of which a newer one was lost: that is the index's
+ * damage, not the message's. */
+static bool
+is_outlived (const ScanItem *item)
+{
+  return item->partial && item->has_state && item->state.modseq > item->row.modseq;
+}
+
 static bool
 same_state (const ScanItem *item)
 {
@@ -161,8 +169,8 @@ scan_item_is_clean (const ScanItem *item)
 {
   return item->verdict == SCAN_CHANGED && item->failure == NULL &&
          (item->damage & (STORE_DAMAGE_GRAVE | INDEX_DAMAGE_NUL)) == 0 &&
-         item->row.internal_s == item->st.st_mtim.tv_sec &&
-         (item->row.expunged != 0) == item->expunged && same_state (item) && !item->stale;
+         item->row.internal_s == item->st.st_mtim.tv_sec && !item->stale &&
+         (is_outlived (item) || ((item->row.expunged != 0) == item->expunged && same_state (item)));
 }
 
 static void
@@ -239,7 +247,8 @@ scan_report_mailbox (const ScanMailbox *scanned, StoreJob *job, bool fixed)
     job_found (job, STORE_PROBLEM_UIDNEXT, fixed, mailbox->number, 0, mailbox->path,
                "the next UID is %u, but there is a message %u", scanned->state.uidnext,
                scanned->highest_uid);
-  if (!scanned->has_index)
+  /* What is left of an index may lack the mailbox's own row, or have an older one. */
+  if (!scanned->has_index || scanned->partial)
     return;
   if (scanned->row.number == 0)
     job_found (job, STORE_PROBLEM_NO_ROW, fixed, mailbox->number, 0, mailbox->path,

@@ -165,6 +165,7 @@ emit (Scan *self, ScanMailbox *in, ScanVerdict verdict, const Name *name, IndexM
   item->expunged = name != NULL && name->expunged;
   item->doubled = name != NULL && name->doubled;
   item->mailbox_known = in->row.number != 0 && self->salvaged == NULL;
+  item->partial = in->partial;
   item->salvaged = self->salvaged;
   item->recalled = row != NULL && in->recalling;
   if (row != NULL) {
@@ -416,6 +417,7 @@ read_mailbox (const Scan *self, ScanMailbox *in, Handle *handle, GError **error)
     return fail_errno (error, "stat '%s'", mailbox->path);
   in->directory_ns = stat_mtime_ns (&st);
   in->has_index = handle != NULL;
+  in->partial = handle != NULL && index_is_salvaged (handle->index);
   bool found = false;
   if (handle != NULL &&
       !index_mailbox_get (handle->index, mailbox->number, &in->row, &found, error))

@@ -23,6 +23,7 @@ typedef struct {
   bool doubled;       /* and so does another of that UID */
   uint64_t removed;   /* modseq that it had when it was removed for good; 0: never */
   bool mailbox_known; /* the index has rows of this mailbox */
+  bool partial;       /* the index is what is left of broken ones: in evidence */
   Index *salvaged;    /* as given to scan_recall() */
   bool recalled;      /* the row is from there: the index itself has none */
   IndexMessage row;   /* as the scan saw it; nothing for SCAN_NEW */
@@ -72,6 +73,7 @@ typedef struct {
   IndexMailbox row;      /* number 0: none */
   IndexMailbox salvaged; /* likewise */
   bool recalling;        /* the row that is being compared was salvaged */
+  bool partial;          /* as of its items */
   bool has_state;
   NodeState state;
   uint32_t highest_uid;

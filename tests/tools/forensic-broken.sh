@@ -141,3 +141,27 @@ expect_err 'has no directory mail'
 run --forensic --workdir "$store/tmp" list
 expect_status 64
 expect_equal "$numbers" "$(cd "$whole/mail" && getfattr -R -m '^user.mailfs.(directory|user|mailbox)$' -d . | sort)"
+
+# What is lost of an index is its own damage: no message is told of for it, but where its row is gone. An older
+# index tells of an older state.
+index=$store/index/example.com/user/joe.sqlite3
+no_mismatch() {
+  run --json --forensic check --full
+  expect_json 'not [row for row in rows if row.get("problem") in ("changed", "state-mismatch", "summary-mismatch") and row["uid"]]'
+  run --forensic damage joe@example.com/INBOX
+  expect_equal "$(grep -c 'state-mismatch' <<<"$out")" 0
+}
+again
+for ((page = 1; page < $(stat -c %s "$index") / 4096; page++)); do
+  cp "$whole/${index#"$store/"}" "$index"
+  dd if=/dev/zero of="$index" bs=4096 seek="$page" count=1 conv=notrunc status=none
+  no_mismatch
+done
+again
+cp "$index" "$index.broken-0"
+mailstore -q flag joe@example.com/INBOX 2 '+\Flagged' >"$work/out"
+mailstore -q expunge --uid 3 joe@example.com/INBOX >"$work/out"
+rm "$index"
+no_mismatch
+run --json --forensic check
+expect_json '"bad-index" in [row.get("problem") for row in rows]'

@@ -25,6 +25,7 @@ mkdir -p /run/systemd/journal
 # listen SOCKET FILE: keeps each datagram as a line of JSON; "@NAME" is an abstract socket.
 listeners=()
 listen() {
+  rm -f "$work/told/$2" # of a listener before, which was ready
   python3 - "$1" <<'PYTHON' >"$work/told/$2" &
 import json, socket, sys
 name = sys.argv[1]

@@ -82,9 +82,10 @@ typedef struct {
 static void
 run (gpointer item, gpointer data)
 {
-  const Pool *pool = data;
+  Pool *pool = data;
   __tsan_acquire (item);
   pool->function (item, pool->data);
+  __tsan_release (pool);
 }
 
 /* Lives as long as the process: the pool has no place to free it. */
@@ -120,6 +121,14 @@ WRAP (gboolean, g_thread_pool_push, GThreadPool *pool, gpointer data, GError **e
 {
   __tsan_release (data);
   return __real_g_thread_pool_push (pool, data, error);
+}
+
+WRAP (void, g_thread_pool_free, GThreadPool *pool, gboolean immediate, gboolean wait)
+{
+  Pool *kept = pool->user_data;
+  __real_g_thread_pool_free (pool, immediate, wait);
+  if (wait)
+    __tsan_acquire (kept);
 }
 
 /* What the library does with its own memory is its own business. */

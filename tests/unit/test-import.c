@@ -288,6 +288,7 @@ import_meanwhile (const StoreProgress *progress, void *user_data)
   StoreImport second = *request;
   second.target = "joe@example.org/Other";
   assert_fails (store_import (other, &second, NULL, NULL, &result, &error), error, EBUSY);
+  store_import_result_clear (&result); /* which is told even then */
   second.dry_run = true;
   assert_ok (store_import (other, &second, NULL, NULL, &result, &error), error);
   store_import_result_clear (&result);

@@ -1,19 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goes on in the queue, as those see it who follow it. */
-#include "tests/unit/test-store.h"
-
-static uint64_t
-add (Store *store, const char *words)
-{
-  g_autoptr (GError) error = NULL;
-  g_auto (GStrv) list = g_strsplit (words, " ", -1);
-  g_autoptr (StoreRequest) request = store_request_parse (store, (const char *const *)list, &error);
-  g_assert_no_error (error);
-  uint64_t id;
-  bool added;
-  assert_ok (store_queue_add (store, request, &id, &added, &error), error);
-  return id;
-}
+#include "tests/unit/test-jobs.h"
 
 /* What happened since the place: "1 waiting, 2 done". */
 static char *
@@ -39,12 +26,6 @@ assert_follows (Store *store, uint64_t *place, const char *expected)
 {
   g_autofree char *text = follow (store, place);
   g_assert_cmpstr (text, ==, expected);
-}
-
-static bool
-go_on (StoreJob *job, void *data)
-{
-  return true;
 }
 
 static void
@@ -77,15 +58,15 @@ test_changes (Fixture *fixture, gconstpointer data)
   assert_follows (fixture->store, &early, ""); /* before there is a queue */
   g_assert_cmpuint (length (fixture->store), ==, 0);
 
-  uint64_t check = add (fixture->store, "check joe@example.com");
+  uint64_t check = add_job (fixture->store, "check joe@example.com", NULL);
   uint64_t place = STORE_QUEUE_NOW;
   assert_follows (fixture->store, &place, ""); /* what was there is no news */
-  add (fixture->store, "check");
-  add (fixture->store, "repair joe@example.com");
+  add_job (fixture->store, "check", NULL);
+  add_job (fixture->store, "repair joe@example.com", NULL);
   g_assert_cmpuint (length (fixture->store), ==, 3);
   assert_follows (fixture->store, &early, "1 waiting, 2 waiting, 3 waiting");
   assert_follows (fixture->store, &place, "2 waiting, 3 waiting");
-  add (fixture->store, "check"); /* the same once more */
+  add_job (fixture->store, "check", NULL); /* the same once more */
   assert_follows (fixture->store, &place, "");
 
   assert_ok (store_queue_remove (fixture->store, 2, &error), error);
@@ -105,13 +86,13 @@ test_new_queue (Fixture *fixture, gconstpointer data)
   store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
   assert_follows (fixture->store, &place, "");
   for (int i = 0; i < 3; i++)
-    add (fixture->store, "check");
+    add_job (fixture->store, "check", NULL);
   work (fixture->store);
   assert_follows (fixture->store, &place, "1 done");
   g_clear_pointer (&fixture->store, store_close);
   run_in (fixture, "rm queue.sqlite3*", "");
   reopen (fixture, 0);
-  add (fixture->store, "check");
+  add_job (fixture->store, "check", NULL);
   assert_follows (fixture->store, &place, "1 waiting");
 }
 
@@ -146,10 +127,7 @@ test_progress (Fixture *fixture, gconstpointer data)
   Watch watch = {fixture->store, 0, 0};
   for (int i = 0; i < 3; i++)
     deliver (inbox, "one", 0, NULL);
-  const char *const words[] = {"check", "full", NULL};
-  StoreRequest *request = store_request_parse (fixture->store, words, &error);
-  g_assert_no_error (error);
-  g_autoptr (StoreJob) job = store_job_new (fixture->store, request);
+  g_autoptr (StoreJob) job = make_job (fixture->store, "check full");
   assert_ok (store_job_register (job, &error), error);
   store_job_watch (job, look_on, &watch, NULL);
   g_assert_cmpuint (watch.progress, <=, 2);

@@ -5,16 +5,6 @@
 
 #define MANY 10001
 
-static StoreJob *
-begin (Store *store, const char *words)
-{
-  g_autoptr (GError) error = NULL;
-  g_auto (GStrv) list = g_strsplit (words, " ", -1);
-  StoreRequest *request = store_request_parse (store, (const char *const *)list, &error);
-  g_assert_no_error (error);
-  return store_job_new (store, request);
-}
-
 /* Puts `count` messages into the mailbox with one commit a thousand. */
 static void
 deliver_many (StoreMailbox *mailbox, unsigned count)
@@ -55,13 +45,13 @@ test_many (Fixture *fixture, gconstpointer data)
   assert_ok (store_snapshot_take (store, "before", NULL, &error), error);
   deliver_many (inbox, MANY);
   unsigned count = 0;
-  g_autoptr (StoreJob) told = begin (store, "snapshot diff before");
+  g_autoptr (StoreJob) told = make_job (store, "snapshot diff before");
   store_job_tell (told, count_finding, &count);
   assert_ok (store_job_run (told, &error), error);
   g_assert_cmpuint (count, ==, MANY);
   g_assert_cmpuint (store_job_findings (told)->len, ==, 0);
 
-  g_autoptr (StoreJob) kept = begin (store, "snapshot diff before joe@example.com");
+  g_autoptr (StoreJob) kept = make_job (store, "snapshot diff before joe@example.com");
   assert_fails (store_job_run (kept, &error), error, E2BIG);
   g_assert_cmpuint (store_job_findings (kept)->len, ==, MANY - 1);
 }
@@ -84,7 +74,7 @@ test_dropped (Fixture *fixture, gconstpointer data)
   deliver (inbox, "first", 0, NULL);
   assert_ok (store_snapshot_take (store, "before", NULL, &error), error);
   deliver (inbox, "second", 0, NULL);
-  g_autoptr (StoreJob) job = begin (store, "snapshot diff before");
+  g_autoptr (StoreJob) job = make_job (store, "snapshot diff before");
   store_job_tell (job, drop_it, store);
   assert_fails (store_job_run (job, &error), error, ESTALE);
 }

@@ -200,12 +200,8 @@ test_numbers (Fixture *fixture, gconstpointer data)
 static guint
 problems (Store *store, StoreProblem problem)
 {
-  static const char *const words[] = {"check", NULL};
-  g_autoptr (GError) error = NULL;
-  StoreRequest *request = store_request_parse (store, words, &error);
-  g_autoptr (StoreJob) job = store_job_new (store, request);
+  g_autoptr (StoreJob) job = run_job (store, "check");
   guint found = 0;
-  assert_ok (store_job_run (job, &error), error);
   const GPtrArray *findings = store_job_findings (job);
   for (guint i = 0; i < findings->len; i++) {
     const StoreFinding *finding = findings->pdata[i];

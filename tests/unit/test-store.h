@@ -145,15 +145,29 @@ dump (StoreMailbox *mailbox)
   return g_string_free (text, FALSE);
 }
 
-/* Runs a command of the table; its findings are counted in `out`. */
-static inline StoreJob *
-run_job (Store *store, const char *words)
+/* The request that words separated by one space make, and a job of it. */
+static inline StoreRequest *
+parse_words (Store *store, const char *words)
 {
   g_autoptr (GError) error = NULL;
   g_auto (GStrv) list = g_strsplit (words, " ", -1);
   StoreRequest *request = store_request_parse (store, (const char *const *)list, &error);
   g_assert_no_error (error);
-  StoreJob *job = store_job_new (store, request);
+  return request;
+}
+
+static inline StoreJob *
+make_job (Store *store, const char *words)
+{
+  return store_job_new (store, parse_words (store, words));
+}
+
+/* The job has run. */
+static inline StoreJob *
+run_job (Store *store, const char *words)
+{
+  g_autoptr (GError) error = NULL;
+  StoreJob *job = make_job (store, words);
   assert_ok (store_job_run (job, &error), error);
   return job;
 }

@@ -130,10 +130,8 @@ static void
 test_cancelled (Fixture *fixture, gconstpointer data)
 {
   g_autoptr (GError) error = NULL;
-  const char *const words[] = {"verify", NULL};
   fill (fixture);
-  g_autoptr (StoreJob) job =
-      store_job_new (fixture->store, store_request_parse (fixture->store, words, &error));
+  g_autoptr (StoreJob) job = make_job (fixture->store, "verify");
   store_job_cancel (job);
   assert_fails (store_job_run (job, &error), error, ECANCELED);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker: order, exclusion, interruption; and what it makes of damage that readers met. */
-#include "tests/unit/test-store.h"
+#include "tests/unit/test-jobs.h"
 
 #include <sys/resource.h>
 
@@ -14,21 +14,6 @@ add (Store *store, const char *action, uint32_t node)
   assert_ok (queue_add_waiting (store, action, nodes, "a test", 0, &id, &added, &error), error);
   g_assert_true (added);
   return id;
-}
-
-static void
-assert_state (Store *store, uint64_t id, StoreJobState state)
-{
-  g_autoptr (GError) error = NULL;
-  g_auto (StoreRecord) record = {0};
-  assert_ok (store_queue_get (store, id, &record, &error), error);
-  g_assert_cmpstr (store_job_state_name (record.state), ==, store_job_state_name (state));
-}
-
-static bool
-go_on (StoreJob *job, void *data)
-{
-  return true;
 }
 
 /* Collects what the worker says. */
@@ -364,7 +349,8 @@ end_before (Store *store, uint64_t id, int code, int64_t seconds)
   g_assert_true (changed);
 }
 
-/* A repair that somebody got in the way of, say by still copying a mailbox back, is soon tried again. */
+/* A repair that somebody got in the way of, say by still copying a mailbox back, is soon tried
+ * again. */
 static void
 test_heal_again (Fixture *fixture, gconstpointer data)
 {

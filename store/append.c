@@ -11,6 +11,7 @@
  * written once more between 1 and 2. UID and file name become durable together, by the one sync of
  * the directory: before it nobody has been told of either.
  */
+#include "store/arrive.h"
 #include "store/snapshot.h"
 
 #include <string.h>

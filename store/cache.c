@@ -4,6 +4,7 @@
  * recently used ones closed first. A file may be deleted or replaced under us at any time, so every
  * use begins with a look at whether what is open is still what the name means.
  */
+#include "store/arrive.h"
 #include "store/evidence.h"
 #include "store/past.h"
 

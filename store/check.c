@@ -10,6 +10,7 @@
 #include "store/check.h"
 #include "store/evidence.h"
 #include "store/jobs.h"
+#include "store/missing.h"
 #include "store/rebuild.h"
 #include "store/scan.h"
 #include "store/verbs.h"

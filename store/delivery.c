@@ -20,6 +20,7 @@
  * that state with the user lock held, since the lock goes with the transaction. Every commit is one
  * of synchronous=FULL; there are only fewer.
  */
+#include "store/arrive.h"
 #include "store/internal.h"
 
 #include <unistd.h>

@@ -6,6 +6,7 @@
  * The file gets its state attribute here, before it is synced. That contains the modseq, which is
  * known only under the lock; it is written with the modseq that it will most likely get.
  */
+#include "store/arrive.h"
 #include "store/internal.h"
 
 #include <attr/error_context.h>

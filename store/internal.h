@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * internal.h - what the files of store/ share: what lies on disk (files.h), the directories
- * (tree.h), and here mailboxes and messages. Those that make jobs of them share jobs.h, and what
- * stands on that. Nothing outside store/ and its unit tests includes any of these.
+ * (tree.h), and here mailboxes and messages; new mail is in arrive.h, what is missing in missing.h.
+ * Those that make jobs of them share jobs.h, and what stands on that. Nothing outside store/ and its unit tests includes any of these.
  *
  * Five invariants, each with a test of its own (tests/unit/test-invariants.c):
  *
@@ -167,52 +167,6 @@ bool store_open_mail (Store *store, GError **error);
 /* Tells whoever wants to know, by store_notice(), what was met and no call returns. */
 void store_tell (const Store *store, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
-/* ---- missing.c: messages whose file is gone ---------------------------------------------------
- */
-
-/*
- * What a lost message was must not be forgotten with its row: so a line about it is added to
- * missing/NUMBER before, which counts as long as there is no file of that UID. Whoever changes it
- * holds the user lock.
- */
-typedef struct {
-  Store *store;
-  uint32_t number; /* whose lines those are */
-  GString *lines;  /* NULL: none yet */
-} MissingLines;
-void missing_lines_clear (MissingLines *self);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (MissingLines, missing_lines_clear)
-
-/* Adds one about a message of that mailbox; the summary may be NULL. Those of another mailbox
- * before are written. missing_lines_end() writes what is left; then all are on disk. */
-bool missing_lines_add (MissingLines *self, uint32_t number, const IndexMessage *row,
-                        const IndexSummary *summary, GError **error);
-bool missing_lines_end (MissingLines *self, GError **error);
-
-/* Drops the lines about messages whose file is there again, before that may go. Costs one system
- * call where nothing is missing. */
-bool missing_settle (StoreMailbox *mailbox, GError **error);
-
-void missing_init (Store *store);
-void missing_clear (Store *store);
-
-/* Whether there is a file of that UID, in the mailbox or among the expunged. */
-bool missing_is_back (const StoreMailbox *mailbox, uint32_t uid);
-
-/* Drops the one about a message. */
-bool missing_forget (Store *store, uint32_t number, uint32_t uid, GError **error);
-
-/* The UIDs that there are lines about, ascending (uint32_t), whether there is a file or not. Not to
- * be changed. */
-GArray *missing_uids (Store *store, uint32_t number, GError **error);
-
-/* What is known of one; `*out_noted_s` is when its file was missed first. Absence is no error. */
-bool missing_get (Store *store, uint32_t number, uint32_t uid, int64_t *out_noted_s,
-                  IndexMessage *out, IndexSummary *out_summary, bool *out_found, GError **error);
-
-/* The mailboxes that there are lines about, ascending (uint32_t). */
-GArray *missing_numbers (Store *store, GError **error);
-
 /* ---- flags.c ------------------------------------------------------------------------------- */
 
 /* The keywords that come of changing `old` by `given`: sorted, owned; NULL when there are none. */
@@ -361,7 +315,7 @@ bool message_delivered (StoreMailbox *self, uint32_t uid, int fd, uint64_t *out_
 bool message_state_current (StoreMailbox *mailbox, int fd, uint32_t uid, const IndexMessage *row,
                             MessageState *out, GError **error);
 
-/* ---- expunge.c: out of a mailbox, and back into it ------------------------------------------ */
+/* ---- expunge.c: out of a mailbox, and back into it ----------------------------------------- */
 
 /* A message that is to go over. */
 typedef struct {
@@ -405,77 +359,11 @@ GArray *expunge_uids (StoreMailbox *self, GError **error);
 /* The same for who comes back for more: they are kept while the directory does not change. */
 GArray *expunge_uids_kept (StoreMailbox *self, GError **error);
 
-/* ---- export.c ------------------------------------------------------------------------------- */
+/* ---- export.c ------------------------------------------------------------------------------ */
 
 /* A line as sha256sum(1) writes and checks it, unless the digest is NULL. What is damaged has a
  * comment above it. */
 void manifest_write_line (FILE *out, const uint8_t sha256[32], const char *path, bool damaged);
-
-/* ---- draft.c: new mail ----------------------------------------------------------------------- */
-
-struct StoreDraft {
-  Store *store;
-  char name[32]; /* in the process's directory in tmp/ */
-  int fd;        /* while it is being written, else -1 */
-  bool in_tmp;   /* there is a file under `name` */
-  bool appended;
-  GByteArray *bytes; /* what was written, as long as it is small; NULL: parse the file */
-  uint64_t size;
-  MessageState state;
-  int64_t internal_s;
-  uint32_t wanted_uid, uid;
-  StoreSummary summary;
-};
-
-/* ---- append.c: from tmp/ into the mailbox -------------------------------------------------- */
-
-/* One call of store_mailbox_append(). */
-typedef struct {
-  StoreMailbox *mailbox;
-  StoreDraft *const *drafts;
-  size_t count, placed;
-  bool bulk;
-  GError *failure;
-  bool done; /* delivery.c's own */
-} Append;
-
-/* The user lock, and what is written while it is held. */
-typedef struct {
-  int lock; /* -1: not held */
-  Handle *handle;
-  IndexWrite *write;  /* NULL: there is no index that could be written */
-  size_t rows;        /* written, and not committed */
-  const Epoch *epoch; /* of what is more than an append; NULL: each batch has its own */
-} UserWrite;
-
-/* Writes the content of the drafts to disk. No lock is held. */
-bool append_sync (const Append *append, GError **error);
-
-/* Puts the drafts of all into their mailboxes, which are one user's, in the order given; then they
- * are on disk. Rows are written but not committed. Each append has its own failure. */
-void append_batch (GPtrArray *appends, UserWrite *user);
-
-/* Fails those that have not failed yet. */
-void append_fail_all (GPtrArray *appends, const GError *failure);
-
-/* Tells the result of an append that is done: what others see of it, and its failure. */
-bool append_end (Append *append, GError **error);
-
-/* Commits what was written and gives the lock back. Rows that cannot be committed are ones that the
- * index is behind by. */
-void user_write_end (UserWrite *user);
-
-/* ---- delivery.c: appends that share a commit ----------------------------------------------- */
-
-void delivery_init (Store *store);
-void delivery_clear (Store *store);
-
-/* Has the append done, by whichever thread; afterwards it is on disk, or `failure` says why not. */
-void delivery_append (Append *append);
-
-/* Commits the rows of a stream that nobody adds to just now, and gives its user lock back. `wait`
- * for deliveries that are under way, too; who does that must not hold the user lock. */
-void delivery_settle (Store *store, uint32_t owner, bool wait);
 
 /* ---- parse.c: what a message's bytes say --------------------------------------------------- */
 
@@ -498,7 +386,7 @@ void parse_bytes (const uint8_t *bytes, size_t size, StoreSummary *out);
  * far. */
 bool parse_file (int fd, uint64_t size, StoreSummary *out, uint64_t *out_size, GError **error);
 
-/* ---- what mailboxes and messages want of jobs.h ---------------------------------------------- */
+/* ---- what mailboxes and messages want of jobs.h -------------------------------------------- */
 
 int64_t record_now (void); /* seconds since 1970 */
 
@@ -518,12 +406,12 @@ bool queue_add_action (Store *store, uint32_t node, const char *action, int64_t 
  * those of now are old enough. Failing does no harm: it is asked for again. */
 void life_queue_cleanup (StoreMailbox *mailbox, uint32_t expunged, int64_t least_wait_s);
 
-/* ---- fulltext-fill.c ------------------------------------------------------------------------- */
+/* ---- fulltext-fill.c ----------------------------------------------------------------------- */
 
 /* Lets a worker take new mail of the owner into the full-text index, if there is to be one. */
 void fulltext_queue (Store *store, uint32_t owner);
 
-/* ---- heal.c: damage that readers met --------------------------------------------------------- */
+/* ---- heal.c: damage that readers met ------------------------------------------------------- */
 
 typedef enum {
   HEAL_ROWS = 1u << 0,  /* the mailbox was served from its files */

@@ -5,6 +5,7 @@
  * A lock is flock(2) on a directory of mail/: it needs no index, leaves nothing behind when its
  * holder dies, and every holder opens the directory anew, so threads exclude each other as well.
  */
+#include "store/arrive.h"
 #include "store/snapshot.h"
 
 #include <string.h>

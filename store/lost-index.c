@@ -9,6 +9,7 @@
  */
 #include "store/evidence.h"
 #include "store/lost.h"
+#include "store/missing.h"
 
 #include <dirent.h>
 #include <string.h>

@@ -3,6 +3,7 @@
  * has held against the files yet. */
 #include "store/evidence.h"
 #include "store/lost.h"
+#include "store/missing.h"
 
 #include <string.h>
 

@@ -9,6 +9,7 @@
  * the names in history/ are, STATE is what stood on the file.
  */
 #include "store/internal.h"
+#include "store/missing.h"
 #include "store/parse.h"
 
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a rebuild makes of one difference between files and rows. */
 #include "store/jobs.h"
+#include "store/missing.h"
 #include "store/rebuild.h"
 #include "store/scan.h"
 #include "store/snapshot.h"

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "store/missing.h"
 #include "store/scan.h"
 
 /* ---- reconstruct.c, recover.c -------------------------------------------------------------- */

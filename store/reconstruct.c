@@ -2,6 +2,7 @@
 /* reconstruct: indexes, and with -m the mailbox list, from what lies in mail/. */
 #include "store/check.h"
 #include "store/jobs.h"
+#include "store/missing.h"
 #include "store/rebuild.h"
 #include "store/scan.h"
 #include "store/verbs.h"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A store as a whole: making, opening, counting. */
+#include "store/arrive.h"
 #include "store/evidence.h"
 #include "store/lost.h"
+#include "store/missing.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,6 +7,7 @@
  * every snapshot has the message in one of the two mailboxes. For that both users are locked all
  * the time, the one with the lower number first.
  */
+#include "store/arrive.h"
 #include "store/snapshot.h"
 
 #include <string.h>

@@ -5,6 +5,7 @@
  *   mailstore --snapshot nightly export --bagit /srv/evidence/joe joe@example.com
  *   mailstore verify-bag /srv/evidence/joe
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cat.c - mailstore cat: write a message to standard output, byte for byte. */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* command.c - the verbs of store_commands[] as subcommands: check, reconstruct, reset, ... */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

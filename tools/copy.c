@@ -4,6 +4,7 @@
  *
  *   mailstore move joe@example.com 4,7:9 joe@example.com/Archive
  */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 static void

@@ -8,6 +8,7 @@
  * The map comes as it is written for the control file of a mount; as JSON each line becomes an
  * object, whose members the first line names.
  */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

@@ -8,6 +8,7 @@
  *   mailstore export --format jsonl joe@example.com >joe.jsonl
  *   mailstore export --bagit DIR joe@example.com
  */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <string.h>

@@ -4,6 +4,8 @@
  *
  *   mailstore flag joe@example.com/INBOX 4,7:9 +Seen -Flagged +Project-X
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <string.h>

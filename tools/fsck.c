@@ -5,6 +5,7 @@
  * It always looks first, which changes nothing and works on a read-only filesystem; only what is
  * wrong is a reason to write. A store that is in use is no obstacle.
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <getopt.h>

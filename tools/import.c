@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* import.c - mailstore import: bring in mail from message files, a Maildir or an mbox. */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

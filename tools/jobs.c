@@ -7,6 +7,8 @@
  *   mailstore jobs resume 12
  *   mailstore jobs cancel 12
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

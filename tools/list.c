@@ -5,6 +5,8 @@
  * Lines are printed as they are found, so a store of any size is listed in little memory; columns
  * are aligned by widths that hold all but the largest figures, and what may be long comes last.
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

@@ -6,6 +6,7 @@
  *   mailstore lost show missing/00000004-0000000042.eml
  *   mailstore lost restore --to joe@example.com/Found orphans/00000004-notes.txt
  */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

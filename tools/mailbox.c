@@ -5,6 +5,8 @@
  *   mailstore mailbox create --special-use '\Sent' joe@example.com/Sent
  *   mailstore mailbox rename joe@example.com/Old joe@example.com/Archive/2024
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

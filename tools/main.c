@@ -5,6 +5,7 @@
  * Two tables make up its commands: the one below, of commands with an input or output of their own,
  * and store_commands[], whose verbs are control files in the mount and subcommands here.
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <fcntl.h>

@@ -6,6 +6,7 @@
  *   mailstore parts joe@example.com 42 text.txt message/header.txt
  *   mailstore parts --output DIR joe@example.com 42
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <fcntl.h>

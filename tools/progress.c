@@ -4,6 +4,7 @@
  *
  *   import [##########----------]  50 %  3974/7948 messages  1820/s  2.2 s left
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

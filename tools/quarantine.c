@@ -6,6 +6,8 @@
  *   mailstore quarantine restore 20261122T073000Z-1a2b3c4d/example.com/user/joe/Old
  *   mailstore quarantine remove --force 20261122T073000Z-1a2b3c4d
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

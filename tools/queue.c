@@ -7,6 +7,8 @@
  *   mailstore queue add cleanup --age 0 joe@example.com
  *   mailstore queue remove 12 13
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

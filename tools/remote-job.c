@@ -7,7 +7,9 @@
  * its directory below `jobs`.
  */
 #include "tools/answer.h"
+#include "tools/print.h"
 #include "tools/remote.h"
+#include "tools/site.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -8,6 +8,7 @@
  */
 #include "tools/answer.h"
 #include "tools/remote.h"
+#include "tools/site.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "tools/site.h"
 #include "tools/tools.h"
 
 typedef struct Remote Remote;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* report-count.c - one pass over mailboxes and messages. */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* report-data.c - what a report holds, and what it tells beside the mail: jobs, disk, settings. */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <sys/statvfs.h>

@@ -3,6 +3,7 @@
  * report-page.c - the report as a page that stands alone: nothing is fetched, no script runs, and
  * its policy forbids both. All text goes through page_add(), which escapes it.
  */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <inttypes.h>

@@ -3,6 +3,7 @@
  * report-places.c - where inside of messages the damage is: of each that is told of one by one, and
  * of all together, by the part of the message that it is in.
  */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <inttypes.h>

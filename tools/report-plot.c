@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* report-plot.c - the plots of the page: inline SVG, each with words for who cannot see it. */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* report-steps.c - what the figures of a report mean, and what somebody should do. */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <inttypes.h>

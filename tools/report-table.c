@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* report-table.c - the lower part of the page: mailboxes, users, damage, jobs, disk and settings.
  */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <inttypes.h>

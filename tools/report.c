@@ -6,6 +6,7 @@
  *   mailstore report --html report.html
  *   mailstore report joe@example.com example.org
  */
+#include "tools/print.h"
 #include "tools/report.h"
 
 #include <fcntl.h>

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #define REPORT_SIZES    17  /* bins of the histogram of sizes */

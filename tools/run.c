@@ -5,6 +5,7 @@
  * The job runs in a thread of its own while this one draws the bar and listens for Ctrl-C. Findings
  * go to standard output, one a line; the summary goes to standard error.
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

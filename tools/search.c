@@ -6,6 +6,8 @@
  *   mailstore search -r --paths body:contract joe@example.com/INBOX | xargs -d '\n' cp -t
  * /tmp/found
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <stdio.h>

@@ -8,6 +8,8 @@
  *   mailstore --snapshot nightly cat joe@example.com 4
  *   mailstore snapshot drop nightly
  */
+#include "tools/print.h"
+#include "tools/site.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* text.c - figures for people. */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

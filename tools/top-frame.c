@@ -5,6 +5,7 @@
  * Lines are made with marks in them, which are control bytes that no printable text has. Only when
  * a line is cut to its width do they become what a terminal understands, or nothing.
  */
+#include "tools/print.h"
 #include "tools/top.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* top-sample.c - what mailstore top reads: the control files of a mount, or a store's own queue. */
+#include "tools/print.h"
 #include "tools/remote.h"
 #include "tools/top.h"
 

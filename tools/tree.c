@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree.c - the mailboxes below a directory of the store. */
+#include "tools/site.h"
 #include "tools/tools.h"
 
 /* Puts the numbers of all children on the stack, so that the first by name is taken first. */

@@ -4,6 +4,7 @@
  *
  * Without an option it stays and waits for work; --once, --until-empty and --until let it end.
  */
+#include "tools/print.h"
 #include "tools/tools.h"
 
 #include <inttypes.h>

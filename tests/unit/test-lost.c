@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lost and found: what is in it, under which names, and the ways out of it. */
+#include "store/missing.h"
 #include "test-store.h"
 
 #define JOE       "joe@example.com/INBOX"

@@ -2,6 +2,7 @@
 /* A private store for a test, and the few things that tests of it do again and again. */
 #pragma once
 
+#include "store/arrive.h"
 #include "store/jobs.h"
 
 #include <glib/gstdio.h>

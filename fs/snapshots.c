@@ -10,7 +10,6 @@
 #include "fs/snapshots.h"
 #include "fs/control.h"
 #include "fs/inode.h"
-#include "fs/log.h"
 #include "fs/node.h"
 #include "fs/reply.h"
 #include "fs/rows.h"
@@ -18,8 +17,6 @@
 #include "fs/view.h"
 #include "store/commands.h"
 #include "store/rescue.h"
-
-#include <syslog.h>
 
 /* A cookie of those whose file is damaged, which have no epoch and come first. They are listed, so
  * that somebody notices, and cannot be looked into. */
@@ -62,13 +59,13 @@ snapshots_list (Mount *mount, off_t after, ControlAddFunc add, void *data, GErro
 
 /* The root of a snapshot, as the kernel is told of it, which will know it by `name`. */
 static bool
-enter_snapshot (Mount *mount, const StoreSnapshot *snapshot, const char *name, Found *out,
-                GError **error)
+enter_snapshot (Mount *mount, const StoreSnapshot *snapshot, const char *name, bool promised,
+                Found *out, GError **error)
 {
   struct stat attr;
   uint32_t number;
 
-  if (!views_enter (mount, snapshot, name, &number, error))
+  if (!views_enter (mount, snapshot, name, promised, &number, error))
     return false;
   fuse_ino_t root = inode_directory (number, STORE_ROOT);
   out->view = view_take (mount, root, error);
@@ -86,7 +83,7 @@ snapshots_find (Mount *mount, const char *name, Found *out, GError **error)
   g_auto (StoreSnapshot) snapshot = {0};
 
   if (store_snapshot_find (mount->store, name, &snapshot, &failure))
-    return enter_snapshot (mount, &snapshot, name, out, error);
+    return enter_snapshot (mount, &snapshot, name, false, out, error);
   if (error_code (failure) == ENOENT)
     return true;
   g_propagate_error (error, g_steal_pointer (&failure));
@@ -137,35 +134,35 @@ leave_trail (fuse_req_t req, const char *through, const char *verb, const char *
   trail_action (fuse_req_userdata (req), &caller, through, "/", command, NULL, NULL, failure);
 }
 
-/* One that the kernel cannot be told of is not kept: who is told that it failed would never drop
- * it. */
+/* None is taken that the kernel could not be told of afterwards. */
 static bool
-take_snapshot (Mount *mount, const char *name, Found *out, GError **error)
+take_snapshot (fuse_req_t req, const char *name, Found *out, GError **error)
 {
+  Mount *mount = fuse_req_userdata (req);
   g_auto (StoreSnapshot) snapshot = {0};
-  g_autoptr (GError) left = NULL;
+  g_autoptr (GError) failure = NULL;
 
-  if (!store_snapshot_take (mount->store, name, &snapshot, error))
-    return false;
-  if (enter_snapshot (mount, &snapshot, name, out, error))
-    return true;
-  if (!store_snapshot_drop (mount->store, name, &left))
-    log_message (LOG_WARNING, "snapshot '%s' stays: %s", name, left->message);
+  bool promised = views_promise (mount, &failure);
+  bool taken = promised && store_snapshot_take (mount->store, name, &snapshot, &failure);
+  leave_trail (req, "mkdir", "snapshot-take", name, NULL, failure);
+  if (taken)
+    return enter_snapshot (mount, &snapshot, name, true, out, error);
+  if (promised)
+    views_break_promise (mount);
+  g_propagate_error (error, g_steal_pointer (&failure));
   return false;
 }
 
 void
 snapshots_mkdir (fuse_req_t req, const char *name)
 {
-  Mount *mount = fuse_req_userdata (req);
   g_auto (Found) found = {0};
   g_autoptr (GError) error = NULL;
 
-  bool taken = take_snapshot (mount, name, &found, &error);
-  leave_trail (req, "mkdir", "snapshot-take", name, NULL, error);
-  if (!taken)
-    return reply_errno (req, error_code (error));
-  reply_entry (req, &found.entry);
+  if (take_snapshot (req, name, &found, &error))
+    reply_entry (req, &found.entry);
+  else
+    reply_errno (req, error_code (error));
 }
 
 void
@@ -194,6 +191,6 @@ snapshots_rename (fuse_req_t req, const char *name, const char *new_name, unsign
   leave_trail (req, "rename", "snapshot-rename", name, new_name, error);
   /* The kernel will not ask for it by its new name, which it has to be made to forget one day. */
   if (renamed && store_snapshot_find (mount->store, new_name, &snapshot, NULL))
-    views_enter (mount, &snapshot, new_name, &view, NULL);
+    views_enter (mount, &snapshot, new_name, false, &view, NULL);
   reply_errno (req, renamed ? 0 : error_code (error));
 }

@@ -42,6 +42,7 @@ struct Views {
   View top;
   GMutex mutex; /* for what follows */
   Known known[VIEWS];
+  unsigned promised; /* of those that are free */
   uint64_t takes;
 };
 
@@ -180,24 +181,76 @@ view_take (Mount *mount, fuse_ino_t ino, GError **error)
   return view == NULL ? NULL : keep_open (self, view, error);
 }
 
+/* The view of that epoch, else one that is free: VIEW_TOP, if there are no more than `reserved`.
+ * The mutex is held. */
+static uint32_t
+choose_view (const Views *self, uint32_t epoch, unsigned reserved)
+{
+  uint32_t view = VIEW_TOP;
+  unsigned left = 0;
+
+  for (uint32_t i = VIEWS - 1; i > VIEW_TOP; i--) {
+    if (self->known[i].epoch == epoch)
+      return i;
+    if (self->known[i].epoch == 0) {
+      view = i;
+      left++;
+    }
+  }
+  return left > reserved ? view : VIEW_TOP;
+}
+
+static bool
+fail_busy (GError **error)
+{
+  return fail (error, EBUSY, "too many dropped snapshots are still in use");
+}
+
+/* Whether there was one to promise. */
+static bool
+promise (Views *self)
+{
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  if (choose_view (self, UINT32_MAX, self->promised) == VIEW_TOP)
+    return false;
+  self->promised++;
+  return true;
+}
+
 bool
-views_enter (Mount *mount, const StoreSnapshot *snapshot, const char *name, uint32_t *out_view,
-             GError **error)
+views_promise (Mount *mount, GError **error)
+{
+  if (promise (mount->views))
+    return true;
+  g_autoptr (GPtrArray) snapshots = store_snapshot_list (mount->store, error);
+  if (snapshots == NULL)
+    return false;
+  return snapshots->len < STORE_SNAPSHOTS_MAX
+             ? fail_busy (error)
+             : fail (error, ENOSPC, "there are %d snapshots already", STORE_SNAPSHOTS_MAX);
+}
+
+void
+views_break_promise (Mount *mount)
 {
   Views *self = mount->views;
   g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  uint32_t view = VIEW_TOP;
 
-  for (uint32_t i = VIEWS - 1; i > VIEW_TOP; i--) {
-    if (self->known[i].epoch == snapshot->epoch) {
-      view = i;
-      break;
-    }
-    if (self->known[i].epoch == 0)
-      view = i;
-  }
+  self->promised--;
+}
+
+bool
+views_enter (Mount *mount, const StoreSnapshot *snapshot, const char *name, bool promised,
+             uint32_t *out_view, GError **error)
+{
+  Views *self = mount->views;
+  g_autoptr (GMutexLocker) lock G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+
+  self->promised -= promised;
+  uint32_t view = choose_view (self, snapshot->epoch, self->promised);
   if (view == VIEW_TOP)
-    return fail (error, EBUSY, "too many dropped snapshots are still in use");
+    return fail_busy (error);
   Known *known = &self->known[view];
   known->epoch = snapshot->epoch;
   known->slot = snapshot->slot;

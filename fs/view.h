@@ -30,8 +30,14 @@ void views_free (Views *self); /* `top` stays open */
 
 /* The view in which the kernel is told of a snapshot's nodes, and the name that the kernel has for
  * it now, which need not be written as the store's. EBUSY: there is none left. */
-bool views_enter (Mount *mount, const StoreSnapshot *snapshot, const char *name, uint32_t *out_view,
-                  GError **error);
+bool views_enter (Mount *mount, const StoreSnapshot *snapshot, const char *name, bool promised,
+                  uint32_t *out_view, GError **error);
+
+/* Promises one for a snapshot that is about to be taken; EBUSY as above, or ENOSPC when there are
+ * as many snapshots as there may be. Then views_enter() with `promised` does not fail; when it is
+ * not taken after all, the promise is to be broken. */
+bool views_promise (Mount *mount, GError **error);
+void views_break_promise (Mount *mount);
 
 /* Counts nodes that the kernel was told of in the view of an inode; negative: that it forgot. */
 void views_count (Mount *mount, fuse_ino_t ino, int64_t nodes);

@@ -2,8 +2,8 @@
 /*
  * The audit trail: STORE/audit.jsonl, to whose end each action that somebody asked a mount for adds
  * one line. When the file is full it becomes audit.jsonl.1, in whose place it goes, and a new one
- * is begun; the numbers of the lines go on. Who merely reads a lot, where that is told, must not
- * push out who changed something: such lines of the file before stay, as many as one file may have.
+ * is begun; the numbers of the lines go on. Where reading is told of, it must not push out what was
+ * changed: so of the file before the other lines stay, as many as one file may have.
  *
  * Who adds holds a lock on the file (flock(2)), so that lines come one after the other and their
  * numbers have no gaps, whichever process they come from. A line counts from the moment that its

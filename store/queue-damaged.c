@@ -4,8 +4,9 @@
  *
  * Nothing could make it again, and nothing must: it is kept under another name, and a new one is
  * begun. But people, programs and mounts know jobs by their numbers, and must not take a new job
- * for an old one. So the new queue goes on behind all that the kept one still tells of, and behind
- * a number that goes up with the clock, faster than jobs are made, for what it does not tell.
+ * for an old one. So the new queue goes on behind all that the kept one still tells of and, for
+ * what it does not tell, behind a number that goes up with the clock: over the months faster than
+ * people and worker make jobs.
  */
 #include "store/jobs.h"
 

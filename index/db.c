@@ -153,6 +153,7 @@ db_close (Db *self)
   g_mutex_clear (&self->mutex);
   if (self->image != NULL)
     munmap (self->image, self->image_size);
+  budget_give (self->budget);
   g_free (self->name);
   g_free (self->path);
 }

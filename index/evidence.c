@@ -30,6 +30,7 @@ typedef struct {
   int fd;      /* of the copy */
   void *image; /* mapped; NULL: not, or given away */
   uint64_t size;
+  uint64_t budget;    /* what it takes of the memory that there may be for copies */
   uint32_t page_size; /* of what is being put into it */
   uint64_t unread;    /* bytes */
   uint64_t pages;     /* that were put back where a write was interrupted */
@@ -44,6 +45,7 @@ copy_clear (Copy *self)
     munmap (self->image, self->size);
   if (self->fd >= 0)
     close (self->fd);
+  budget_give (self->budget);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Copy, copy_clear)
 
@@ -195,6 +197,19 @@ leave_log_mode (Copy *self)
   return put (self, rollback, sizeof rollback, WRITE_VERSION_AT);
 }
 
+/* A journal or a log may make it larger than the file was. */
+static bool
+take_budget (Copy *self, GError **error)
+{
+  uint64_t more = self->size > self->budget ? self->size - self->budget : 0;
+  if (self->from->workdir != NULL || more == 0)
+    return true;
+  if (!budget_take (self->from->name, more, error))
+    return false;
+  self->budget += more;
+  return true;
+}
+
 static bool
 make_copy (const IndexEvidence *from, Copy *self, GError **error)
 {
@@ -206,11 +221,13 @@ make_copy (const IndexEvidence *from, Copy *self, GError **error)
   self->size = (uint64_t)st.st_size;
   if (self->size > most (self))
     return fail (error, EFBIG, "%s: %s", from->name, g_strerror (EFBIG));
+  if (!take_budget (self, error))
+    return false;
   self->fd = make_file (from->workdir);
   if (self->fd < 0 || ftruncate (self->fd, st.st_size) < 0)
     return fail_errno (error, "%s: make a copy", from->name);
   if (copy_file (self) && apply_journals (self) && leave_log_mode (self))
-    return true;
+    return take_budget (self, error);
   return self->failure != 0 ? fail (error, self->failure, "%s: write a copy: %s", from->name,
                                     g_strerror (self->failure))
                             : fail (error, EUCLEAN, "%s: its journal makes no sense", from->name);
@@ -267,6 +284,8 @@ static bool
 open_copy (Copy *self, Db *db, const Schema *schema, GError **error)
 {
   void *image = g_steal_pointer (&self->image);
+  db->budget = self->budget;
+  self->budget = 0;
   return db_open_image (db, schema, self->from->name, image, self->size, error) &&
          db_verify (db, error);
 }
@@ -336,6 +355,28 @@ salvage_one (Index *self, const IndexEvidence *from, uint64_t *rows, GError **er
   return true;
 }
 
+/* How much can be salvaged of a file; what it says that it has, and is not there, is nothing. */
+static uint64_t
+content_of (int fd)
+{
+  struct stat st;
+  return fd >= 0 && fstat (fd, &st) == 0 ? MIN ((uint64_t)st.st_size, (uint64_t)st.st_blocks * 512)
+                                         : 0;
+}
+
+/* In memory the rows take no more than what they are salvaged from. */
+static bool
+take_scratch_budget (Index *self, const IndexEvidence *from, size_t count, GError **error)
+{
+  uint64_t size = 0;
+  for (size_t i = 0; i < count; i++)
+    size += content_of (from[i].file) + content_of (from[i].journal) + content_of (from[i].log);
+  if (count == 0 || !budget_take (from[0].name, size, error))
+    return count == 0;
+  self->db.budget = size;
+  return true;
+}
+
 /* `in_use` as in index_gather(). */
 static Index *
 salvage_all (const char *in_use, const IndexEvidence *from, size_t count, const char *workdir,
@@ -344,7 +385,8 @@ salvage_all (const char *in_use, const IndexEvidence *from, size_t count, const 
   g_autofree char *path = NULL;
   g_autoptr (Index) self = open_scratch (workdir, &path, error);
   IndexSalvage counts;
-  bool good = self != NULL && (in_use == NULL || index_salvage (self, in_use, &counts, error));
+  bool good = self != NULL && (workdir != NULL || take_scratch_budget (self, from, count, error)) &&
+              (in_use == NULL || index_salvage (self, in_use, &counts, error));
   for (size_t i = 0; i < count && good; i++)
     good = salvage_one (self, &from[i], out_rows, error);
   unlink_scratch (path);
@@ -388,7 +430,7 @@ list_open_evidence (const IndexEvidence *from, char **out_note, GError **error)
   g_autoptr (GError) failure = NULL;
   g_autoptr (List) self = open_list (from, note, &failure);
   IndexSalvage counts = {0};
-  if (self == NULL && from->file >= 0) {
+  if (self == NULL && from->file >= 0 && failure->code != ENOMEM) {
     self = list_open (NULL, 0, error);
     if (self == NULL || !list_salvage_evidence (self, from, &counts, error))
       return NULL;
@@ -421,7 +463,8 @@ index_open_evidence (const IndexEvidence *from, size_t count, char **out_note, G
   g_autoptr (GString) note = g_string_new (NULL);
   g_autoptr (GError) failure = NULL;
   g_autoptr (Index) self = count == 1 ? open_index (from, note, &failure) : NULL;
-  if (self == NULL && (count > 1 || from->file >= 0)) {
+  bool fits = failure == NULL || failure->code != ENOMEM;
+  if (self == NULL && fits && (count > 1 || from->file >= 0)) {
     uint64_t rows = 0;
     self = salvage_all (NULL, from, count, from->workdir, &rows, error);
     if (self == NULL)

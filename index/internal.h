@@ -84,7 +84,8 @@ typedef struct {
   int32_t application_id;
   int32_t version;
   const char *sql; /* exactly what the database keeps in sqlite_schema */
-  const char *shadows; /* but for tables with such names, in which FTS5 keeps a virtual one; or NULL */
+  const char
+      *shadows; /* but for tables with such names, in which FTS5 keeps a virtual one; or NULL */
 } Schema;
 
 extern const Schema index_schema, list_schema, queue_schema, fulltext_schema;
@@ -101,14 +102,22 @@ bool schema_check_tables (const Schema *self, Connection *connection, bool *out_
 /* Makes the tables, unless another process came first. */
 bool schema_create (const Schema *self, Connection *connection, GError **error);
 
+/* ---- budget.c: memory that copies of evidence take ------------------------------------------- */
+
+/* Takes a part of it for what `name` is a copy of; and gives it back. ENOMEM: there is too little.
+ */
+bool budget_take (const char *name, uint64_t size, GError **error);
+void budget_give (uint64_t size);
+
 /* ---- db.c: one database file --------------------------------------------------------------- */
 
 typedef struct {
   const Schema *schema;
-  char *path; /* NULL: in memory */
-  char *name; /* for messages, of an image; else NULL */
+  char *path;  /* NULL: in memory */
+  char *name;  /* for messages, of an image; else NULL */
   void *image; /* that is all the database there is: mapped, and unmapped at the end; else NULL */
   size_t image_size;
+  uint64_t budget; /* what it takes of that */
   bool read_only;
   dev_t device; /* of the file that was opened */
   ino_t inode;
@@ -118,8 +127,9 @@ typedef struct {
 
   GMutex mutex; /* guards `is_writing` */
   GCond written;
-  bool is_writing; /* there is a transaction, which alone uses the writing connection and `failed` */
-  int failed;      /* errno of a failed change in this transaction */
+  bool
+      is_writing; /* there is a transaction, which alone uses the writing connection and `failed` */
+  int failed;     /* errno of a failed change in this transaction */
 } Db;
 
 /* As index_open(). After failure only db_close() may follow. */
@@ -142,9 +152,9 @@ bool db_read_begin (Db *self, GError **error);
 void db_read_end (Db *self);
 
 /* A transaction: from begin to the commit that succeeds, or to the rollback, no other begins. One
- * thread may carry on what another began; in memory, where reading waits for it, only its own. After
- * db_write() failed, other than by EEXIST, every db_write() and db_commit() fails: half a change is
- * never committed. A commit that failed by EBUSY may be tried again. */
+ * thread may carry on what another began; in memory, where reading waits for it, only its own.
+ * After db_write() failed, other than by EEXIST, every db_write() and db_commit() fails: half a
+ * change is never committed. A commit that failed by EBUSY may be tried again. */
 bool db_begin (Db *self, GError **error);
 bool db_write (Db *self, sqlite3_stmt *statement, GError **error);
 bool db_commit (Db *self, GError **error);

@@ -414,7 +414,25 @@ static bool
 is_lasting (const Handle *handle)
 {
   int code = handle->index == NULL ? error_code (handle->failure) : 0;
-  return handle->fixed || code == 0 || code == ENOENT || code == EUCLEAN || code == EROFS;
+  return (handle->fixed && code != ENOMEM) || code == 0 || code == ENOENT || code == EUCLEAN ||
+         code == EROFS;
+}
+
+/* Opens it anew. A copy of evidence in memory may find no room there before the others go, which
+ * nobody uses just now. */
+static Handle *
+open_in_room (Store *store, const char *path, bool create)
+{
+  Handle *handle = open_index (store, path, create);
+  if (store->evidence == NULL || error_code (handle->failure) != ENOMEM)
+    return handle;
+  handle_unref (handle);
+  g_mutex_lock (&store->mutex);
+  while (store->index_order.tail != NULL)
+    evict (store->indexes, &store->index_order, store->index_order.tail->data,
+           (GDestroyNotify)handle_unref);
+  g_mutex_unlock (&store->mutex);
+  return open_index (store, path, create);
 }
 
 /* Opens the index of `owner` anew and keeps it, or the failure to do so. */
@@ -429,7 +447,7 @@ reopen_index (Store *store, uint32_t owner, bool create, GError **error)
   if (node_path == NULL || (create && !prepare_directories (store, node_path, error)))
     return NULL;
   g_autofree char *path = layout_index_path (store, node_path);
-  g_autoptr (Handle) handle = open_index (store, path, create);
+  g_autoptr (Handle) handle = open_in_room (store, path, create);
   if (create && handle->index != NULL && !layout_own_path (store, path, error))
     return NULL;
   if (!is_lasting (handle))

@@ -403,8 +403,13 @@ evidence_index (Store *store, const char *path, GError **error)
   g_autofree IndexEvidence *from = g_new (IndexEvidence, files->len);
   for (guint i = 0; i < files->len; i++)
     from[i] = g_array_index (files, Files, i).from;
-  Index *index = index_open_evidence (from, files->len, &note, error);
+  g_autoptr (GError) failure = NULL;
+  Index *index = index_open_evidence (from, files->len, &note, &failure);
   tell_note (store, note);
+  if (error_code (failure) == ENOMEM)
+    evidence_note (store, "%s", failure->message);
+  if (index == NULL)
+    g_propagate_error (error, g_steal_pointer (&failure));
   return index;
 }
 

@@ -246,6 +246,44 @@ test_huge (Fixture *fixture, const void *data)
   close (from.file);
 }
 
+static Index *
+open_copy (const IndexEvidence *from, GError **error)
+{
+  g_autofree char *told = NULL;
+  return index_open_evidence (from, 1, &told, error);
+}
+
+/* Copies in memory are bounded in sum: who has too many is told what helps, and goes on when some
+ * are gone. These have holes, which take nothing, but count. */
+static void
+test_many (Fixture *fixture, const void *data)
+{
+  fill (fixture);
+  g_assert_cmpint (truncate (fixture->path, (off_t)512 << 20), ==, 0);
+  g_autoptr (GError) error = NULL;
+  g_autofree char *workdir = g_path_get_dirname (fixture->path);
+  IndexEvidence from = {.name = fixture->path, .journal = -1, .log = -1};
+  IndexEvidence elsewhere = {.name = fixture->path, .journal = -1, .log = -1, .workdir = workdir};
+  from.file = elsewhere.file = open (fixture->path, O_RDONLY | O_CLOEXEC);
+  Index *copies[16] = {NULL};
+  size_t count = 0;
+  while (count < G_N_ELEMENTS (copies) && (copies[count] = open_copy (&from, &error)) != NULL)
+    count++;
+  g_assert_error (error, MAILFS_ERROR, ENOMEM);
+  g_assert_nonnull (strstr (error->message, fixture->path));
+  g_assert_nonnull (strstr (error->message, "workdir="));
+  g_clear_error (&error);
+  g_assert_cmpuint (count, >, 0);
+  copies[count] = open_copy (&elsewhere, &error);
+  g_assert_no_error (error);
+  for (size_t i = 0; i <= count; i++)
+    index_close (copies[i]);
+  g_autoptr (Index) again = open_copy (&from, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (flags_of (again, 1), ==, INDEX_FLAG_SEEN);
+  close (from.file);
+}
+
 static void
 assert_no_index (const Fixture *fixture, int code)
 {
@@ -301,6 +339,7 @@ main (int argc, char **argv)
   add_test ("/evidence/damaged", test_damaged);
   add_test ("/evidence/damaged/log", test_damaged_log);
   add_test ("/evidence/huge", test_huge);
+  add_test ("/evidence/many", test_many);
   add_test ("/evidence/nothing", test_nothing);
   add_test ("/evidence/older", test_older);
   return g_test_run ();

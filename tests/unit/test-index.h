@@ -153,3 +153,11 @@ run_sql (const char *path, const char *sql)
     g_error ("%s: %s", sql, sqlite3_errmsg (handle));
   g_assert_cmpint (sqlite3_close (handle), ==, SQLITE_OK);
 }
+
+static inline void
+set_patience (Index *index, int milliseconds)
+{
+  sqlite3_busy_timeout (index->db.reading->handle, milliseconds);
+  if (index->db.writing->handle != NULL)
+    sqlite3_busy_timeout (index->db.writing->handle, milliseconds);
+}

@@ -276,6 +276,8 @@ typedef struct {
   char *detail;    /* what exactly, printable */
 } StoreFinding;
 
+void store_finding_free (gpointer finding);
+
 /* One run of a command. */
 StoreJob *store_job_new (Store *self, StoreRequest *request); /* takes the request over */
 const StoreRequest *store_job_request (const StoreJob *self);

@@ -142,7 +142,7 @@ store_damage_write (Store *self, uint32_t number, FILE *out, StoreJobFunc go_on,
   request->words = STORE_WORD_FULL;
   g_array_append_val (request->targets, number);
   g_autoptr (StoreJob) job = store_job_new (self, request);
-  g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func (finding_free);
+  g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func (store_finding_free);
   Map map = {
       .job = job, .out = out, .names_mailbox = node.kind != STORE_NODE_MAILBOX, .found = found};
   job->data = &map;

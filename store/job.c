@@ -5,7 +5,7 @@
 /* ---- findings ------------------------------------------------------------------------------ */
 
 void
-finding_free (gpointer data)
+store_finding_free (gpointer data)
 {
   StoreFinding *finding = data;
   g_free (finding->object);
@@ -26,7 +26,7 @@ add_finding (StoreJob *self, StoreFinding finding, const char *path, char *detai
   StoreFinding *kept = g_memdup2 (&finding, sizeof finding);
   if (self->tell != NULL) {
     self->tell (kept, self->tell_data);
-    g_clear_pointer (&kept, finding_free);
+    g_clear_pointer (&kept, store_finding_free);
   }
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
   if (kept != NULL)
@@ -100,7 +100,7 @@ store_job_new (Store *self, StoreRequest *request)
   job->store = self;
   job->request = request;
   job->run_lock = -1;
-  job->findings = g_ptr_array_new_with_free_func (finding_free);
+  job->findings = g_ptr_array_new_with_free_func (store_finding_free);
   return job;
 }
 

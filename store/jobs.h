@@ -175,8 +175,6 @@ bool run_lock_is_held (Store *store, uint64_t runner);
  * EAGAIN: it is not as it was any more. */
 bool record_take (Store *store, const QueueJob *from, StoreJob **out_job, GError **error);
 
-void finding_free (gpointer finding);
-
 /* ---- report.c: what was found, as text ----------------------------------------------------- */
 
 /* The reverse of store_problem_name(). */

@@ -323,7 +323,7 @@ read_findings (Queue *queue, void *data, GError **error)
 GPtrArray *
 store_queue_findings (Store *self, uint64_t id, GError **error)
 {
-  g_autoptr (GPtrArray) array = g_ptr_array_new_with_free_func (finding_free);
+  g_autoptr (GPtrArray) array = g_ptr_array_new_with_free_func (store_finding_free);
   Findings findings = {id, array};
   return queue_look (self, read_findings, &findings, error) ? g_steal_pointer (&array) : NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* answer.c - the objects of JSON that a mount answers with. */
 #include "tools/answer.h"
+#include "tools/print.h"
 
 #include <string.h>
 
@@ -45,11 +46,8 @@ take_text (JsonObject *object, const char *key)
 {
   const char *text = answer_text (object, key);
   g_auto (GStrv) lines = g_strsplit (text != NULL ? text : "", "\n", -1);
-  for (char **line = lines; *line != NULL; line++) {
-    char *printable = store_text_printable (*line);
-    g_free (*line);
-    *line = printable;
-  }
+  for (char **line = lines; *line != NULL; line++)
+    *line = text_take_printable (*line);
   return g_strjoinv ("\n", lines);
 }
 
@@ -132,15 +130,6 @@ name_of_outcome (unsigned outcome)
 
 /* ---- what a mount tells -------------------------------------------------------------------- */
 
-void
-answer_finding_free (gpointer data)
-{
-  StoreFinding *finding = data;
-  g_free (finding->object);
-  g_free (finding->detail);
-  g_free (finding);
-}
-
 static StoreFinding *
 read_finding (JsonObject *object)
 {
@@ -159,7 +148,7 @@ read_finding (JsonObject *object)
 GPtrArray *
 answer_findings (JsonObject *report)
 {
-  GPtrArray *findings = g_ptr_array_new_with_free_func (answer_finding_free);
+  GPtrArray *findings = g_ptr_array_new_with_free_func (store_finding_free);
   JsonArray *list = answer_list (report, "findings");
   for (guint i = 0; list != NULL && i < json_array_get_length (list); i++) {
     JsonNode *node = json_array_get_element (list, i);

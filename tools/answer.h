@@ -19,6 +19,5 @@ int answer_errno (JsonObject *object, const char *key); /* of its name */
 StoreRecord answer_record (JsonObject *report);
 GPtrArray *answer_findings (JsonObject *report);
 StoreResult answer_result (JsonObject *report);
-void answer_finding_free (gpointer finding);
 
 StoreQuarantined *answer_quarantined (JsonObject *object);

@@ -8,6 +8,9 @@
 
 /* ---- text.c: figures for people ------------------------------------------------------------ */
 
+/* `text` made printable, which is freed; NULL for NULL. */
+char *text_take_printable (char *text);
+
 char *text_count (uint64_t count, const char *one, const char *many); /* "1 message" */
 char *text_digits (uint64_t count);                                   /* "7,948" */
 char *text_size (uint64_t bytes);                                     /* "45.1 MB" */

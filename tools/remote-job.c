@@ -412,7 +412,7 @@ take_part (const GPtrArray *words, guint *next)
 bool
 remote_run (Remote *self, Tool *tool, const StoreCommand *command, GPtrArray *words, GError **error)
 {
-  g_autoptr (GPtrArray) findings = g_ptr_array_new_with_free_func (answer_finding_free);
+  g_autoptr (GPtrArray) findings = g_ptr_array_new_with_free_func (store_finding_free);
   g_autoptr (Progress) progress = progress_new (tool);
   Outcome outcome = {findings, {0}};
   bool good = true;

@@ -79,12 +79,12 @@ keep_damaged (Counting *self, StoreMailbox *mailbox, const StoreMessage *message
                           .size = message->size,
                           .internal_s = message->internal_s};
   kept->title =
-      report_take_printable (store_node_title (self->store, store_mailbox_number (mailbox), NULL));
+      text_take_printable (store_node_title (self->store, store_mailbox_number (mailbox), NULL));
   g_auto (StoreSummary) summary = {0};
   if (self->subjects && store_message_summary (mailbox, message->uid, &summary, NULL) &&
       summary.envelope != NULL) {
-    kept->from = report_take_printable (store_summary_field (&summary, "from"));
-    kept->subject = report_take_printable (store_summary_field (&summary, "subject"));
+    kept->from = text_take_printable (store_summary_field (&summary, "from"));
+    kept->subject = text_take_printable (store_summary_field (&summary, "subject"));
   }
   g_ptr_array_add (self->report->damaged_sample, kept);
   return kept;
@@ -178,7 +178,7 @@ offer_mailbox (Counting *self, ReportKey key, uint32_t number, const ReportMailb
     g_free (top->rows[--top->count].title);
   memmove (&top->rows[at + 1], &top->rows[at], (top->count++ - at) * sizeof *row);
   top->rows[at] = *row;
-  top->rows[at].title = report_take_printable (store_node_title (self->store, number, NULL));
+  top->rows[at].title = text_take_printable (store_node_title (self->store, number, NULL));
 }
 
 static bool
@@ -202,7 +202,7 @@ offer_user (Counting *self)
            (report->top_users_count++ - at) * sizeof self->user);
   report->top_users[at] = self->user;
   report->top_users[at].title =
-      report_take_printable (store_node_title (self->store, self->user.number, NULL));
+      text_take_printable (store_node_title (self->store, self->user.number, NULL));
 }
 
 /* All mailboxes of a user have been counted. */
@@ -245,7 +245,7 @@ keep_strip (Counting *self, uint32_t number)
   if (report->strips->len >= REPORT_STRIPS)
     return;
   ReportStrip *strip = g_memdup2 (&self->strip, sizeof self->strip);
-  strip->title = report_take_printable (store_node_title (self->store, number, NULL));
+  strip->title = text_take_printable (store_node_title (self->store, number, NULL));
   g_ptr_array_add (report->strips, strip);
 }
 
@@ -362,7 +362,7 @@ report_count (Report *report, Store *store, const GArray *nodes, bool subjects, 
   for (guint i = 0; i < nodes->len; i++) {
     uint32_t number = g_array_index (nodes, uint32_t, i);
     g_auto (StoreNode) node = {0};
-    g_autofree char *title = report_take_printable (store_node_title (store, number, error));
+    g_autofree char *title = text_take_printable (store_node_title (store, number, error));
     if (title == NULL || !store_node_get (store, number, &node, error))
       return false;
     g_string_append_printf (scope, "%s%s", i > 0 ? ", " : "", title);

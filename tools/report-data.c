@@ -7,14 +7,6 @@
 
 /* ---- what is beside the mail --------------------------------------------------------------- */
 
-char *
-report_take_printable (char *text)
-{
-  char *printable = text != NULL ? store_text_printable (text) : NULL;
-  g_free (text);
-  return printable;
-}
-
 static void
 record_free (StoreRecord *record)
 {
@@ -28,7 +20,7 @@ record_take (StoreRecord *record)
 {
   StoreRecord *taken = g_memdup2 (record, sizeof *record);
   *record = (StoreRecord){0};
-  taken->title = report_take_printable (taken->title);
+  taken->title = text_take_printable (taken->title);
   return taken;
 }
 

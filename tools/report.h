@@ -84,7 +84,8 @@ typedef struct {
   uint32_t damage; /* StoreDamage */
   uint64_t size;
   int64_t internal_s;
-  uint8_t *cells; /* REPORT_CELLS of it: what is damaged where, a bit for each lane; NULL: not known */
+  uint8_t
+      *cells; /* REPORT_CELLS of it: what is damaged where, a bit for each lane; NULL: not known */
 } ReportDamaged;
 
 /* Where inside of messages the damage is: cells from the beginning of each to its end. */
@@ -129,7 +130,7 @@ typedef struct {
   uint64_t strips_count;     /* with those that are not kept; likewise below */
   GPtrArray *damaged_sample; /* of ReportDamaged; `damaged` and `odd` count all */
   ReportPlaces places;
-  GPtrArray *unreadable;     /* of char *: mailboxes that could not be read, and why */
+  GPtrArray *unreadable; /* of char *: mailboxes that could not be read, and why */
   uint64_t unreadable_count;
 
   GQueue jobs;    /* of StoreRecord *, the newest last */
@@ -142,9 +143,9 @@ typedef struct {
 
   uint64_t quarantined, quarantined_bytes;
   uint64_t snapshots, snapshots_bytes; /* and what is kept for them */
-  uint64_t disk_size, disk_free; /* of the filesystem that holds the mail; free for us */
-  GPtrArray *settings;           /* of char *, by StoreSetting */
-  GPtrArray *steps;              /* of ReportStep, the most urgent first */
+  uint64_t disk_size, disk_free;       /* of the filesystem that holds the mail; free for us */
+  GPtrArray *settings;                 /* of char *, by StoreSetting */
+  GPtrArray *steps;                    /* of ReportStep, the most urgent first */
 } Report;
 
 /* ---- report-data.c --------------------------------------------------------------------------- */
@@ -156,9 +157,6 @@ Report *report_new (const Tool *tool, Store *store, const GArray *nodes, bool su
                     GError **error);
 void report_free (Report *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Report, report_free)
-
-/* `text` made printable, which is freed; NULL for NULL. */
-char *report_take_printable (char *text);
 
 /* ---- report-count.c: the pass over the mail -------------------------------------------------- */
 

@@ -23,6 +23,14 @@ text_size (uint64_t bytes)
 }
 
 char *
+text_take_printable (char *text)
+{
+  char *printable = text != NULL ? store_text_printable (text) : NULL;
+  g_free (text);
+  return printable;
+}
+
+char *
 text_count (uint64_t count, const char *one, const char *many)
 {
   return g_strdup_printf ("%" PRIu64 " %s", count, count == 1 ? one : many);

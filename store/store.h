@@ -142,9 +142,9 @@ bool store_node_children (Store *self, uint32_t parent, const char *after, Store
 
 /* Calls `each` for every child whose name is above `after`, in that order, until it returns false; then
  * this does, too. */
-typedef bool (*StoreNodeFunc) (const StoreNode *child, void *data, GError **error);
+typedef bool (*StoreNodeFunc) (const StoreNode *child, void *user_data, GError **error);
 bool store_node_each_child (Store *self, uint32_t parent, const char *after, StoreNodeFunc each,
-                            void *data, GError **error);
+                            void *user_data, GError **error);
 
 /* Times and owner of the directory. mtime: last delivery, expunge or rename inside. */
 typedef struct {

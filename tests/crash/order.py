@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import crash
+import operations
 import sample
 
 LIVE = re.compile(r"/store/mail/.*/[0-9]{10}\.eml")
@@ -25,10 +26,10 @@ class Calls:
 
     def __init__(self, directory, *words, stdin=b""):
         log, reply = os.path.join(directory, "log"), os.path.join(directory, "reply")
-        command = [crash.KILL_AT, "-d", directory, "-l", log, "--", crash.MAILSTORE, "-s",
+        command = [crash.KILL_AT, "-d", directory, "-l", log, "--", operations.MAILSTORE, "-s",
                    os.path.join(directory, "store"), *words]
         with open(reply, "wb") as out:
-            subprocess.run(command, input=stdin, stdout=out, env=crash.ENVIRONMENT, check=True,
+            subprocess.run(command, input=stdin, stdout=out, env=operations.ENVIRONMENT, check=True,
                            timeout=60)
         self.calls = []
         with open(log, encoding="utf-8") as file:
@@ -51,7 +52,7 @@ class Calls:
             if name == "syncfs" or (name in ("fsync", "fdatasync")
                                     and synced.removesuffix(" (deleted)") == path):
                 return i
-        raise crash.Violation(f"{what}: {path} is not synced between calls {after + 1} and {before + 1}")
+        raise operations.Violation(f"{what}: {path} is not synced between calls {after + 1} and {before + 1}")
 
     def told(self):
         """Where the reply is written; the end, if there is none."""
@@ -61,7 +62,7 @@ class Calls:
     def require_synced(self, names, accepts, what):
         """Whatever `names` do to the paths that are meant is synced before the reply."""
         found = self.positions(names, accepts)
-        crash.require(found, f"{what}: nothing happened")
+        operations.require(found, f"{what}: nothing happened")
         for position in found:
             self.synced(self.calls[position][1], position, self.told(), what)
         return found
@@ -72,19 +73,19 @@ class Calls:
             return path.startswith("/store/index/") and path.endswith(".sqlite3")
 
         writes = [i for i in self.require_synced({"pwrite64"}, is_database, what) if i > after]
-        crash.require(writes, f"{what}: the index is not written after call {after + 1}")
+        operations.require(writes, f"{what}: the index is not written after call {after + 1}")
         self.require_synced({"ftruncate"}, lambda p: p.endswith(".sqlite3-journal"), what)
 
     def require_messages(self, count, what):
         """`count` messages get their names the right way."""
         named = self.positions(NAMES, LIVE.fullmatch)
-        crash.require(len(named) == count, f"{what}: {len(named)} messages got names, not {count}")
+        operations.require(len(named) == count, f"{what}: {len(named)} messages got names, not {count}")
         for position in named:
             _, path, origin = self.calls[position]
             changes = self.changes(origin)
-            crash.require(changes and changes[-1] < position, f"{what}: {origin} changes later")
+            operations.require(changes and changes[-1] < position, f"{what}: {origin} changes later")
             self.synced(origin, changes[-1], position, what)
-            crash.require(not self.changes(path), f"{what}: {path} changes under its name")
+            operations.require(not self.changes(path), f"{what}: {path} changes under its name")
             self.synced(os.path.dirname(path), position, self.told(), what)
         last = {os.path.dirname(self.calls[position][1]): position for position in named}
         for directory, position in last.items():
@@ -93,17 +94,17 @@ class Calls:
 
 def main(top):
     store, source = os.path.join(top, "store"), os.path.join(top, "source")
-    crash.prepare_sources(source)
-    crash.prepare_store(store)
+    operations.prepare_sources(source)
+    operations.prepare_store(store)
 
-    calls = Calls(top, "deliver", crash.INBOX, stdin=sample.message(53))
+    calls = Calls(top, "deliver", operations.INBOX, stdin=sample.message(53))
     calls.require_messages(1, "deliver")
     calls.require_synced({"setxattr", "fsetxattr"}, lambda p: p.endswith("/INBOX"), "deliver: next UID")
 
     calls = Calls(top, "deliver", "--create", "joe@example.com/New", stdin=sample.message(50))
     calls.require_messages(1, "create")
     made = calls.positions(NAMES, lambda p: p.endswith("/New"))
-    crash.require(len(made) == 1, "create: the mailbox does not get its name by one call")
+    operations.require(len(made) == 1, "create: the mailbox does not get its name by one call")
     calls.synced(calls.calls[made[0]][2], calls.changes(calls.calls[made[0]][2])[-1], made[0], "create")
     calls.synced("/store/mail/example.com/user/joe", made[0], calls.told(), "create")
 
@@ -111,7 +112,7 @@ def main(top):
         calls = Calls(top, "import", "--format", kind, os.path.join(source, kind), f"{kind}@example.com")
         calls.require_messages(12, f"import {kind}")
 
-    calls = Calls(top, "flag", crash.INBOX, "1,3", "+Flagged")
+    calls = Calls(top, "flag", operations.INBOX, "1,3", "+Flagged")
     changed = calls.require_synced({"setxattr", "fsetxattr"}, LIVE.fullmatch, "flag")
     calls.require_index_last(changed[-1], "flag")
 
@@ -120,6 +121,6 @@ if __name__ == "__main__":
     directory = crash.working_directory()
     try:
         main(directory)
-    except crash.Violation as violation:
+    except operations.Violation as violation:
         sys.exit(f"order: {violation}; see {directory}/log")
     shutil.rmtree(directory)

@@ -93,7 +93,6 @@ unchanged tools_look
 
 chmod -R o+rX "$store"
 chmod o+rx "$work"
-age
 nobody_looks() {
   as_nobody env TMPDIR=/tmp mailstore --forensic list >"$work/out" 2>"$work/err" ||
     complain "an ordinary user cannot look: $(<"$work/err")"
@@ -117,11 +116,14 @@ nobody_mounts() {
   umount "$work/theirs"
   wait "$daemon" || complain "the daemon failed: $(<"$work/log")"
 }
-unchanged nobody_looks
-# Where unprivileged namespaces are forbidden the kernel gives no view, and that is said.
+nobody_looks
+# Where unprivileged namespaces are forbidden, or something runs threads of its own in each process, as
+# ThreadSanitizer does, the kernel gives no view. That is said, for then access times change.
 if grep -q 'no view' "$work/err"; then
   echo 'no view for ordinary users here'
 else
+  age
+  unchanged nobody_looks
   unchanged nobody_mounts
 fi
 

@@ -3,7 +3,15 @@
 
 #include <string.h>
 
-G_DEFINE_QUARK (mailfs-error, mailfs_error)
+/* Not by G_DEFINE_QUARK: two threads that meet their first errors would set its variable at once. */
+GQuark
+mailfs_error_quark (void)
+{
+  static _Atomic GQuark quark;
+  if (quark == 0)
+    quark = g_quark_from_static_string ("mailfs-error");
+  return quark;
+}
 
 bool
 (fail) (GError **error, int code, const char *format, ...)

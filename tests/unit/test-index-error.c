@@ -3,6 +3,26 @@
 
 #include <locale.h>
 
+static gpointer
+fail_once (gpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  fail (&error, EIO, "it is the first one");
+  g_assert_error (error, MAILFS_ERROR, EIO);
+  return NULL;
+}
+
+/* Threads may meet their first errors together. Comes before all other tests. */
+static void
+test_threads (void)
+{
+  GThread *threads[4];
+  for (size_t i = 0; i < G_N_ELEMENTS (threads); i++)
+    threads[i] = g_thread_new (NULL, fail_once, NULL);
+  for (size_t i = 0; i < G_N_ELEMENTS (threads); i++)
+    g_thread_join (threads[i]);
+}
+
 static void
 test_fail (void)
 {
@@ -56,6 +76,7 @@ main (int argc, char **argv)
 {
   setlocale (LC_ALL, "C");
   g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/index/error/threads", test_threads);
   g_test_add_func ("/index/error/fail", test_fail);
   g_test_add_func ("/index/error/fail-errno", test_fail_errno);
   g_test_add_func ("/index/error/fail-prefix", test_fail_prefix);

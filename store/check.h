@@ -42,3 +42,9 @@ void inspection_message (Inspection *self, const StoreMailbox *mailbox, uint32_t
  * mailboxes only; and walks the directories that it is for. */
 bool inspection_top (Inspection *self, GError **error);
 bool inspection_walk (Inspection *self, GError **error);
+
+/* ---- quarantine-check.c: what was taken out of the store ------------------------------------- */
+
+/* Tells what in quarantine cannot be read, or has a state that makes no sense; of messages in
+ * removed mailboxes, and of bytes, only with "full". */
+bool quarantine_check (StoreJob *job, GError **error);

@@ -536,7 +536,8 @@ inspection_top (Inspection *self, GError **error)
   walk_tmp (self);
   snapshot_check (self->job);
   dev_t device = 0;
-  return check_space (self, "mail", &device, error) && check_space (self, "index", &device, error);
+  return quarantine_check (self->job, error) && check_space (self, "mail", &device, error) &&
+         check_space (self, "index", &device, error);
 }
 
 bool

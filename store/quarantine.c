@@ -168,6 +168,12 @@ quarantine_open (Store *store, GError **error)
   return fd;
 }
 
+bool
+quarantine_is_stamp (const char *name)
+{
+  return stamp_time (name) >= 0;
+}
+
 GPtrArray *
 quarantine_stamps (Store *store, GError **error)
 {

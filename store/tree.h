@@ -269,6 +269,7 @@ int quarantine_open (Store *store, GError **error);
 
 /* Stamps have one length, and there is one for each removal: names, the oldest first. */
 #define QUARANTINE_STAMP_LENGTH 25u
+bool quarantine_is_stamp (const char *name);
 GPtrArray *quarantine_stamps (Store *store, GError **error);
 
 /* Calls `each` for everything in quarantine, or what came there with a stamp; without its size,

@@ -158,7 +158,10 @@ def told_of(name, effect):
         return told_of_bytes(effect, {"missing-file"} | stray, "zero-run")
     if name == "expunged":
         return told_of_bytes(effect, {"changed"} | ({"stray"} if effect == "link" else set()), "hash-mismatch")
-    if name in ("quarantined", "mailfs.conf") or effect in UNSEEN.get(name, ()):
+    if name == "quarantined":
+        bytes_changed = effect != "delete" and effect in faults.BYTES
+        return {"hash-mismatch"} if bytes_changed else {"io-error"} if effect == "forbidden" else set()
+    if name == "mailfs.conf" or effect in UNSEEN.get(name, ()):
         return set()
     if name in ("snapshot", "history", "history/tree"):
         return {"stray"} if effect in PLACE else {"bad-snapshot"}
@@ -175,7 +178,7 @@ def told(name, effect, column):
         return told_at_first
     if name in ("message", "expunged"):
         return told_at_first - {"missing-file", "changed"}
-    if name in ("jobs.lock", "audit.jsonl", "snapshot", "history", "history/tree", "missing"):
+    if name in ("jobs.lock", "audit.jsonl", "snapshot", "history", "history/tree", "missing", "quarantined"):
         return told_at_first
     return told_at_first if (name, effect) == ("changes", "directory") else set()
 

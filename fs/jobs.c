@@ -5,9 +5,9 @@
  * The store's queue knows it all, but for what run.c knows of the jobs that it runs itself. A job
  * that has ended stays for as long as the queue keeps it.
  */
+#include "fs/jobs.h"
 #include "fs/control.h"
 #include "fs/inode.h"
-#include "fs/jobs.h"
 #include "fs/order.h"
 #include "fs/rows.h"
 #include "store/commands.h"

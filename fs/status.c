@@ -2,13 +2,13 @@
 /*
  * status.c - what health, status and status.json say.
  */
+#include "fs/status.h"
 #include "fs/cache.h"
 #include "fs/control.h"
 #include "fs/jobs.h"
 #include "fs/metrics.h"
 #include "fs/notify.h"
 #include "fs/rows.h"
-#include "fs/status.h"
 #include "fs/view.h"
 #include "store/commands.h"
 #include "store/rescue.h"

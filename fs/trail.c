@@ -10,11 +10,11 @@
  * the sequence numbers, which have no gaps, tell what a reader knows already and what it has
  * missed.
  */
+#include "fs/trail.h"
 #include "fs/control.h"
 #include "fs/log.h"
 #include "fs/metrics.h"
 #include "fs/rows.h"
-#include "fs/trail.h"
 #include "store/text.h"
 
 #include <inttypes.h>

@@ -8,13 +8,14 @@
  * looked at once more. And what a repair could not mend, because the bytes are gone, is not tried
  * again for each reader that comes along: see is_futile().
  *
- * Whoever delivers leaves a note in the same way, that there is something new for a full-text index.
+ * Whoever delivers leaves a note in the same way, that there is something new for a full-text
+ * index.
  */
 #include "store/jobs.h"
 #include "store/past.h"
 
-/* How long a mailbox is left alone that a repair did not help, and one that changed meanwhile: say a
- * copy that was still being put back. */
+/* How long a mailbox is left alone that a repair did not help, and one that changed meanwhile: say
+ * a copy that was still being put back. */
 #define REST_S         3600
 #define REST_CHANGED_S 2
 

@@ -14,8 +14,9 @@ typedef struct Targets Targets;
 
 /* `spelling` names a user, whose mailboxes the source's folders become, or a mailbox, which takes
  * what is in the source's INBOX and the other folders below it. What is missing is made when the
- * first folder comes, but not with `dry_run`. EINVAL: it is neither. EBUSY: another import into the user is running; nobody may
- * import between taking the digests of what is there and putting in what is new. */
+ * first folder comes, but not with `dry_run`. EINVAL: it is neither. EBUSY: another import into the
+ * user is running; nobody may import between taking the digests of what is there and putting in
+ * what is new. */
 Targets *targets_new (Store *store, const char *spelling, bool dry_run, GError **error);
 void targets_free (Targets *self);
 uint64_t targets_count (const Targets *self);

@@ -2,7 +2,8 @@
 /*
  * internal.h - what the files of store/ share: what lies on disk (files.h), the directories
  * (tree.h), and here mailboxes and messages; new mail is in arrive.h, what is missing in missing.h.
- * Those that make jobs of them share jobs.h, and what stands on that. Nothing outside store/ and its unit tests includes any of these.
+ * Those that make jobs of them share jobs.h, and what stands on that. Nothing outside store/ and
+ * its unit tests includes any of these.
  *
  * Five invariants, each with a test of its own (tests/unit/test-invariants.c):
  *

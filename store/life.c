@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of messages: expunge, undelete, cleanup. */
-#include "store/jobs.h"
 #include "store/life.h"
+#include "store/jobs.h"
 #include "store/missing.h"
 #include "store/snapshot.h"
 #include "store/verbs.h"

@@ -8,8 +8,8 @@
  * more. DIGEST has 64 hex digits, or the 16 that stand on files, or is "-". ENVELOPE is escaped as
  * the names in history/ are, STATE is what stood on the file.
  */
-#include "store/internal.h"
 #include "store/missing.h"
+#include "store/internal.h"
 #include "store/parse.h"
 
 #include <inttypes.h>

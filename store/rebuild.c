@@ -7,9 +7,9 @@
  * that is killed leaves a mailbox that is served from its files, and rows that the next rebuild
  * finds unchanged.
  */
+#include "store/rebuild.h"
 #include "store/jobs.h"
 #include "store/missing.h"
-#include "store/rebuild.h"
 #include "store/scan.h"
 #include "store/snapshot.h"
 

@@ -355,8 +355,8 @@ typedef struct {
 /* The kernel stamps files by a clock that is a tick behind. */
 #define TICK_NS INT64_C (10000000)
 
-/* What was queued because it is served from its files is not done while it is. EAGAIN: something has
- * changed there since `begun_ns`, be it by the job itself, so it is worth another try. */
+/* What was queued because it is served from its files is not done while it is. EAGAIN: something
+ * has changed there since `begun_ns`, be it by the job itself, so it is worth another try. */
 static bool
 check_served (StoreJob *job, uint32_t number, int64_t begun_ns, GError **error)
 {

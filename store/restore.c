@@ -11,8 +11,8 @@
  * Files first, under the user lock and synced; the rows follow by a rebuild. So a restore that was
  * interrupted is simply run again.
  */
-#include "store/backup.h"
 #include "store/restore.h"
+#include "store/backup.h"
 #include "store/verbs.h"
 
 #include <string.h>

@@ -367,6 +367,17 @@ add_mount_options (Options *options)
     fuse_opt_add_arg (&options->rest, "-oro");
 }
 
+/* libfuse leaves "--" in the list where it puts other options before it, and takes what is added
+ * behind that for operands. */
+static void
+drop_separator (struct fuse_args *rest)
+{
+  if (rest->argc > 1 && strcmp (rest->argv[rest->argc - 1], "--") == 0) {
+    rest->argc--;
+    g_clear_pointer (&rest->argv[rest->argc], free);
+  }
+}
+
 bool
 options_parse (int argc, char **argv, Options *out)
 {
@@ -387,6 +398,7 @@ options_parse (int argc, char **argv, Options *out)
     options_clear (&options);
     return false;
   }
+  drop_separator (&options.rest);
   if (options.debug) {
     options.foreground = 1;
     fuse_opt_add_arg (&options.rest, "-odebug");

@@ -116,7 +116,7 @@ def past(name, effect, column):
         return {"": "ENOENT" if effect == "delete" or effect in PLACE else "EBADMSG"}
     if name == "history":
         flags_now = {f"{JOE}INBOX/0000000001.eml": "other"}
-        return lost_history(effect, dict.fromkeys(("delete", "cut 1/4", "cut 1/2", "zero page", "rubbish"), flags_now))
+        return lost_history(effect, dict.fromkeys(("delete", "cut 1/4", "zero page", "flip bits", "rubbish"), flags_now))
     if name == "history/tree":
         return lost_history(effect, dict.fromkeys(("delete", "cut 1/4", "zero page", "rubbish"), TREE_NOW | REMOVED_NOW)
                             | {"cut 1/2": REMOVED_NOW, "cut 3/4": REMOVED_NOW, "flip bits": {f"{JOE}Archive": "other"}})
@@ -138,7 +138,7 @@ def told_of_database(effect, when_gone):
 
 
 # What is left of these makes sense: the rest of a line is less than was there, or something else.
-UNSEEN = {"history": CUT | {"delete", "flip bits"}, "history/tree": CUT | {"delete", "flip bits"},
+UNSEEN = {"history": CUT | {"delete"}, "history/tree": CUT | {"delete", "flip bits"},
           "missing": faults.BYTES.keys(), "snapshot": {"delete"},
           "state of user": {"cut 1/2", "cut 3/4"}, "state of store": {"cut 3/4"}}
 

@@ -366,7 +366,9 @@ flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbo
 }
 
 /* Who flags one message often flags those beside it next. So they are kept along with it, which
- * spares each of them a sync; one that cannot be read is kept when it changes. */
+ * spares each of them a sync. One that cannot be read is kept when it changes, and so is one whose
+ * row a crash left behind the file, or whose file was touched since: snapshots show it by its row,
+ * and must go on to. */
 static void
 keep_neighbours (Keep *keep, View *view, uint32_t uid)
 {
@@ -376,7 +378,9 @@ keep_neighbours (Keep *keep, View *view, uint32_t uid)
     bool found = false;
     if (other != uid && keep_wants (keep, other) &&
         view_message (view, other, &flagging.row, &found, NULL) && found &&
-        read_before (view->mailbox, &flagging, NULL))
+        read_before (view->mailbox, &flagging, NULL) &&
+        flagging.before.modseq == flagging.row.modseq &&
+        flagging.before_ns == flagging.row.changed_ns)
       keep_message (keep, other, flagging.before_ns, &flagging.before, false);
     flagging_clear (&flagging);
   }

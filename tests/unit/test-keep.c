@@ -174,6 +174,45 @@ test_neighbours (Fixture *fixture, gconstpointer data)
   g_assert_false (kept (inbox, 7, epoch, &was));
 }
 
+/* What a snapshot shows of the message's flags. */
+static uint32_t
+flags_in (Store *store, const char *snapshot, uint32_t mailbox, uint32_t uid)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) past = store_snapshot_open (store, snapshot, &error);
+  g_assert_no_error (error);
+  g_autoptr (StoreMailbox) inbox = store_mailbox_open (past, mailbox, &error);
+  g_auto (StoreMessage) message = {0};
+  bool found = false;
+  assert_ok (store_message_find (inbox, uid, &message, &found, &error), error);
+  g_assert_true (found);
+  return message.flags;
+}
+
+/* As long as nothing changes a message whose row a crash left behind its file, a snapshot shows it
+ * as before, whatever becomes of those beside it. */
+static void
+test_neighbour_behind (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (HistoryMessage) was = {0};
+  g_auto (MessageState) state = {0};
+  g_autoptr (StoreMailbox) inbox = open_named (fixture->store, "joe@example.com/INBOX");
+  bool found = false;
+  uint32_t uid = deliver (inbox, "one", 0, NULL), behind = deliver (inbox, "two", 0, NULL);
+  auto_fd fd = store_message_open (inbox, behind, &error);
+  assert_ok (message_state_read (inbox->fd, fd, behind, &state, &found, &error) && found, error);
+  state.modseq += 10;
+  state.flags = STORE_FLAG_SEEN;
+  assert_ok (message_state_write (inbox->store, inbox->fd, fd, behind, &state, &error), error);
+  uint32_t epoch = take (fixture->store, "now");
+  g_assert_cmpuint (flags_in (fixture->store, "now", inbox->number, behind), ==, 0);
+  flag (inbox, uid, STORE_FLAG_SEEN);
+  g_assert_true (kept (inbox, uid, epoch, &was));
+  g_assert_false (kept (inbox, behind, epoch, &was));
+  g_assert_cmpuint (flags_in (fixture->store, "now", inbox->number, behind), ==, 0);
+}
+
 /* A message without a state is in the snapshots that were taken after it came. */
 static void
 test_stateless (Fixture *fixture, gconstpointer data)
@@ -371,6 +410,7 @@ main (int argc, char **argv)
   TEST ("none", test_none);
   TEST ("flags", test_flags);
   TEST ("neighbours", test_neighbours);
+  TEST ("neighbour-behind", test_neighbour_behind);
   TEST ("stateless", test_stateless);
   TEST ("cleanup", test_cleanup);
   TEST ("places", test_places);

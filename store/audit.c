@@ -238,19 +238,19 @@ write_old (Store *store, const GString *kept, const char *full, size_t size)
 }
 
 /* Puts the full file into the place of the one before, but for changes that only that tells of.
- * False: there are none that reading could push out, or it did not work, say for want of room. */
+ * False: there is no reading that could push them out, or it did not work, say for want of room. */
 static bool
 keep_changes (Store *store, int fd)
 {
   size_t size = 0, old_size = 0;
   auto_fd old_fd = open_regular (store, AUDIT_OLD, O_RDONLY);
   g_autofree char *old = read_whole (old_fd, &old_size);
-  if (old == NULL || !has_reading (old, old_size))
+  g_autofree char *full = old != NULL ? read_whole (fd, &size) : NULL;
+  if (full == NULL || !(has_reading (old, old_size) || has_reading (full, size)))
     return false;
-  g_autofree char *full = read_whole (fd, &size);
-  uint64_t first = full != NULL ? line_number (full, size) : 0;
+  uint64_t first = line_number (full, size);
   g_autoptr (GString) kept = select_changes (old, old_size, first > 0 ? first : UINT64_MAX);
-  return full != NULL && write_old (store, kept, full, size);
+  return write_old (store, kept, full, size);
 }
 
 /* Puts a full file aside. Who waits for its lock finds another one then, which is not there yet. */

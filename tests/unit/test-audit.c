@@ -145,6 +145,22 @@ test_reading (Fixture *fixture, gconstpointer data)
   assert_clean (fixture->store);
 }
 
+/* Nor where a whole file had told of changes alone before. */
+static void
+test_reading_begun (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *text = g_strnfill (500000, 'x');
+  g_autofree char *change = g_strdup_printf ("{\"through\":\"mkdir\",\"object\":\"%s\"}\n", text);
+  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  for (int i = 0; i < 40; i++)
+    append (fixture->store, change);
+  for (int i = 0; i < 80; i++)
+    append (fixture->store, open);
+  g_autofree char *old = read_file (fixture, "audit.jsonl.1");
+  g_assert_cmpuint (count (old, "\"mkdir\""), ==, 33); /* as many as have room in 16 MiB */
+  g_assert_nonnull (strstr (old, "{\"seq\":40,"));
+}
+
 /* What lies in its place is not written through, and nobody waits for it. */
 static void
 test_hostile (Fixture *fixture, gconstpointer data)
@@ -210,6 +226,7 @@ main (int argc, char **argv)
   g_test_add ("/audit/strange", Fixture, NULL, set_up, test_strange, tear_down);
   g_test_add ("/audit/long", Fixture, NULL, set_up, test_long, tear_down);
   g_test_add ("/audit/reading", Fixture, NULL, set_up, test_reading, tear_down);
+  g_test_add ("/audit/reading-begun", Fixture, NULL, set_up, test_reading_begun, tear_down);
   g_test_add ("/audit/hostile", Fixture, NULL, set_up, test_hostile, tear_down);
   g_test_add ("/audit/writers", Fixture, NULL, set_up, test_writers, tear_down);
   return g_test_run ();

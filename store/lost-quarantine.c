@@ -161,10 +161,13 @@ make_lost (Store *store, const StoreQuarantined *object, StoreLost *out, bool *o
       .ctime_ns = time_ns (&(struct timespec){.tv_sec = object->since_s}),
       .name = lost_escape (object->path),
       .path = g_strconcat ("../quarantine/", object->path, NULL)};
+  StoreLost seen = lost;
   mode_t mode = 0;
-  if (object->is_directory)
+  *out_found = !lost_stat (store, &seen, &mode, NULL) || mode != 0;
+  if (!object->is_directory)
+    lost = seen;
+  else if (*out_found)
     lost.size = quarantine_size (store, object);
-  *out_found = object->is_directory || !lost_stat (store, &lost, &mode, NULL) || mode != 0;
   if (*out_found)
     *out = lost;
   else

@@ -367,12 +367,13 @@ test_quarantine_names (Fixture *fixture, gconstpointer data)
   bool there;
   run_in (fixture,
           "mkdir -p quarantine/" STAMP "/a && cd quarantine/" STAMP " && ln -s a link && cd a && "
-          "touch 1 2 3 && x=$(printf x%.0s $(seq 200)) && mkdir -p z/$x && touch z/$x/$x",
+          "touch 1 2 3 && x=$(printf x%.0s $(seq 200)) && mkdir -p z/$x && touch z/$x/$x && "
+          "mkdir 21 && setfattr -n user.mailfs.mailbox -v nonsense 21",
           "");
   assert_ok (store_lost_page (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, NULL, page, 1,
                               &count, &error),
              error);
-  run_in (fixture, "rm quarantine/" STAMP "/a/2", "");
+  run_in (fixture, "rm -r quarantine/" STAMP "/a/2 quarantine/" STAMP "/a/21", "");
   assert_ok (store_lost_page (fixture->store, STORE_LOST_QUARANTINE, STORE_ROOT, page[0].name,
                               page + 1, 2, &count, &error),
              error);

@@ -64,17 +64,23 @@ check_file (const Check *self, int directory, const char *path, const char *name
 
 /* ---- directories --------------------------------------------------------------------------- */
 
+/* Without user attributes a directory has one line, whichever kind it is of. */
 static void
 check_state (const Check *self, const char *path, int fd)
 {
   static const StoreNodeKind kinds[] = {STORE_NODE_DOMAIN, STORE_NODE_USER, STORE_NODE_MAILBOX};
-  for (size_t i = 0; i < G_N_ELEMENTS (kinds); i++) {
+  g_autoptr (GError) failure = NULL;
+  bool found = false;
+  for (size_t i = 0; i < G_N_ELEMENTS (kinds) && !found; i++) {
     g_auto (NodeState) state = {0};
-    g_autoptr (GError) failure = NULL;
-    bool found;
-    if (!node_state_read (fd, kinds[i], &state, &found, &failure))
-      tell_state (self, path, 0, failure);
+    g_autoptr (GError) wrong = NULL;
+    if (node_state_read (fd, kinds[i], &state, &found, &wrong))
+      continue;
+    g_clear_error (&failure);
+    failure = g_steal_pointer (&wrong);
   }
+  if (!found && failure != NULL)
+    tell_state (self, path, 0, failure);
 }
 
 /* Of the messages in removed mailboxes each is looked at only with "full": there may be very many.

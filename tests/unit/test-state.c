@@ -128,6 +128,11 @@ test_without_attributes (void)
   g_autofree char *after = dump (inbox);
   g_assert_cmpstr (before, ==, after);
   store_mailbox_unref (inbox);
+  /* So does what was removed: a user with his mailbox. */
+  g_autoptr (StoreMailbox) old = open_named (fixture.store, "ann@example.com/Old");
+  uint32_t ann = old->owner;
+  g_clear_pointer (&old, store_mailbox_unref);
+  assert_ok (store_mailbox_remove (fixture.store, ann, true, NULL, &error), error);
   g_autoptr (StoreJob) check = run_job (fixture.store, "check");
   const GPtrArray *findings = store_job_findings (check);
   g_assert_cmpuint (findings->len, ==, 1);

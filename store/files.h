@@ -204,8 +204,7 @@ char *state_escape (const char *text);
 bool store_state_read (int fd, StoreState *out, bool *out_found, GError **error);
 bool store_state_write (Store *store, int fd, const StoreState *state, GError **error);
 
-/* ---- lines.c: files of lines that only grow ---------------------------------------------------
- */
+/* ---- lines.c: files of lines that only grow -------------------------------------------------- */
 
 /* Longer ones make no sense. */
 #define LINE_BYTES_MAX 131072u

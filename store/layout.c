@@ -272,8 +272,7 @@ layout_remove (int fd, const char *name, GError **error)
          (unlinkat (fd, name, AT_REMOVEDIR) == 0 || fail_errno (error, "remove '%s'", name));
 }
 
-/* ---- tmp/ ---------------------------------------------------------------------------------------
- */
+/* ---- tmp/ ------------------------------------------------------------------------------------ */
 
 bool
 layout_tmp_remove (int tmp, const char *name)
@@ -373,8 +372,7 @@ layout_message_stat (int fd, const char *path, struct stat *out)
   return fstatat (fd, path, out, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG (out->st_mode);
 }
 
-/* ---- reading directories ------------------------------------------------------------------------
- */
+/* ---- reading directories --------------------------------------------------------------------- */
 
 gint
 layout_compare_uids (gconstpointer a, gconstpointer b)

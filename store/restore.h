@@ -5,8 +5,7 @@
 #include "store/export-read.h"
 #include "store/jobs.h"
 
-/* ---- restore.c, restore-uid.c: what a backup has comes back -----------------------------------
- */
+/* ---- restore.c, restore-uid.c: what a backup has comes back ---------------------------------- */
 
 typedef struct {
   StoreJob walk; /* over the backup's nodes; its data is this */

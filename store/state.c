@@ -44,8 +44,7 @@ node_state_clear (NodeState *state)
   g_clear_pointer (&state->full_name, g_free);
 }
 
-/* ---- lines -------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 /* The last line for `uid` in the directory's .state; NULL when there is none. */
 static char *
@@ -165,8 +164,7 @@ number (const char *text, uint64_t max, uint64_t *out, const char *name, GError 
   return true;
 }
 
-/* ---- digests ----------------------------------------------------------------------------------
- */
+/* ---- digests --------------------------------------------------------------------------------- */
 
 uint64_t
 digest_prefix (const uint8_t sha256[32])
@@ -199,8 +197,7 @@ digest_matches (const uint8_t known[32], const uint8_t actual[32])
   return digest_prefix (known) == 0 || digest_prefix (known) == digest_prefix (actual);
 }
 
-/* ---- messages -----------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static unsigned
 digit_value (char c)
@@ -319,8 +316,7 @@ message_state_write (Store *store, int directory_fd, int fd, uint32_t uid,
   return write_line (store, directory_fd, fd, message_attribute, uid, line, error);
 }
 
-/* ---- directories --------------------------------------------------------------------------------
- */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 static char *
 optional (const char *field)

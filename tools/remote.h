@@ -52,8 +52,7 @@ bool remote_is_forensic (const Remote *self);
  * EOPNOTSUPP, and the message says what is missing. */
 char *remote_store_path (const Remote *self, GError **error);
 
-/* ---- remote-tree.c: directories and messages --------------------------------------------------
- */
+/* ---- remote-tree.c: directories and messages ------------------------------------------------- */
 
 /* Each is as the function of that name in site.c. Nodes are numbered as they are met. */
 StoreTree remote_tree (Remote *self);
@@ -78,8 +77,7 @@ GPtrArray *remote_places (Remote *self);
 /* Below the mountpoint. */
 char *remote_path (const Remote *self, const char *path);
 
-/* ---- remote-job.c: jobs and what asks for them ------------------------------------------------
- */
+/* ---- remote-job.c: jobs and what asks for them ----------------------------------------------- */
 
 bool remote_each_record (Remote *self, bool pending, RecordFunc each, void *data, GError **error);
 bool remote_record (Remote *self, uint64_t id, StoreRecord *out, GError **error);

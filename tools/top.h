@@ -69,8 +69,7 @@ void top_source_free (TopSource *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (TopSource, top_source_free)
 TopSample *top_source_read (TopSource *self, GError **error);
 
-/* ---- top-census.c: counting a store -----------------------------------------------------------
- */
+/* ---- top-census.c: counting a store ---------------------------------------------------------- */
 
 typedef struct TopCensus TopCensus;
 

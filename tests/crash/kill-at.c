@@ -153,8 +153,7 @@ static void __attribute__ ((noreturn)) die (const char *what)
   exit (125);
 }
 
-/* ---- the command's side ------------------------------------------------------------------------
- */
+/* ---- the command's side ---------------------------------------------------------------------- */
 
 /* Lets this process ask before each of `calls`; returns the descriptor that the questions come
  * from. */
@@ -194,8 +193,7 @@ static void __attribute__ ((noreturn)) command_exec (char **argv)
   _exit (127);
 }
 
-/* ---- what a call is about ----------------------------------------------------------------------
- */
+/* ---- what a call is about -------------------------------------------------------------------- */
 
 static bool
 read_memory (pid_t pid, uint64_t address, void *out, size_t size)
@@ -306,8 +304,7 @@ is_below_directory (const char *path)
   return strncmp (path, run.directory, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
-/* ---- what becomes of a call --------------------------------------------------------------------
- */
+/* ---- what becomes of a call ------------------------------------------------------------------ */
 
 static pid_t
 process_of_thread (pid_t thread)

@@ -88,9 +88,16 @@ ask_file (StoreMailbox *mailbox, uint32_t uid, Exported *exported)
   return true;
 }
 
-static void
+/* To be asked at once, while errno still is what a write that failed has left. */
+static bool
+check_output (const Export *self, GError **error)
+{
+  return !ferror (self->out) || fail_errno (error, "write");
+}
+
+static bool
 export_message (Export *self, StoreMailbox *mailbox, const StoreMessage *message,
-                const uint8_t sha256[32], const char *directory)
+                const uint8_t sha256[32], const char *directory, GError **error)
 {
   char name[STORE_NAME_SIZE];
   store_message_name (message->uid, name);
@@ -102,19 +109,14 @@ export_message (Export *self, StoreMailbox *mailbox, const StoreMessage *message
                        .damaged = (message->damage & STORE_DAMAGE_GRAVE) != 0};
   memcpy (exported.sha256, sha256, sizeof exported.sha256);
   if (!exported.known && !ask_file (mailbox, message->uid, &exported))
-    return;
+    return true;
   self->messages++;
   self->known += exported.known;
   self->write_message (self, &exported);
+  return check_output (self, error);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------ */
-
-static bool
-check_output (const Export *self, GError **error)
-{
-  return !ferror (self->out) || fail_errno (error, "write");
-}
 
 static bool
 export_mailbox (Export *self, StoreMailbox *mailbox, const char *path, GError **error)
@@ -126,11 +128,12 @@ export_mailbox (Export *self, StoreMailbox *mailbox, const char *path, GError **
     if (!store_mailbox_page (mailbox, after, page, PAGE, &count, error))
       return false;
     ask_index (mailbox, page, count, digests);
-    for (size_t i = 0; i < count; i++)
-      export_message (self, mailbox, &page[i], digests[i], path);
+    bool good = true;
+    for (size_t i = 0; i < count && good; i++)
+      good = export_message (self, mailbox, &page[i], digests[i], path, error);
     after = count > 0 ? page[count - 1].uid : after;
     store_messages_clear (page, count);
-    if (!check_output (self, error))
+    if (!good)
       return false;
   }
   return true;
@@ -329,7 +332,7 @@ write_mailbox (Export *self, const StoreNode *node, StoreMailbox *mailbox, const
   json_bool (json, "subscribed", node->subscribed);
   json_string (json, "special_use", node->special_use);
   write_line (self, json);
-  return true;
+  return check_output (self, error);
 }
 
 /* Users and what is above them; the root has no facts. */
@@ -351,7 +354,7 @@ write_node (Export *self, const StoreNode *node, StoreMailbox *mailbox, const ch
       json_bool (json, "full_text", true);
   }
   write_line (self, json);
-  return true;
+  return check_output (self, error);
 }
 
 static void

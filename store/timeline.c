@@ -18,6 +18,7 @@ typedef struct {
   Store *store;
   FILE *out;
   uint64_t lines;
+  int failure; /* errno of the first write that failed; 0: none did */
 } Timeline;
 
 /* Seconds since 1970; 0: not known. */
@@ -56,6 +57,14 @@ escape (const char *name)
   return g_strjoinv ("\\x7c", parts);
 }
 
+/* Takes what fprintf() or fflush() returned. What is looked at next leaves an errno of its own. */
+static void
+note_written (Timeline *self, int written)
+{
+  if (written < 0 && self->failure == 0)
+    self->failure = errno;
+}
+
 /* `note` may be NULL, and so may `st`, for what is no file. */
 static void
 write_line (Timeline *self, const char *path, const char *note, const struct statx *st, Times times)
@@ -71,11 +80,12 @@ write_line (Timeline *self, const char *path, const char *note, const struct sta
     format_mode (st->stx_mode, mode);
   else
     st = &none;
-  fprintf (self->out,
-           "0|%s|%" PRIu64 "|%s|%u|%u|%" PRIu64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64
-           "\n",
-           escaped, (uint64_t)st->stx_ino, mode, st->stx_uid, st->stx_gid, (uint64_t)st->stx_size,
-           MAX (times.a, 0), MAX (times.m, 0), MAX (times.c, 0), MAX (times.b, 0));
+  int written = fprintf (
+      self->out,
+      "0|%s|%" PRIu64 "|%s|%u|%u|%" PRIu64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "\n",
+      escaped, (uint64_t)st->stx_ino, mode, st->stx_uid, st->stx_gid, (uint64_t)st->stx_size,
+      MAX (times.a, 0), MAX (times.m, 0), MAX (times.c, 0), MAX (times.b, 0));
+  note_written (self, written);
   self->lines++;
 }
 
@@ -94,7 +104,7 @@ static void
 write_comment (Timeline *self, const GError *failure)
 {
   g_autofree char *reason = store_text_printable (failure->message);
-  fprintf (self->out, "# %s\n", reason);
+  note_written (self, fprintf (self->out, "# %s\n", reason));
 }
 
 static bool
@@ -225,6 +235,13 @@ write_mailbox (Timeline *self, StoreMailbox *mailbox, const char *path, GError *
 static bool write_node (const StoreNode *node, void *data, GError **error);
 
 static bool
+check_output (const Timeline *self, GError **error)
+{
+  errno = self->failure;
+  return self->failure == 0 || fail_errno (error, "write");
+}
+
+static bool
 write_content (Timeline *self, const StoreNode *node, const char *path, GError **error)
 {
   struct statx st;
@@ -247,7 +264,7 @@ write_node (const StoreNode *node, void *data, GError **error)
   g_autofree char *path = store_node_path (self->store, node->number, &failure);
   if (path == NULL || !write_content (self, node, path, &failure))
     write_comment (self, failure);
-  return !ferror (self->out) || fail_errno (error, "write");
+  return check_output (self, error);
 }
 
 /* What was missed in mailboxes that are gone themselves. */
@@ -301,6 +318,8 @@ store_timeline_write (Store *self, uint32_t number, FILE *out, GError **error)
     return false;
   if (number == STORE_ROOT)
     write_store (&timeline);
-  fprintf (out, "# complete: %" PRIu64 " lines\n", timeline.lines);
-  return fflush (out) == 0 || fail_errno (error, "write");
+  if (timeline.failure == 0)
+    note_written (&timeline, fprintf (out, "# complete: %" PRIu64 " lines\n", timeline.lines));
+  note_written (&timeline, fflush (out));
+  return check_output (&timeline, error);
 }

@@ -45,6 +45,21 @@ expect_equal "$(grep -c eml "$work/part")" 8
 run --snapshot before timeline
 expect_status 64
 
+# What cannot be written is told with its own reason, whatever was looked at since.
+mkdir "$work/many"
+for number in {1..60}; do
+  printf 'Subject: %s\n\n' "$number" >"$work/many/$number.eml"
+done
+mailstore -q -s "$work/full" init
+mailstore -q -s "$work/full" import --format eml "$work/many" joe@example.com
+for words in timeline manifest 'manifest --json' 'export --format jsonl'; do
+  status=0
+  read -ra words <<<"$words"
+  mailstore -s "$work/full" "${words[@]}" >/dev/full 2>"$work/err" || status=$?
+  expect_status 74
+  expect_equal "$(<"$work/err")" 'mailstore: write: No space left on device' "${words[*]}"
+done
+
 # Another one reads it so.
 if command -v mactime >/dev/null; then
   mactime -b "$work/body" -d -y -z UTC 2024-06-03 >"$work/csv" 2>"$work/err"

@@ -334,24 +334,30 @@ unlink_scratch (const char *path)
   unlink (journal);
 }
 
+static bool
+has_content (int fd)
+{
+  struct stat st;
+  return fd >= 0 && fstat (fd, &st) == 0 && st.st_size > 0;
+}
+
 /* Rows of one database: of what is there, and of what it would be with what lies beside it. Of
- * several versions the newest stays. */
+ * several versions the newest stays. Most rows are in both, and count once. */
 static bool
 salvage_one (Index *self, const IndexEvidence *from, uint64_t *rows, GError **error)
 {
-  IndexSalvage counts = {0};
+  IndexSalvage counts = {0}, with = {0};
   if (from->file < 0)
     return true;
   if (!index_salvage_evidence (self, from, &counts, error))
     return false;
-  *rows += counts.rows;
   g_auto (Copy) copy = {.from = from, .fd = -1};
-  if ((from->journal < 0 && from->log < 0) || !make_copy (from, &copy, NULL))
-    return true;
-  IndexEvidence whole = {.name = from->name, .file = copy.fd, .journal = -1, .log = -1};
-  if (!index_salvage_evidence (self, &whole, &counts, error))
-    return false;
-  *rows += counts.rows;
+  if ((has_content (from->journal) || has_content (from->log)) && make_copy (from, &copy, NULL)) {
+    IndexEvidence whole = {.name = from->name, .file = copy.fd, .journal = -1, .log = -1};
+    if (!index_salvage_evidence (self, &whole, &with, error))
+      return false;
+  }
+  *rows += MAX (counts.rows, with.rows);
   return true;
 }
 

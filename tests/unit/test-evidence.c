@@ -218,6 +218,34 @@ test_damaged (Fixture *fixture, const void *data)
   g_assert_cmpuint (flags_of (other, MESSAGES), ==, 0);
 }
 
+/* How it is told what is left of a database that is damaged. */
+static char *
+tell_damage (const Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  char *told = NULL;
+  Evidence evidence = find (fixture);
+  g_autoptr (Index) index = index_open_evidence (&evidence.from, 1, &told, &error);
+  g_assert_no_error (error);
+  g_assert_nonnull (told);
+  leave (fixture, &evidence);
+  return told;
+}
+
+/* A journal in which nothing is written, as each commit leaves one, makes no row two. */
+static void
+test_damaged_once (Fixture *fixture, const void *data)
+{
+  g_autofree char *journal = g_strconcat (fixture->path, "-journal", NULL);
+  fill (fixture);
+  overwrite (fixture, 0, "rubbish, where a database should begin");
+  unlink (journal);
+  g_autofree char *without = tell_damage (fixture);
+  g_assert_true (g_file_set_contents (journal, "", 0, NULL));
+  g_autofree char *with = tell_damage (fixture);
+  g_assert_cmpstr (with, ==, without);
+}
+
 /* The newest rows are in the log, be the database beside it what it will. */
 static void
 test_damaged_log (Fixture *fixture, const void *data)
@@ -337,6 +365,7 @@ main (int argc, char **argv)
   add_test ("/evidence/log/torn", test_torn_log);
   add_test ("/evidence/journal", test_journal);
   add_test ("/evidence/damaged", test_damaged);
+  add_test ("/evidence/damaged/once", test_damaged_once);
   add_test ("/evidence/damaged/log", test_damaged_log);
   add_test ("/evidence/huge", test_huge);
   add_test ("/evidence/many", test_many);

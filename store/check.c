@@ -116,10 +116,10 @@ report_lasting (StoreJob *job, uint32_t owner, const GPtrArray *items, const GPt
 
 /* Reports an index that is missing or damaged; false. */
 static bool
-check_index (StoreJob *job, uint32_t owner, const char *path)
+check_index (StoreJob *job, uint32_t owner, const char *path, bool whole)
 {
   g_autoptr (GError) failure = NULL;
-  bool good = index_probe (job, owner, job_has (job, STORE_WORD_FULL), &failure);
+  bool good = index_probe (job, owner, job_probes_all (job, whole), &failure);
   if (good || error_code (failure) == EOPNOTSUPP)
     return true;
   report_database (job, owner, path, false, failure);
@@ -212,7 +212,7 @@ check_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErro
     return false;
   if (mailboxes->len == 0)
     return true;
-  bool good = check_index (job, owner, path);
+  bool good = check_index (job, owner, path, whole);
   g_autoptr (GError) failure = NULL;
   if (check_messages (job, owner, mailboxes, false, &failure))
     return true;

@@ -114,10 +114,10 @@ test_list (StoreJob *job, GError **error)
   if (!sound && job_has (job, STORE_WORD_RECOVER))
     return rebuild_list (job, error);
   if (!sound)
-    job_found (job, STORE_PROBLEM_BAD_INDEX, false, 0, 0, "", "%s",
-               list->failure != NULL ? list->failure->message : failure->message);
+    report_database (job, STORE_ROOT, LAYOUT_LIST, false,
+                     list->failure != NULL ? list->failure : failure);
   else if (job_has (job, STORE_WORD_VERBOSE))
-    job_noted (job, STORE_PROBLEM_NOTE, 0, 0, "", "%s: sound", list->path);
+    job_noted (job, STORE_PROBLEM_NOTE, STORE_ROOT, 0, LAYOUT_LIST, "sound");
   return true;
 }
 

@@ -79,6 +79,11 @@ GArray *job_mailboxes_of (StoreJob *self, uint32_t owner, GError **error);
 /* Whether the job is a repair, which gives files their dates back, too. */
 bool job_repairs (const StoreJob *self);
 
+/* Whether all of an index is looked at, whose mailboxes are all meant if `whole`: with --full, and
+ * by a repair that is told of its owner, as by self-healing. Damage may lie where no comparison
+ * comes. */
+bool job_probes_all (const StoreJob *self, bool whole);
+
 /* ---- word.c: the words of commands --------------------------------------------------------- */
 
 /* The word that `text` is, and its value, "" when it has none; NULL: it is no word. */

@@ -78,11 +78,8 @@ repair_owner (StoreJob *job, uint32_t owner, GArray *mailboxes, bool whole, GErr
     return false;
   undo_write (job, owner, path);
   g_autoptr (GError) failure = NULL;
-  /* Of an owner who was named, as self-healing does, the whole index is looked at: damage may lie
-   * where no comparison comes. */
-  bool thoroughly = job_has (job, STORE_WORD_FULL) || (whole && job->request->targets->len > 0);
   if (duplicate_settle (job, owner, mailboxes, &failure) &&
-      rebuild_mailboxes (job, owner, mailboxes, whole, thoroughly, &failure))
+      rebuild_mailboxes (job, owner, mailboxes, whole, job_probes_all (job, whole), &failure))
     return true;
   if (error_code (failure) != EACCES && error_code (failure) != EPERM) {
     g_propagate_error (error, g_steal_pointer (&failure));
@@ -96,6 +93,13 @@ bool
 job_repairs (const StoreJob *self)
 {
   return self->request->command->run == command_repair;
+}
+
+bool
+job_probes_all (const StoreJob *self, bool whole)
+{
+  return job_has (self, STORE_WORD_FULL) ||
+         (whole && job_repairs (self) && self->request->targets->len > 0);
 }
 
 bool

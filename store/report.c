@@ -19,7 +19,7 @@ static const struct {
     [STORE_PROBLEM_UNREADABLE] =
         {"io-error", "see whether its owner may read it and the disk is sound, then restore it"},
     [STORE_PROBLEM_NO_INDEX] = {"missing-index", "repair builds it"},
-    [STORE_PROBLEM_BAD_INDEX] = {"bad-index", "repair keeps it aside and builds a new one"},
+    [STORE_PROBLEM_BAD_INDEX] = {"bad-index", "repair --full keeps it aside and builds a new one"},
     [STORE_PROBLEM_NO_LIST_ENTRY] = {"unlisted", "repair adds it to the mailbox list"},
     [STORE_PROBLEM_NO_DIRECTORY] = {"missing-directory",
                                     "a backup may have it; repair takes it off the mailbox list"},

@@ -167,6 +167,18 @@ finding bad-index fixed ../mailboxes.sqlite3 '' 'overwrite mailboxes.sqlite3 0 1
 finding bad-index fixed ../mailboxes.sqlite3 --full 'overwrite mailboxes.sqlite3 8192 4000 /dev/urandom'
 finding hot-journal fixed ../mailboxes.sqlite3 '' 'interrupt mailboxes.sqlite3'
 
+# Of a user who is named all of the index is looked at, by a dry run as well.
+rm -rf "$store"
+cp -a "$good" "$store"
+mailstore -q reconstruct -r >/dev/null
+overwrite "$store/$index" 24576 4096 /dev/urandom
+findings repair -n joe@example.com
+expect_equal "$(<"$work/found")" "bad-index ${inbox%/*} left"
+run test
+expect_out 'repair --full'
+findings repair joe@example.com
+grep -qx "bad-index ${inbox%/*} fixed" "$work/found" || complain "not fixed: $(<"$work/found")"
+
 # ---- directories ----
 
 finding unlisted fixed "$inbox/New" '' "mkdir -m 750 mail/$inbox/New"

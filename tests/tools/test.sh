@@ -56,7 +56,7 @@ expect_status 0
 printf 'no database' | dd of="$store/mailboxes.sqlite3" conv=notrunc status=none
 run test
 expect_status 1
-expect_out bad-index
+expect_out 'bad-index          ../mailboxes.sqlite3'
 run test -r
 expect_status 0
 run test

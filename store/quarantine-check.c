@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define NOT_TAKEN "nothing that was taken out of the store"
+
 typedef struct {
   StoreJob *job;
   int quarantine;
@@ -121,9 +123,15 @@ check_object (Store *store, const StoreQuarantined *object, void *data, GError *
   if (object->is_directory)
     return check_directory (self, object->path, error);
   g_autofree char *parent = g_path_get_dirname (object->path);
+  const char *name = strrchr (object->path, '/') + 1;
   auto_fd fd = layout_open (self->quarantine, parent, O_RDONLY | O_DIRECTORY, 0);
-  if (fd >= 0)
-    check_file (self, fd, object->path, strrchr (object->path, '/') + 1);
+  struct stat st;
+  if (fd < 0 || fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return job_go_on (self->job, error);
+  if (S_ISREG (st.st_mode))
+    check_file (self, fd, object->path, name);
+  else
+    tell (self, STORE_PROBLEM_STRAY, object->path, 0, NOT_TAKEN);
   return job_go_on (self->job, error);
 }
 
@@ -141,8 +149,8 @@ quarantine_check (StoreJob *job, GError **error)
   for (guint i = 0; names != NULL && i < names->len; i++) {
     const char *stamp = names->pdata[i];
     g_autoptr (GError) cause = NULL;
-    if (!quarantine_is_stamp (stamp))
-      tell (&self, STORE_PROBLEM_STRAY, stamp, 0, "nothing that was taken out of the store");
+    if (!quarantine_is_stamp (quarantine, stamp))
+      tell (&self, STORE_PROBLEM_STRAY, stamp, 0, NOT_TAKEN);
     else if (!quarantine_each_of (job->store, stamp, check_object, &self, &cause)) {
       if (error_code (cause) == ECANCELED) {
         g_propagate_error (error, g_steal_pointer (&cause));

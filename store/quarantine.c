@@ -169,9 +169,11 @@ quarantine_open (Store *store, GError **error)
 }
 
 bool
-quarantine_is_stamp (const char *name)
+quarantine_is_stamp (int quarantine, const char *name)
 {
-  return stamp_time (name) >= 0;
+  struct stat st;
+  return stamp_time (name) >= 0 &&
+         (fstatat (quarantine, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR (st.st_mode));
 }
 
 GPtrArray *
@@ -181,7 +183,7 @@ quarantine_stamps (Store *store, GError **error)
   g_autoptr (GPtrArray) names = quarantine >= 0 ? layout_names (quarantine, "", error) : NULL;
   GPtrArray *stamps = names != NULL ? g_ptr_array_new_with_free_func (g_free) : NULL;
   for (guint i = 0; names != NULL && i < names->len; i++) {
-    if (stamp_time (names->pdata[i]) >= 0)
+    if (quarantine_is_stamp (quarantine, names->pdata[i]))
       g_ptr_array_add (stamps, g_strdup (names->pdata[i]));
   }
   return stamps;

@@ -267,9 +267,10 @@ bool quarantine_take (Store *store, const char *stamp, const char *path, GError 
 /* Opens quarantine/; -1 and an error. */
 int quarantine_open (Store *store, GError **error);
 
-/* Stamps have one length, and there is one for each removal: names, the oldest first. */
+/* Stamps have one length, and there is one for each removal, a directory: names, the oldest first.
+ * What is gone by now may have been one. */
 #define QUARANTINE_STAMP_LENGTH 25u
-bool quarantine_is_stamp (const char *name);
+bool quarantine_is_stamp (int quarantine, const char *name);
 GPtrArray *quarantine_stamps (Store *store, GError **error);
 
 /* Calls `each` for everything in quarantine, or what came there with a stamp; without its size,

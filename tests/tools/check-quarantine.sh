@@ -39,6 +39,24 @@ findings
 told stray mine
 rm "$store/quarantine/mine"
 
+# Not even where it is called as if, or lies among what was: then the rest is listed.
+run quarantine
+listed=$out
+stamp=20000101T000000Z-00000000
+ln -s /etc "$store/quarantine/$stamp"
+findings
+told stray $stamp
+run quarantine
+expect_status 0
+expect_equal "$out" "$listed"
+mailstore -q purge >"$work/out"
+rm "$store/quarantine/$stamp"
+mkdir "$store/quarantine/$stamp"
+mkfifo "$store/quarantine/$stamp/fifo"
+findings
+told stray $stamp/fifo
+rm -r "$store/quarantine/$stamp"
+
 # The state of a removed mailbox; and those of its messages, and their bytes, where all is looked at.
 state=$(getfattr --only-values -n user.mailfs.mailbox "$place/Old/Sub" 2>"$work/err")
 setfattr -n user.mailfs.mailbox -v nonsense "$place/Old/Sub"

@@ -25,10 +25,10 @@ import tempfile
 
 import flatstore
 import sample
-from operations import (ALL, OPERATIONS, Violation, mailstore, prepare_sources, prepare_store, require,
+from operations import (ALL, BUILD, OPERATIONS, Violation, mailstore, prepare_sources, prepare_store, require,
                         succeed)
 
-KILL_AT = os.path.join(os.path.abspath(os.environ["MAILFS_BUILD"]), "tests", "crash", "kill-at")
+KILL_AT = os.path.join(BUILD, "tests", "crash", "kill-at")
 # At which of the calls to choose from each kind of disturbance comes: (effect, for all later calls too, first, step).
 DISTURBANCES = [("kill", False, 0, 1), ("EIO", False, 0, 2), ("EIO", True, 1, 6), ("ENOSPC", True, 3, 6),
                 ("short", True, 5, 6)]

@@ -11,7 +11,8 @@ import subprocess
 
 import sample
 
-MAILSTORE = os.path.join(os.path.abspath(os.environ["MAILFS_BUILD"]), "tools", "mailstore")
+BUILD = os.path.abspath(os.environ["MAILFS_BUILD"])
+MAILSTORE = os.path.join(BUILD, "tools", "mailstore")
 ALL = os.environ.get("CRASH_ALL") == "1"
 KILLED = 128 + 9
 

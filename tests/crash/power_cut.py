@@ -23,11 +23,12 @@ from typing import NamedTuple
 
 import crash
 import flatstore
+import operations
 import sample
 
-CUTS = int(os.environ.get("CRASH_CUTS", 2000 if crash.ALL else 100))
-STREAM = os.path.join(crash.BUILD, "tests", "bench-deliver")
-BLOCK_LOG = os.path.join(crash.BUILD, "tests", "crash", "block-log")
+CUTS = int(os.environ.get("CRASH_CUTS", 2000 if operations.ALL else 100))
+STREAM = os.path.join(operations.BUILD, "tests", "bench-deliver")
+BLOCK_LOG = os.path.join(operations.BUILD, "tests", "crash", "block-log")
 IMAGE_SIZE = 160 << 20  # check finds fault with less room
 SECTOR = 512
 SUPERBLOCK_END = 2048  # ext4 does not mount with a torn one: its checksum is in the last sector
@@ -70,7 +71,7 @@ class Disk:
             pass
         self.process = subprocess.Popen(self.command)
         while not os.path.ismount(self.path):
-            crash.require(self.process.poll() is None, "block-log does not start")
+            operations.require(self.process.poll() is None, "block-log does not start")
             time.sleep(0.01)
         return self.path
 
@@ -90,26 +91,26 @@ def deliver_stream(store, log):
     """Deliveries by six threads to two users; returns what was acknowledged, which is all of it."""
     acknowledged = []
     with subprocess.Popen([STREAM, "store", store, "120", "6", "2"], stdout=subprocess.PIPE,
-                          env=crash.ENVIRONMENT) as stream:
+                          env=operations.ENVIRONMENT) as stream:
         for line in stream.stdout:
             user, uid, sha256 = line.decode().split()
             acknowledged.append(Acknowledged(os.stat(log).st_size, f"example.com/user/u{user}/INBOX",
                                              int(uid), sha256))
-    crash.require(stream.returncode == 0 and len(acknowledged) == 120, "the stream failed")
+    operations.require(stream.returncode == 0 and len(acknowledged) == 120, "the stream failed")
     return acknowledged
 
 
 def deliver_all(store, source, log):
     """Some deliveries, one after the other, a stream, then an import; returns what was acknowledged."""
     acknowledged = []
-    crash.succeed(store, "init")
+    operations.succeed(store, "init")
     for number in range(1, 26):
         text = sample.message(number)
-        reply = crash.succeed(store, "deliver", "--create", f"joe@example.com/Box{number % 3}", stdin=text)
+        reply = operations.succeed(store, "deliver", "--create", f"joe@example.com/Box{number % 3}", stdin=text)
         acknowledged.append(Acknowledged(os.stat(log).st_size, f"example.com/user/joe/Box{number % 3}",
                                          int(reply.stdout), hashlib.sha256(text).hexdigest()))
     acknowledged += deliver_stream(store, log)
-    crash.succeed(store, "import", "--format", "eml", os.path.join(source, "eml"), "anna@example.com")
+    operations.succeed(store, "import", "--format", "eml", os.path.join(source, "eml"), "anna@example.com")
     size = os.stat(log).st_size
     inbox = flatstore.read(store).mailboxes["example.com/user/anna/INBOX"]
     acknowledged += [Acknowledged(size, "example.com/user/anna/INBOX", uid, message.sha256)
@@ -156,12 +157,12 @@ def check_cut(store, acknowledged, position, known):
             continue
         mailbox = now.mailboxes.get(ack.mailbox)
         message = mailbox.messages.get(ack.uid) if mailbox is not None else None
-        crash.require(message is not None, f"{ack.mailbox} {ack.uid} was acknowledged and is lost")
-        crash.require(message.sha256 == ack.sha256, f"{ack.mailbox} {ack.uid} has other bytes")
-    crash.require(not now.faults, f"not in order: {now.faults}")
+        operations.require(message is not None, f"{ack.mailbox} {ack.uid} was acknowledged and is lost")
+        operations.require(message.sha256 == ack.sha256, f"{ack.mailbox} {ack.uid} has other bytes")
+    operations.require(not now.faults, f"not in order: {now.faults}")
     for path, mailbox in now.mailboxes.items():
         cut = [uid for uid, message in mailbox.messages.items() if message.sha256 not in known]
-        crash.require(not cut, f"{path}: {cut} are cut")
+        operations.require(not cut, f"{path}: {cut} are cut")
     # What a process that is gone left in tmp/ goes with the next delivery.
     for name in os.listdir(os.path.join(store, "tmp")):
         shutil.rmtree(os.path.join(store, "tmp", name))
@@ -192,38 +193,38 @@ class Taken(NamedTuple):
 
 class Snapshots:
     """One before each of these changes; every third is dropped again."""
-    CHANGES = [("flag", crash.INBOX, "2,3", "+Answered"), ("expunge", "--uid", "1", crash.INBOX),
-               ("move", crash.INBOX, "2", "anna@example.com"), ("flag", crash.INBOX, "3", "=Draft", "=New"),
+    CHANGES = [("flag", operations.INBOX, "2,3", "+Answered"), ("expunge", "--uid", "1", operations.INBOX),
+               ("move", operations.INBOX, "2", "anna@example.com"), ("flag", operations.INBOX, "3", "=Draft", "=New"),
                ("mailbox", "rename", "joe@example.com/Archive", "joe@example.com/INBOX/Old"),
-               ("flag", "joe@example.com/INBOX/Old/2023", "1:*", "+Seen"), ("undelete", crash.INBOX),
+               ("flag", "joe@example.com/INBOX/Old/2023", "1:*", "+Seen"), ("undelete", operations.INBOX),
                ("mailbox", "remove", "-r", "joe@example.com/INBOX/Old"), ("cleanup", "--age", "0"),
-               ("flag", "anna@example.com", "1:*", "+Flagged"), ("expunge", "--uid", "1:*", crash.INBOX)]
+               ("flag", "anna@example.com", "1:*", "+Flagged"), ("expunge", "--uid", "1:*", operations.INBOX)]
 
     def work(self, store, source, log):
-        crash.prepare_store(store)
+        operations.prepare_store(store)
         self.begin = os.stat(log).st_size
         self.taken = []
         for number, words in enumerate(self.CHANGES):
             name = f"s{number}"
-            crash.succeed(store, "snapshot", "take", name)
-            self.taken.append(Taken(name, crash.shown(store), os.stat(log).st_size))
-            crash.succeed(store, *words)
+            operations.succeed(store, "snapshot", "take", name)
+            self.taken.append(Taken(name, operations.shown(store), os.stat(log).st_size))
+            operations.succeed(store, *words)
             if number % 3 == 2:
                 begin = os.stat(log).st_size
-                crash.succeed(store, "snapshot", "drop", name)
+                operations.succeed(store, "snapshot", "drop", name)
                 self.taken[-1] = self.taken[-1]._replace(begin=begin, end=os.stat(log).st_size)
         self.count = f"{len(self.taken)} snapshots"
 
     def check(self, store, position):
-        there = crash.snapshots(store)
+        there = operations.snapshots(store)
         for snapshot in self.taken:
             if snapshot.position <= position <= snapshot.begin:
-                crash.require(snapshot.name in there, f"{snapshot.name} is lost")
+                operations.require(snapshot.name in there, f"{snapshot.name} is lost")
             if position >= snapshot.end:
-                crash.require(snapshot.name not in there, f"{snapshot.name} is back")
+                operations.require(snapshot.name not in there, f"{snapshot.name} is back")
             if snapshot.name in there:
-                shown = crash.shown(store, "--snapshot", snapshot.name)
-                crash.require(shown == snapshot.shown, f"{snapshot.name} shows {set(shown) - set(snapshot.shown)} "
+                shown = operations.shown(store, "--snapshot", snapshot.name)
+                operations.require(shown == snapshot.shown, f"{snapshot.name} shows {set(shown) - set(snapshot.shown)} "
                               f"instead of {set(snapshot.shown) - set(shown)}")
 
 
@@ -236,7 +237,7 @@ def main():
     image, base, log = (os.path.join(top, name) for name in ("image", "base", "log"))
     mountpoint, source = os.path.join(top, "mnt"), os.path.join(top, "source")
     os.mkdir(mountpoint)
-    crash.prepare_sources(source)
+    operations.prepare_sources(source)
     with open(image, "wb") as file:
         file.truncate(IMAGE_SIZE)
     run("mkfs.ext4", "-q", "-F", image)
@@ -252,7 +253,7 @@ def main():
         try:
             with Mounted(image, mountpoint) as mounted:
                 work.check(os.path.join(mounted, "store"), log.ends[count - 1])
-        except crash.Violation as violation:
+        except operations.Violation as violation:
             sys.exit(f"power cut after {count} of {len(log.records)} records: {violation}; disk in {image}")
     print(f"{CUTS} power cuts in {len(log.records)} records: {work.count} safe")
     shutil.rmtree(top)

@@ -113,7 +113,8 @@ open_source (const char *path, bool unquote, GPtrArray *warnings, GError **error
   bool ok = source_open_root (&self->base, path, "bytes", warnings, &self->file, error);
   if (ok && self->file != NULL)
     ok = add_file (&self->base, self->base.fd, self->file, self->file,
-                   g_strsplit ("INBOX", "/", -1), error);
+                   g_strsplit ("INBOX", "/", -1), error) ||
+         fail_prefix (error, "%s", path);
   else
     ok = ok && source_walk (&self->base, visit_directory, error);
   if (ok)

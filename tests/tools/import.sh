@@ -132,6 +132,11 @@ if [ "$(id -u)" -eq 0 ]; then
     complain 'the owner cannot go on after root'
 fi
 
+# What is none is named.
+run import --format mbox "$sample/01-welcome.eml" none@example.com
+expect_status 64
+expect_err "mailstore: $sample/01-welcome.eml: no mbox"
+
 # Nothing is found at all; and many warnings are summed up.
 mkdir "$work/notes"
 for i in $(seq 30); do echo note >"$work/notes/$i"; done

@@ -85,10 +85,16 @@ wrap --nonsense "$store" true
 expect_status 64
 wrap --check=perhaps "$store" true
 expect_status 64
+expect_told 'not one of no, tell, refuse'
 wrap "$work" true
 expect_status 66
 wrap "$store" no-such-command
 expect_status 127
+mkdir "$work/alone"
+ln -s "$(type -P getopt)" "$(type -P true)" "$work/alone"
+status=0
+err=$(PATH=$work/alone "$MAILFS_SOURCE/contrib/mailfs-backup" "$store" true 2>&1) || status=$?
+expect_equal "$status $err" '71 mailfs-backup: mailstore is not installed, or not in PATH'
 wrap -e "$work/missing/export" "$store" touch "$work/ran"
 expect_status 73
 expect_equal "$err" "mailfs-backup: $work/missing/export: there is no such directory"

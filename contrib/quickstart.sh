@@ -198,7 +198,7 @@ esac
 mail=${1:-$source_dir/contrib/sample}
 mountpoint=${2:-/mnt/mailfs}
 user=sample@local
-[ $# -eq 0 ] || user=$(stat -c %U -- "$mail" 2>/dev/null || true)@local
+[ -z "${1:-}" ] || user=$(stat -c %U -- "$mail" 2>/dev/null || true)@local
 programs=${MAILFS_BUILD:-$source_dir/build-release}
 export MAILSTORE=$store PATH=$programs/tools:$programs/fs:$PATH
 look_first

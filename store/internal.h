@@ -9,12 +9,12 @@
  *
  *  1. One message is one file. Its name is its UID. A UID is never used for another message.
  *  2. The file moves first, the index follows; so a crash leaves the index behind the files, never
- *     ahead, and the next check catches up.
+ *     ahead, and the next writer or repair catches up.
  *  3. No fact lives only in the index.
  *  4. A message's bytes never change once committed.
  *  5. check and reconstruct never modify or remove a message file. (An old file of a message that
  *     was expunged is put back among the expunged, as it is.) Only cleanup removes any, of messages
- *     that were expunged; purge takes none.
+ *     that were expunged; purge takes none but those that have long been in quarantine.
  *
  * Lock order, outermost first; no lock is held over reading or syncing a message's content:
  *

@@ -8,8 +8,12 @@
  *     ...
  *   g_autoptr (StoreMailbox) inbox = store_mailbox_open (store, node.number, &error);
  *   StoreMessage page[128];
- *   for (uint32_t after = 0; store_mailbox_page (inbox, after, page, 128, &n, &error) && n > 0;)
+ *   size_t n;
+ *   for (uint32_t after = 0; store_mailbox_page (inbox, after, page, 128, &n, &error) && n > 0;) {
  *     ...
+ *     after = page[n - 1].uid;
+ *     store_messages_clear (page, n);
+ *   }
  *
  * It reads from top to bottom: the store, its directories (nodes), mailboxes, messages, new mail, and
  * who changed what. Two more headers stand on it: commands.h has what operators ask for, rescue.h what was

@@ -157,9 +157,22 @@ is_so (const StoreMailbox *mailbox, uint32_t uid, int64_t changed_ns)
   return layout_message_stat (mailbox->fd, place, &st) && stat_ctime_ns (&st) == changed_ns;
 }
 
+/* Whether it was told before: what several snapshots have may be kept for each of them. */
+static bool
+is_told (GHashTable *told, uint32_t uid, int64_t changed_ns)
+{
+  gpointer key = GUINT_TO_POINTER (uid);
+  const int64_t *before = g_hash_table_lookup (told, key);
+  if (before != NULL && *before == changed_ns)
+    return true;
+  g_hash_table_replace (told, key, g_memdup2 (&changed_ns, sizeof changed_ns));
+  return false;
+}
+
 static void
 write_states (Timeline *self, const StoreMailbox *mailbox, const char *path)
 {
+  g_autoptr (GHashTable) told = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   g_autoptr (History) history = history_new (self->store, mailbox->number);
   g_auto (HistoryMessage) was = {0};
   uint32_t uid;
@@ -171,7 +184,7 @@ write_states (Timeline *self, const StoreMailbox *mailbox, const char *path)
     g_autofree char *object = g_strdup_printf ("%s/%s", path, name);
     g_autofree char *flags = store_flags_to_string (was.state.flags, was.state.keywords);
     g_autofree char *note = g_strdup_printf ("flags:%s%s", *flags != '\0' ? " " : "", flags);
-    if (!is_so (mailbox, uid, was.changed_ns))
+    if (!is_told (told, uid, was.changed_ns) && !is_so (mailbox, uid, was.changed_ns))
       write_line (self, object, note, NULL, (Times){.c = was.changed_ns / NS_PER_S});
     history_message_clear (&was);
     was = (HistoryMessage){0};

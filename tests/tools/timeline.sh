@@ -45,6 +45,15 @@ expect_equal "$(grep -c eml "$work/part")" 8
 run --snapshot before timeline
 expect_status 64
 
+# A state that several snapshots have is told once.
+for name in second third; do
+  mailstore -q snapshot take "$name" >"$work/out"
+  mailstore -q flag joe@example.com 1 "+$name"
+done
+mailstore -q flag joe@example.com 3 +Seen
+mailstore timeline joe@example.com/INBOX >"$work/part"
+expect_equal "$(grep -c '0000000003.eml (flags:)' "$work/part")" 1
+
 # What cannot be written is told with its own reason, whatever was looked at since.
 mkdir "$work/many"
 for number in {1..60}; do

@@ -11,6 +11,7 @@ mounts the store as a filesystem: mailboxes are directories, messages are
 files. A store can be inspected, backed up, checked and rebuilt while mail
 flows. mailfs mounts, mailstore administers, fsck.mailfs checks.")
 set (CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set (CPACK_PACKAGE_DIRECTORY ${CMAKE_BINARY_DIR})
 set (CPACK_STRIP_FILES ON)
 set (CPACK_GENERATOR DEB)
 set (CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/stage.cmake)

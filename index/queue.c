@@ -2,6 +2,9 @@
 /* The queue of a store, as it is read: jobs that wait, run, or have ended. */
 #include "index/internal.h"
 
+/* More jobs than this no store ever had; their numbers fit an inode of a mount. */
+#define NUMBER_MAX (UINT64_C (1) << 28)
+
 void
 queue_job_clear (QueueJob *job)
 {
@@ -42,10 +45,14 @@ queue_is_current (const Queue *self)
   return db_is_current (&self->db);
 }
 
+/* A flipped bit makes such numbers, and the last of all leaves none for the next job. */
 bool
 queue_verify (Queue *self, GError **error)
 {
-  return db_verify (&self->db, error);
+  uint64_t highest;
+  return db_verify (&self->db, error) && queue_highest (self, &highest, error) &&
+         (highest <= NUMBER_MAX ||
+          fail (error, EUCLEAN, "%s: the number of a job makes no sense", self->db.path));
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

@@ -443,6 +443,23 @@ test_damaged_tells (Fixture *fixture, gconstpointer data)
   assert_usable (fixture, "1", high);
 }
 
+/* The last number there is leaves none for the next job. */
+static void
+test_damaged_number (Fixture *fixture, gconstpointer data)
+{
+  QueueJob job = {.queued = true, .action = "check", .nodes = "", .log = ""};
+  g_autofree char *path = g_build_filename (fixture->store->path, "queue.sqlite3", NULL);
+  g_autoptr (GError) error = NULL;
+  Queue *queue = queue_open (path, INDEX_CREATE, &error);
+  g_assert_no_error (error);
+  uint64_t id;
+  bool added;
+  assert_ok (queue_add (queue, INT64_MAX, &job, 1, 10, &id, &added, &error), error);
+  assert_fails (queue_verify (queue, &error), error, EUCLEAN);
+  queue_close (queue);
+  assert_usable (fixture, "1", 1);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -460,5 +477,6 @@ main (int argc, char **argv)
   g_test_add_func ("/queue/log", test_log);
   add_test ("/queue/damaged", test_damaged);
   add_test ("/queue/damaged-tells", test_damaged_tells);
+  add_test ("/queue/damaged-number", test_damaged_number);
   return g_test_run ();
 }

@@ -240,7 +240,7 @@ write_page (const char *path, const GString *page, GError **error)
   g_autofree char *temporary = g_strconcat (path, ".XXXXXX", NULL);
   auto_fd fd = g_mkstemp_full (temporary, O_WRONLY | O_CLOEXEC, 0640);
   if (fd < 0)
-    return fail_errno (error, "make %s", temporary);
+    return fail_errno (error, "write %s", path);
   if (write_all (fd, page->str, page->len) && fsync (fd) == 0 && rename (temporary, path) == 0)
     return true;
   fail_errno (error, "write %s", path);

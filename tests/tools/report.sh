@@ -95,6 +95,7 @@ mailstore report --html - | grep -q '^</html>$' || complain 'no page on standard
 run report --html "$work"
 expect_status 73
 run report --html "$work/nowhere/report.html"
+expect_err "write $work/nowhere/report.html: "
 [ "$status" -ne 0 ] || complain 'there is no such directory'
 expect_one_error
 run report --html /dev/full

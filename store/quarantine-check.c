@@ -45,23 +45,30 @@ check_bytes (const Check *self, const char *path, uint32_t uid, int fd, uint64_t
     tell (self, STORE_PROBLEM_DIGEST, path, uid, "not the bytes that were delivered");
 }
 
-/* What was taken meanwhile is nobody's fault. The directory may hold its state. */
+/* -1 when it cannot be opened. That it was taken meanwhile is nobody's fault. */
+static int
+open_file (const Check *self, int directory, const char *path, const char *name)
+{
+  int fd = layout_open_message (directory, name);
+  if (fd < 0 && errno != ENOENT)
+    tell (self, STORE_PROBLEM_UNREADABLE, path, store_message_uid (name), g_strerror (errno));
+  return fd;
+}
+
+/* The directory may hold its state. */
 static void
 check_file (const Check *self, int directory, const char *path, const char *name)
 {
   uint32_t uid = store_message_uid (name);
-  auto_fd fd = layout_open_message (directory, name);
+  auto_fd fd = open_file (self, directory, path, name);
   g_auto (MessageState) state = {0};
   g_autoptr (GError) failure = NULL;
   bool found = false;
-  if (fd < 0 && errno != ENOENT)
-    tell (self, STORE_PROBLEM_UNREADABLE, path, uid, g_strerror (errno));
   if (fd < 0)
     return;
   if (uid > 0 && !message_state_read (directory, fd, uid, &state, &found, &failure))
     tell_state (self, path, uid, failure);
-  if (job_has (self->job, STORE_WORD_FULL))
-    check_bytes (self, path, uid, fd, found ? state.digest : 0);
+  check_bytes (self, path, uid, fd, found ? state.digest : 0);
 }
 
 /* ---- directories --------------------------------------------------------------------------- */
@@ -116,6 +123,18 @@ check_directory (const Check *self, const char *path, GError **error)
   return true;
 }
 
+/* A single message may lie there because of its damage, which is no news. */
+static void
+check_single (const Check *self, int directory, const char *path, const char *name)
+{
+  struct stat st;
+  if (fstatat (directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return;
+  if (!S_ISREG (st.st_mode))
+    return tell (self, STORE_PROBLEM_STRAY, path, 0, NOT_TAKEN);
+  auto_fd fd G_GNUC_UNUSED = open_file (self, directory, path, name);
+}
+
 static bool
 check_object (Store *store, const StoreQuarantined *object, void *data, GError **error)
 {
@@ -123,15 +142,9 @@ check_object (Store *store, const StoreQuarantined *object, void *data, GError *
   if (object->is_directory)
     return check_directory (self, object->path, error);
   g_autofree char *parent = g_path_get_dirname (object->path);
-  const char *name = strrchr (object->path, '/') + 1;
   auto_fd fd = layout_open (self->quarantine, parent, O_RDONLY | O_DIRECTORY, 0);
-  struct stat st;
-  if (fd < 0 || fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-    return job_go_on (self->job, error);
-  if (S_ISREG (st.st_mode))
-    check_file (self, fd, object->path, name);
-  else
-    tell (self, STORE_PROBLEM_STRAY, object->path, 0, NOT_TAKEN);
+  if (fd >= 0)
+    check_single (self, fd, object->path, strrchr (object->path, '/') + 1);
   return job_go_on (self->job, error);
 }
 

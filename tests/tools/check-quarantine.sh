@@ -78,6 +78,13 @@ told hash-mismatch "$old/Sub/0000000001.eml"
 findings joe@example.com
 expect_status 0
 
+# A single message may lie there because of just that.
+cp --preserve=xattr "$message" "$store/quarantine/$stamp.eml"
+mkdir -p "$store/quarantine/$stamp/example.com/user/joe/INBOX"
+mv "$store/quarantine/$stamp.eml" "$store/quarantine/$stamp/example.com/user/joe/INBOX/0000000001.eml"
+findings --full
+told hash-mismatch "$old/Sub/0000000001.eml"
+
 # What may not be read.
 if [ "$(id -u)" -eq 0 ]; then
   chown -R nobody: "$store"

@@ -3,9 +3,9 @@
  * index.h - the rows beside the files: one index per user, one mailbox list and one queue
  * per store.
  *
- * All are SQLite databases. The Index is a cache: every row in it can be made again from the message
- * files, so a database of another schema version is never migrated, only rebuilt. This layer knows
- * rows, SQL and transactions; it knows no layout on disk, no mail syntax and no FUSE.
+ * All are SQLite databases. The Index is a cache: every row in it can be made again from the
+ * message files, so a database of another schema version is never migrated, only rebuilt. This
+ * layer knows rows, SQL and transactions; it knows no layout on disk, no mail syntax and no FUSE.
  *
  *   g_autoptr (Index) index = index_open (path, INDEX_CREATE, &error);
  *   g_autoptr (IndexWrite) write = index_write_begin (index, &error);
@@ -13,14 +13,14 @@
  *       || !index_write_commit (write, &error))
  *     ...                                          // leaving scope uncommitted rolls back
  *
- * Errors: EUCLEAN, the database is damaged or of another schema version; EBUSY, another process held
- * its lock longer than 10 s; ENOSPC, EIO, EROFS, EACCES, ENOENT as the system says. Messages name the
- * database file. Absence of a row is a result, not an error.
+ * Errors: EUCLEAN, the database is damaged or of another schema version; EBUSY, another process
+ * held its lock longer than 10 s; ENOSPC, EIO, EROFS, EACCES, ENOENT as the system says. Messages
+ * name the database file. Absence of a row is a result, not an error.
  *
  * Threads: every function may be called from any thread. Reads of one Index run on a reading
- * connection of their own and wait for a writer only while it commits, and for each other. One IndexWrite exists at a
- * time for an Index and process; index_write_begin() waits for the one before it. Threads may pass an
- * IndexWrite on, but only one uses it at a time.
+ * connection of their own and wait for a writer only while it commits, and for each other. One
+ * IndexWrite exists at a time for an Index and process; index_write_begin() waits for the one
+ * before it. Threads may pass an IndexWrite on, but only one uses it at a time.
  *
  * Durability: when a commit has returned true, it survives a loss of power (journal_mode=TRUNCATE,
  * synchronous=FULL).
@@ -51,20 +51,20 @@ typedef enum {
 
 /* What is wrong with a message, as bits of IndexMessage.damage. */
 typedef enum {
-  INDEX_DAMAGE_NUL = 1u << 0,       /* has NUL bytes; served as it is */
-  INDEX_DAMAGE_SIZE = 1u << 1,      /* the file's size is not the size that was delivered */
-  INDEX_DAMAGE_DIGEST = 1u << 2,    /* the file's bytes are not those that were delivered */
+  INDEX_DAMAGE_NUL = 1u << 0,        /* has NUL bytes; served as it is */
+  INDEX_DAMAGE_SIZE = 1u << 1,       /* the file's size is not the size that was delivered */
+  INDEX_DAMAGE_DIGEST = 1u << 2,     /* the file's bytes are not those that were delivered */
   INDEX_DAMAGE_UNREADABLE = 1u << 3, /* reading the file failed */
-  INDEX_DAMAGE_LIMIT = 1u << 4,     /* past a parser limit; summarised in part */
+  INDEX_DAMAGE_LIMIT = 1u << 4,      /* past a parser limit; summarised in part */
 } IndexDamage;
 
 /* A mailbox. The counts are kept by the write functions; the caller never sets them. */
 typedef struct {
-  uint32_t number;        /* given out once per store, never reused; 1 to 2^24-1 */
+  uint32_t number; /* given out once per store, never reused; 1 to 2^24-1 */
   uint32_t uidvalidity;
   uint32_t uidnext;
   uint64_t highestmodseq; /* RFC 7162 */
-  int64_t directory_ns;   /* the directory's mtime when rows and files last agreed; 0: they may not */
+  int64_t directory_ns; /* the directory's mtime when rows and files last agreed; 0: they may not */
   int64_t last_repair_s;
   uint32_t messages, unseen, expunged; /* live, live without \Seen, expunged */
   uint32_t damaged;                    /* live, with damage other than NUL and LIMIT */
@@ -75,22 +75,22 @@ typedef struct {
 /* A message's small row: what a listing needs. */
 typedef struct {
   uint32_t uid;
-  uint32_t flags;          /* IndexFlags */
-  uint32_t damage;         /* IndexDamage */
-  uint32_t birth;          /* epoch of delivery */
-  uint32_t expunged;       /* epoch of the expunge; 0: live */
-  uint64_t size;           /* bytes */
+  uint32_t flags;    /* IndexFlags */
+  uint32_t damage;   /* IndexDamage */
+  uint32_t birth;    /* epoch of delivery */
+  uint32_t expunged; /* epoch of the expunge; 0: live */
+  uint64_t size;     /* bytes */
   uint64_t modseq;
-  int64_t internal_s;      /* INTERNALDATE, seconds since 1970 */
-  int64_t changed_ns;      /* ctime of the message file */
-  char *keywords;          /* separated by one space, sorted; NULL: none. Owned */
+  int64_t internal_s; /* INTERNALDATE, seconds since 1970 */
+  int64_t changed_ns; /* ctime of the message file */
+  char *keywords;     /* separated by one space, sorted; NULL: none. Owned */
 } IndexMessage;
 
 /* A message's large row: what only a look at the one message needs. */
 typedef struct {
   uint8_t sha256[32];
-  int64_t sent_s;          /* Date: in UTC; INT64_MIN: absent or unreadable */
-  char *envelope;          /* IMAP ENVELOPE and BODYSTRUCTURE (RFC 3501, 7.4.2); no NUL inside. Owned */
+  int64_t sent_s; /* Date: in UTC; INT64_MIN: absent or unreadable */
+  char *envelope; /* IMAP ENVELOPE and BODYSTRUCTURE (RFC 3501, 7.4.2); no NUL inside. Owned */
   char *bodystructure;
 } IndexSummary;
 
@@ -158,7 +158,8 @@ typedef enum {
 bool index_message_page (Index *self, uint32_t mailbox, uint32_t after, IndexWhich which,
                          IndexMessage *out, size_t capacity, size_t *out_count, GError **error);
 
-/* The same for those that, as far as the rows tell, were there when `epoch` ended; or may have been. */
+/* The same for those that, as far as the rows tell, were there when `epoch` ended; or may have
+ * been. */
 bool index_message_page_at (Index *self, uint32_t mailbox, uint32_t after, uint32_t epoch,
                             IndexMessage *out, size_t capacity, size_t *out_count, GError **error);
 
@@ -179,9 +180,9 @@ bool index_digests (Index *self, uint32_t mailbox, IndexDigestFunc each, void *u
 bool index_removed_get (Index *self, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
                         bool *out_found, GError **error);
 
-/* Copies the index, without what is empty in it, to a new file at `path` (absolute): EEXIST when there
- * is one. Readers go on; writers must be kept out until the copy, once it is synced, has been put in
- * the place of the old one. The copy is not on disk for sure when this returns. */
+/* Copies the index, without what is empty in it, to a new file at `path` (absolute): EEXIST when
+ * there is one. Readers go on; writers must be kept out until the copy, once it is synced, has been
+ * put in the place of the old one. The copy is not on disk for sure when this returns. */
 bool index_compact (Index *self, const char *path, GError **error);
 
 /* One write transaction (BEGIN IMMEDIATE). Readers go on until it commits. It is never spilled to
@@ -198,18 +199,19 @@ bool index_write_get_mailbox (IndexWrite *self, uint32_t number, IndexMailbox *o
 bool index_write_get_message (IndexWrite *self, uint32_t mailbox, uint32_t uid, IndexMessage *out,
                               bool *out_found, GError **error);
 
-bool index_write_get_removed (IndexWrite *self, uint32_t mailbox, uint32_t uid, uint64_t *out_modseq,
-                              bool *out_found, GError **error);
+bool index_write_get_removed (IndexWrite *self, uint32_t mailbox, uint32_t uid,
+                              uint64_t *out_modseq, bool *out_found, GError **error);
 
-/* Inserts or replaces a mailbox's row; the counts in `mailbox` are ignored, those in the row kept. */
+/* Inserts or replaces a mailbox's row; the counts in `mailbox` are ignored, those in the row kept.
+ */
 bool index_write_mailbox (IndexWrite *self, const IndexMailbox *mailbox, GError **error);
 
 /* Removes a mailbox with all its messages and records. */
 bool index_write_remove_mailbox (IndexWrite *self, uint32_t number, GError **error);
 
-/* Inserts or replaces a message. A NULL `summary` keeps the one that is there. The mailbox must have
- * a row; its counts follow, and highestmodseq and uidnext rise to cover the message. A record of its
- * removal is dropped. */
+/* Inserts or replaces a message. A NULL `summary` keeps the one that is there. The mailbox must
+ * have a row; its counts follow, and highestmodseq and uidnext rise to cover the message. A record
+ * of its removal is dropped. */
 bool index_write_message (IndexWrite *self, uint32_t mailbox, const IndexMessage *message,
                           const IndexSummary *summary, GError **error);
 
@@ -220,7 +222,7 @@ bool index_write_remove_message (IndexWrite *self, uint32_t mailbox, uint32_t ui
 /* Drops all records of removed messages of a mailbox. */
 bool index_write_forget_removed (IndexWrite *self, uint32_t mailbox, GError **error);
 
-/* ---- what a broken database still tells ------------------------------------------------------- */
+/* ---- what a broken database still tells ------------------------------------------------------ */
 
 typedef struct {
   uint64_t pages, unread; /* of the file; those that could not be read */
@@ -228,55 +230,56 @@ typedef struct {
   uint64_t rows, refused; /* cells that are rows of ours, and others */
 } IndexSalvage;
 
-/* Adds to `self` the mailboxes, messages and summaries that are still to be found in the database file
- * at `path`, be it cut, overwritten or without its header, and in a hot journal beside it. Of several
- * versions of a message the one with the highest modseq stays. A summary whose texts are lost has
- * empty ones, and may come without its message. A mailbox of which only messages were found has the
- * UIDVALIDITY 0. With a NULL `self` rows are only counted. What is no regular file
- * fails with EISDIR, ELOOP or EUCLEAN; that nothing of ours is in it is no error. The file may be in
- * use; memory is bounded. */
+/* Adds to `self` the mailboxes, messages and summaries that are still to be found in the database
+ * file at `path`, be it cut, overwritten or without its header, and in a hot journal beside it. Of
+ * several versions of a message the one with the highest modseq stays. A summary whose texts are
+ * lost has empty ones, and may come without its message. A mailbox of which only messages were
+ * found has the UIDVALIDITY 0. With a NULL `self` rows are only counted. What is no regular file
+ * fails with EISDIR, ELOOP or EUCLEAN; that nothing of ours is in it is no error. The file may be
+ * in use; memory is bounded. */
 bool index_salvage (Index *self, const char *path, IndexSalvage *out, GError **error);
 
 /* The same for one mailbox's row alone, without its counts. */
 bool index_salvage_mailbox (const char *path, uint32_t number, IndexMailbox *out, bool *out_found,
                             GError **error);
 
-/* ---- databases as evidence --------------------------------------------------------------------- */
+/* ---- databases as evidence ------------------------------------------------------------------- */
 
 /*
- * SQLite never opens evidence: it would take locks on it, want to undo what was interrupted, and make
- * files beside it. What the database holds is copied, with what lies beside it taken into account, and
- * the copy is opened. It is for reading only, and does not follow what becomes of the files.
+ * SQLite never opens evidence: it would take locks on it, want to undo what was interrupted, and
+ * make files beside it. What the database holds is copied, with what lies beside it taken into
+ * account, and the copy is opened. It is for reading only, and does not follow what becomes of the
+ * files.
  */
 typedef struct {
   const char *name;       /* of the database, for messages */
-  int file, journal, log; /* regular files, open for reading, that stay the caller's; -1: there is none.
-                             The database, and its "-journal" and "-wal" */
+  int file, journal, log; /* regular files, open for reading, that stay the caller's; -1: there is
+                             none. The database, and its "-journal" and "-wal" */
   const char *workdir;    /* for the copy; NULL: memory */
 } IndexEvidence;
 
 /* Opens the index that the first of `count` databases is, as it was after the last commit: an
  * interrupted write is undone, and what was committed to a write-ahead log is in it. One that is
- * damaged, or unreadable in part, is salvaged, and so are the others, which are older ones of the same
- * user. `*out_note` tells what had to be done, NULL for nothing; the caller frees it. ENOENT: there is
- * none; EUCLEAN: nothing is left in it; EFBIG. */
+ * damaged, or unreadable in part, is salvaged, and so are the others, which are older ones of the
+ * same user. `*out_note` tells what had to be done, NULL for nothing; the caller frees it. ENOENT:
+ * there is none; EUCLEAN: nothing is left in it; EFBIG. */
 Index *index_open_evidence (const IndexEvidence *from, size_t count, char **out_note,
                             GError **error);
 
 /* Whether it had to be salvaged. */
 bool index_is_salvaged (const Index *self);
 
-/* What is left in `count` databases of one user, and in the one at `in_use`, which SQLite may have open
- * in this process (NULL: none), as an index of its own, in memory or in a file of `workdir` that has no
- * name. It is as good as what it was made of: see index_salvage(). */
+/* What is left in `count` databases of one user, and in the one at `in_use`, which SQLite may have
+ * open in this process (NULL: none), as an index of its own, in memory or in a file of `workdir`
+ * that has no name. It is as good as what it was made of: see index_salvage(). */
 Index *index_gather (const char *in_use, const IndexEvidence *from, size_t count,
                      const char *workdir, GError **error);
 
-/* ---- the full-text index of one user ----------------------------------------------------------- */
+/* ---- the full-text index of one user --------------------------------------------------------- */
 
 /*
- * It tells which messages cannot have a text in them. Messages come into it one by one, some later than
- * others and some never, so it is asked which it knows, too. It is a cache, as the Index is.
+ * It tells which messages cannot have a text in them. Messages come into it one by one, some later
+ * than others and some never, so it is asked which it knows, too. It is a cache, as the Index is.
  */
 typedef struct Fulltext Fulltext;
 typedef struct FulltextWrite FulltextWrite;
@@ -286,8 +289,9 @@ Fulltext *fulltext_open (const char *path, IndexOpenFlags flags, GError **error)
 void fulltext_close (Fulltext *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Fulltext, fulltext_close)
 
-/* Adds the UIDs (uint32_t, ascending) of the messages from `first` to `last` that are in it; and of those
- * in which `text` may be. Text is valid UTF-8 and compared as it is, so both sides are folded alike. */
+/* Adds the UIDs (uint32_t, ascending) of the messages from `first` to `last` that are in it; and of
+ * those in which `text` may be. Text is valid UTF-8 and compared as it is, so both sides are folded
+ * alike. */
 bool fulltext_known (Fulltext *self, uint32_t mailbox, uint32_t first, uint32_t last,
                      GArray *out_uids, GError **error);
 bool fulltext_candidates (Fulltext *self, uint32_t mailbox, uint32_t first, uint32_t last,
@@ -296,7 +300,8 @@ bool fulltext_candidates (Fulltext *self, uint32_t mailbox, uint32_t first, uint
 /* How many messages are in it, those that are gone by now, too. */
 bool fulltext_count (Fulltext *self, uint64_t *out_count, GError **error);
 
-/* Several messages in one commit, as IndexWrite: some megabytes of text. One that is in it is left as it is. */
+/* Several messages in one commit, as IndexWrite: some megabytes of text. One that is in it is left
+ * as it is. */
 FulltextWrite *fulltext_write_begin (Fulltext *self, GError **error);
 bool fulltext_write_add (FulltextWrite *self, uint32_t mailbox, uint32_t uid, const char *text,
                          GError **error);
@@ -304,7 +309,7 @@ bool fulltext_write_commit (FulltextWrite *self, GError **error);
 void fulltext_write_free (FulltextWrite *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FulltextWrite, fulltext_write_free)
 
-/* ---- the mailbox list of a store -------------------------------------------------------------- */
+/* ---- the mailbox list of a store ------------------------------------------------------------- */
 
 /*
  * Every directory below mail/ is a node with a number of its own. The list answers "which node is
@@ -314,22 +319,24 @@ typedef struct List List;
 typedef List ListRead;
 
 typedef enum {
-  LIST_ROOT = 0,    /* number 0; has no row */
+  LIST_ROOT = 0, /* number 0; has no row */
   LIST_DOMAIN = 1,
-  LIST_USERS = 2,   /* DOMAIN/user */
-  LIST_USER = 3,    /* DOMAIN/user/USER: has an index */
-  LIST_SHARED = 4,  /* DOMAIN/shared: has an index */
+  LIST_USERS = 2,  /* DOMAIN/user */
+  LIST_USER = 3,   /* DOMAIN/user/USER: has an index */
+  LIST_SHARED = 4, /* DOMAIN/shared: has an index */
   LIST_MAILBOX = 5,
 } ListKind;
 
 typedef struct {
   uint32_t number, parent;
-  uint32_t owner;    /* the user or shared node whose index holds it; its own number for those; else 0 */
+  uint32_t
+      owner; /* the user or shared node whose index holds it; its own number for those; else 0 */
   ListKind kind;
   bool subscribed;
-  bool no_index;     /* a user who has none, by choice */
-  char *name;        /* the directory's name: UTF-8, escaped, unique in its parent. Owned */
-  char *full_name;   /* the name as given, where unescaping `name` does not give it; else NULL. Owned */
+  bool no_index; /* a user who has none, by choice */
+  char *name;    /* the directory's name: UTF-8, escaped, unique in its parent. Owned */
+  char *
+      full_name; /* the name as given, where unescaping `name` does not give it; else NULL. Owned */
   char *special_use; /* RFC 6154, "\Sent"; NULL: none. Owned */
 } ListNode;
 
@@ -361,20 +368,21 @@ bool list_get (List *self, uint32_t number, ListNode *out, bool *out_found, GErr
 bool list_find (List *self, uint32_t parent, const char *name, ListNode *out, bool *out_found,
                 GError **error);
 
-/* The next at most `capacity` children of `parent` whose name is above `after` (NULL: the first), in
- * byte order of their names. The caller clears them. */
+/* The next at most `capacity` children of `parent` whose name is above `after` (NULL: the first),
+ * in byte order of their names. The caller clears them. */
 bool list_children (List *self, uint32_t parent, const char *after, ListNode *out, size_t capacity,
                     size_t *out_count, GError **error);
 
-/* The next at most `capacity` nodes from the number `from` on, ascending. The caller clears them. */
+/* The next at most `capacity` nodes from the number `from` on, ascending. The caller clears them.
+ */
 bool list_page (List *self, uint32_t from, ListNode *out, size_t capacity, size_t *out_count,
                 GError **error);
 
 bool list_child_count (List *self, uint32_t parent, uint64_t *out_count, GError **error);
 
-/* Of a node that is no mailbox: its directory's mtime when the list had just the directories in it as
- * its children. LIST_CONTAINER_UNKNOWN: nobody looked. LIST_CONTAINER_DIRTY: anything below it may
- * have been moved without the list's knowing. */
+/* Of a node that is no mailbox: its directory's mtime when the list had just the directories in it
+ * as its children. LIST_CONTAINER_UNKNOWN: nobody looked. LIST_CONTAINER_DIRTY: anything below it
+ * may have been moved without the list's knowing. */
 #define LIST_CONTAINER_UNKNOWN INT64_MIN
 #define LIST_CONTAINER_DIRTY   INT64_C (0)
 bool list_container (List *self, uint32_t number, int64_t *out_directory_ns, GError **error);
@@ -407,11 +415,11 @@ bool list_write_remove (ListWrite *self, uint32_t number, GError **error);
 /* Empties the list. */
 bool list_write_clear (ListWrite *self, GError **error);
 
-/* ---- the queue of a store --------------------------------------------------------------------- */
+/* ---- the queue of a store -------------------------------------------------------------------- */
 
 /*
- * Jobs that wait, run, or have ended: a command with its words, and the nodes that it is for. A change
- * names the state and the runner that it starts from, so that of two only one comes to pass.
+ * Jobs that wait, run, or have ended: a command with its words, and the nodes that it is for. A
+ * change names the state and the runner that it starts from, so that of two only one comes to pass.
  */
 typedef struct Queue Queue;
 
@@ -425,23 +433,23 @@ typedef enum {
 } QueueState;
 
 typedef struct {
-  uint64_t id;        /* the record number: ascending, never used again */
+  uint64_t id; /* the record number: ascending, never used again */
   QueueState state;
-  bool queued;        /* is for a worker to run; else whoever asked for it ran it */
-  bool cancel;        /* somebody asked for the end of this run. Only queue_cancel() sets it */
-  uint32_t deaths;    /* how many processes died while they ran it */
-  uint64_t runner;    /* who runs it: a number that tells runs apart; 0: nobody yet */
-  char *action;       /* "reconstruct recursive". Owned, as all that follow */
-  char *nodes;        /* numbers separated by one space; "": the whole store */
+  bool queued;     /* is for a worker to run; else whoever asked for it ran it */
+  bool cancel;     /* somebody asked for the end of this run. Only queue_cancel() sets it */
+  uint32_t deaths; /* how many processes died while they ran it */
+  uint64_t runner; /* who runs it: a number that tells runs apart; 0: nobody yet */
+  char *action;    /* "reconstruct recursive". Owned, as all that follow */
+  char *nodes;     /* numbers separated by one space; "": the whole store */
   int64_t created_s, started_s, ended_s; /* 0: not yet */
-  int64_t due_s;      /* not to be run before; 0: at once */
+  int64_t due_s;                         /* not to be run before; 0: at once */
   uint64_t done, total;
-  char *unit;         /* of these two; NULL: none */
+  char *unit; /* of these two; NULL: none */
   uint64_t fixed, left, taken;
-  char *error;        /* why it failed or was given up; NULL: it was not */
-  int code;           /* the errno of that; 0: none */
-  char *log;          /* lines */
-  uint64_t changed;   /* the higher, the later: when the row was changed last. Not to be set */
+  char *error;      /* why it failed or was given up; NULL: it was not */
+  int code;         /* the errno of that; 0: none */
+  char *log;        /* lines */
+  uint64_t changed; /* the higher, the later: when the row was changed last. Not to be set */
 } QueueJob;
 
 typedef struct {
@@ -466,8 +474,8 @@ bool queue_is_current (const Queue *self);
 Queue *queue_open_evidence (const IndexEvidence *from, char **out_note, GError **error);
 bool queue_verify (Queue *self, GError **error);
 
-/* Adds `count` jobs, whose `id` is ignored, in one commit. Their numbers follow the highest, and are
- * not below `first`. When one that waits, or was interrupted and is for a worker, has the same
+/* Adds `count` jobs, whose `id` is ignored, in one commit. Their numbers follow the highest, and
+ * are not below `first`. When one that waits, or was interrupted and is for a worker, has the same
  * action and nodes already, that is the job: its element of `out_ids` is its number and that of
  * `out_added` false, and it is due no later than the one given. EAGAIN when more than `most` would
  * wait: then none is added. */
@@ -476,8 +484,8 @@ bool queue_add (Queue *self, uint64_t first, const QueueJob *jobs, size_t count,
 
 bool queue_get (Queue *self, uint64_t id, QueueJob *out, bool *out_found, GError **error);
 
-/* The next at most `capacity` jobs with a number above `after`, ascending; with `open` only those that
- * wait, run or were interrupted. The caller clears them. */
+/* The next at most `capacity` jobs with a number above `after`, ascending; with `open` only those
+ * that wait, run or were interrupted. The caller clears them. */
 bool queue_page (Queue *self, uint64_t after, bool open, QueueJob *out, size_t capacity,
                  size_t *out_count, GError **error);
 
@@ -492,27 +500,26 @@ bool queue_highest (Queue *self, uint64_t *out, GError **error);
 
 /* How many jobs wait for a worker, or to be taken up again by one; and the first that run. */
 bool queue_length (Queue *self, uint64_t *out, GError **error);
-bool queue_running (Queue *self, QueueJob *out, size_t capacity, size_t *out_count,
-                    GError **error);
+bool queue_running (Queue *self, QueueJob *out, size_t capacity, size_t *out_count, GError **error);
 
-/* The newest job of that command, with whatever words, for exactly those nodes; with `pending` only of
- * those that wait, run, or will be taken up again. */
-bool queue_newest (Queue *self, const char *command, const char *nodes, bool pending,
-                   QueueJob *out, bool *out_found, GError **error);
+/* The newest job of that command, with whatever words, for exactly those nodes; with `pending` only
+ * of those that wait, run, or will be taken up again. */
+bool queue_newest (Queue *self, const char *command, const char *nodes, bool pending, QueueJob *out,
+                   bool *out_found, GError **error);
 
 /* The newest job with that action and nodes that is done or failed. */
 bool queue_last (Queue *self, const char *action, const char *nodes, QueueJob *out, bool *out_found,
                  GError **error);
 
-/* Turns the job `from` into `to`, of the same number. `*out_changed` is false when its state or runner is
- * another one by now, or when it would be a second one that waits. Findings are kept beside it; of
- * the jobs that have ended the oldest go. */
+/* Turns the job `from` into `to`, of the same number. `*out_changed` is false when its state or
+ * runner is another one by now, or when it would be a second one that waits. Findings are kept
+ * beside it; of the jobs that have ended the oldest go. */
 #define QUEUE_ENDED_MAX 1000
 bool queue_change (Queue *self, const QueueJob *from, const QueueJob *to,
                    const QueueFinding *findings, size_t count, bool *out_changed, GError **error);
 
-/* Writes how far a running job is: done, total and unit. `*out_cancel` tells that somebody asked for its
- * end. */
+/* Writes how far a running job is: done, total and unit. `*out_cancel` tells that somebody asked
+ * for its end. */
 bool queue_progress (Queue *self, const QueueJob *job, bool *out_cancel, GError **error);
 
 /* Asks for the end of a job; `*out_running` is false when it does not run. */
@@ -523,6 +530,6 @@ typedef void (*QueueFindingFunc) (const QueueFinding *finding, void *user_data);
 bool queue_findings (Queue *self, uint64_t id, QueueFindingFunc each, void *user_data,
                      GError **error);
 
-/* Adds the nodes that are still to be found in a broken list, as index_salvage() does. They need not
- * hang below the root. */
+/* Adds the nodes that are still to be found in a broken list, as index_salvage() does. They need
+ * not hang below the root. */
 bool list_salvage (List *self, const char *path, IndexSalvage *out, GError **error);

@@ -88,8 +88,8 @@ bool epoch_look (Store *store, Epoch *out, GError **error);
 /* The birth of a file that has none, and was changed last at `changed_ns`. */
 uint32_t epoch_of_time (const Epoch *self, int64_t changed_ns);
 
-/* Whether an epoch lies so far in the future that it makes no sense, as from a store whose clock was
- * wrong, or from anybody. */
+/* Whether an epoch lies so far in the future that it makes no sense, as from a store whose clock
+ * was wrong, or from anybody. */
 bool epoch_is_beyond (const Epoch *self, uint32_t epoch);
 
 /* Raises the store's epoch to `least`, which a file claims to be of: as mail from another store.
@@ -162,8 +162,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (HistoryMessage, history_message_clear)
 bool history_message (History *self, uint32_t uid, uint32_t epoch, HistoryMessage *out,
                       bool *out_kept, GError **error);
 
-/* All that messages have been, line by line: the one at `*place`, at first 0, which is moved on. What makes
- * no sense is passed over. `*out_found` is false at the end. */
+/* All that messages have been, line by line: the one at `*place`, at first 0, which is moved on.
+ * What makes no sense is passed over. `*out_found` is false at the end. */
 bool history_message_next (History *self, guint *place, uint32_t *out_uid, HistoryMessage *out,
                            bool *out_found, GError **error);
 
@@ -234,8 +234,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Keep, keep_clear)
 /* Begins with the directory as it is. Costs nothing when there is no snapshot. */
 bool keep_begin (Keep *out, const Epoch *epoch, StoreMailbox *mailbox, GError **error);
 
-/* Adds the message as it is, unless it is kept already or no snapshot has it: then it returns false.
- * `state` is what counts as its state, NULL for none; `expunged` tells where its file lies. */
+/* Adds the message as it is, unless it is kept already or no snapshot has it: then it returns
+ * false. `state` is what counts as its state, NULL for none; `expunged` tells where its file lies.
+ */
 bool keep_message (Keep *self, uint32_t uid, int64_t changed_ns, const MessageState *state,
                    bool expunged);
 

@@ -6,8 +6,8 @@
 
 #include "index/error.h"
 
-/* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not fit
- * into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
+/* Escapes a mailbox name into a directory name (format.md), and back. Escaping a name that does not
+ * fit into 255 bytes cuts it; `*out_lossy` tells. Both results are owned by the caller. */
 char *store_name_escape (const char *name, bool *out_lossy);
 char *store_name_unescape (const char *name);
 

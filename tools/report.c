@@ -6,8 +6,8 @@
  *   mailstore report --html report.html
  *   mailstore report joe@example.com example.org
  */
-#include "tools/print.h"
 #include "tools/report.h"
+#include "tools/print.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* site.c - what a command talks to: a store, or a mount of one. The only place that knows which. */
+#include "tools/site.h"
 #include "tools/print.h"
 #include "tools/remote.h"
-#include "tools/site.h"
 
 #include <unistd.h>
 

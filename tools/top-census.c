@@ -22,7 +22,8 @@ struct TopCensus {
   int64_t next_us; /* not again before then */
 };
 
-/* That counted on when the program ended. It stays in sight of who looks for memory that is lost. */
+/* That counted on when the program ended. It stays in sight of who looks for memory that is lost.
+ */
 static TopCensus *volatile left;
 
 TopCensus *

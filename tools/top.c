@@ -8,8 +8,8 @@
  * The terminal is asked for a screen of its own, which goes away at the end, whatever ends it. All
  * signals are held back but while it waits, so that nothing happens in the middle of a frame.
  */
-#include "tools/print.h"
 #include "tools/top.h"
+#include "tools/print.h"
 
 #include <langinfo.h>
 #include <locale.h>

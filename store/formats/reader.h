@@ -112,8 +112,8 @@ void lines_seek (Lines *self, uint64_t offset);
 /* pread(2) until `size` bytes are there or the file ends. Returns how many, or -1 with errno. */
 ssize_t lines_read_at (int fd, void *buffer, size_t size, uint64_t offset);
 
-/* Calls `each` for every whole line of the file `name`, until it says false: EINVAL then. ENOENT: there
- * is no such file. */
+/* Calls `each` for every whole line of the file `name`, until it says false: EINVAL then. ENOENT:
+ * there is no such file. */
 typedef bool (*LinesFunc) (const char *line, void *user_data);
 bool lines_each (int directory_fd, const char *name, LinesFunc each, void *user_data,
                  GError **error);

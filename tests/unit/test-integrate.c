@@ -87,8 +87,8 @@ test_restored (Fixture *fixture, gconstpointer data)
 {
   fill (fixture);
   g_autofree char *before = dump_joe (fixture->store);
-  run_in (fixture, "rsync -aX mail/example.com/user/joe .backup/ && rm -r mail/example.com/user/joe",
-          "");
+  run_in (fixture,
+          "rsync -aX mail/example.com/user/joe .backup/ && rm -r mail/example.com/user/joe", "");
   reopen (fixture, 0);
   g_assert_cmpuint (number_of (fixture->store, "joe@example.com"), ==, 0);
   g_assert_cmpuint (number_of (fixture->store, "ann@example.com"), !=, 0);

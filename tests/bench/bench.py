@@ -292,7 +292,7 @@ def part_keep(bench):
     program = os.path.join(BUILD, "tests", "bench-snapshot")
     deliver, count = os.path.join(BUILD, "tests", "bench-deliver"), 1600
     store = bench.new_store("keep")
-    sh(f"{deliver} store {store} {count} 4 1")
+    sh(f"{deliver} store {store} {count * 8} 16 1")
 
     def drop():
         sh(f"for name in $(ls {store}/snapshots 2>&-); do {MAILSTORE} -q -s {store} snapshot drop $name; done")
@@ -303,11 +303,13 @@ def part_keep(bench):
 
     flag, one = f"{program} flag {store} {count}", f"{deliver} store {store} {count} 1 1"
     threads = f"{deliver} store {store} {count} 16 1"
+    scatter = f"{program} scatter {store} {count}"
     results = interleave({"flag": Case(flag, drop), "flag with": Case(flag, take),
+                          "scatter": Case(scatter, drop), "scatter with": Case(scatter, take),
                           "one": Case(one, drop), "one with": Case(one, take),
                           "threads": Case(threads, drop), "threads with": Case(threads, take)},
                          ROUNDS, bench.directory)
-    for name, what in (("flag", "flag"), ("one", "deliver, one at a time"),
+    for name, what in (("flag", "flag"), ("scatter", "flag one of eight"), ("one", "deliver, one at a time"),
                        ("threads", "deliver, 16 threads, one mailbox")):
         bench.table.ratio(f"{what}, with a snapshot to without", results[f"{name} with"],
                           results[name], 1.1)

@@ -3,6 +3,7 @@
  * snapshot take STORE COUNT    takes as many snapshots, and drops each
  * snapshot flag STORE COUNT    flags the first messages of u0@example.com, one at a time; the next
  * run takes the flag away again
+ * snapshot scatter STORE COUNT    as many of them, each the first of eight
  *
  * bench.py times the two.
  */
@@ -31,7 +32,7 @@ take (Store *store, int count)
 }
 
 static void
-flag (Store *store, int count)
+flag (Store *store, int count, uint32_t step)
 {
   g_autoptr (GError) error = NULL;
   g_auto (StoreNode) node = {0};
@@ -43,7 +44,7 @@ flag (Store *store, int count)
   if (inbox == NULL || !store_message_find (inbox, 1, &first, &found, &error))
     die ("INBOX", error);
   StoreFlagsChange change = first.flags & STORE_FLAG_FLAGGED ? STORE_FLAGS_REMOVE : STORE_FLAGS_ADD;
-  for (uint32_t uid = 1; uid <= (uint32_t)count; uid++)
+  for (uint32_t uid = 1; uid <= (uint32_t)count * step; uid += step)
     if (!store_message_flag (inbox, &uid, 1, change, STORE_FLAG_FLAGGED, NULL, &error))
       die ("flag", error);
 }
@@ -60,7 +61,9 @@ main (int argc, char **argv)
   if (strcmp (argv[1], "take") == 0)
     take (store, atoi (argv[3]));
   else if (strcmp (argv[1], "flag") == 0)
-    flag (store, atoi (argv[3]));
+    flag (store, atoi (argv[3]), 1);
+  else if (strcmp (argv[1], "scatter") == 0)
+    flag (store, atoi (argv[3]), 8);
   else
     return 64;
   return 0;

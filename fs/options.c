@@ -306,20 +306,13 @@ check_user (Options *options)
          complain ("%s", error->message);
 }
 
-/* Nothing can be changed through the mount, whatever mount(8) said. */
-static bool
-is_read_only (const Options *options)
-{
-  return options->read_only || options->snapshot != NULL || options->forensic;
-}
-
 static bool
 check_io_uring (const Options *options)
 {
   if (!options->io_uring)
     return true;
   /* A request has its place in the ring until it is answered, and there are few. */
-  if (!is_read_only (options))
+  if (!options->read_only)
     return complain ("io_uring: needs ro: who waits for a job would hold up everybody");
   return fuse_version () >= FUSE_MAKE_VERSION (3, 18) ||
          complain ("io_uring: libfuse %s does not have it, 3.18 does", fuse_pkgversion ());
@@ -391,6 +384,9 @@ options_parse (int argc, char **argv, Options *out)
   };
   bool good = fuse_opt_parse (&options.rest, &options, option_table, take_option) == 0;
 
+  /* Nothing can be changed through these, whatever mount(8) said. */
+  if (options.snapshot != NULL || options.forensic)
+    options.read_only = 1;
   if (good && !options.help && !options.version)
     good = check_values (&options) && check_io_uring (&options) && check_user (&options) &&
            check_paths (&options);
@@ -403,7 +399,6 @@ options_parse (int argc, char **argv, Options *out)
     options.foreground = 1;
     fuse_opt_add_arg (&options.rest, "-odebug");
   }
-  options.read_only = is_read_only (&options);
   if (options.mountpoint != NULL)
     add_mount_options (&options);
   options.given = g_strjoinv (" ", argv + MIN (argc, 1));

@@ -37,6 +37,7 @@ transaction_commit (Transaction *self, GError **error)
 
 /* A change that is later than all that were made. */
 #define NEXT_CHANGE "(SELECT 1 + ifnull (max (changed), 0) FROM job)"
+#define NEXT_NUMBER "max (?1, 1 + ifnull ((SELECT max (id) FROM job), 0))"
 
 /* The columns that queue_change() writes, too, from ?2 on. */
 static void
@@ -70,8 +71,8 @@ insert_job (Db *db, uint64_t first, const QueueJob *job, bool *out_added, GError
   auto_statement insert = connection_prepare (
       db->writing,
       "INSERT INTO job (" QUEUE_JOB_COLUMNS ") VALUES"
-      " (max (?1, 1 + ifnull ((SELECT max (id) FROM job), 0)), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
-      "  0, " NEXT_CHANGE ")"
+      " (" NEXT_NUMBER ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+      "  ?18, ?19, ?20, 0, " NEXT_CHANGE ")"
       " ON CONFLICT DO NOTHING",
       error);
   if (insert == NULL)

@@ -420,11 +420,10 @@ test_damaged (Fixture *fixture, gconstpointer data)
   assert_usable (fixture, "0", 0);
 }
 
-/* Which numbers there were can still be read, and are above the clock's. */
-static void
-test_damaged_tells (Fixture *fixture, gconstpointer data)
+/* A new queue with one job, of that number. */
+static Queue *
+make_queue (Fixture *fixture, uint64_t number)
 {
-  const uint64_t high = 100000000;
   QueueJob job = {.queued = true, .action = "check", .nodes = "", .log = ""};
   g_autofree char *path = g_build_filename (fixture->store->path, "queue.sqlite3", NULL);
   g_autoptr (GError) error = NULL;
@@ -432,9 +431,18 @@ test_damaged_tells (Fixture *fixture, gconstpointer data)
   g_assert_no_error (error);
   uint64_t id;
   bool added;
-  assert_ok (queue_add (queue, high, &job, 1, 10, &id, &added, &error), error);
-  g_assert_cmpuint (id, ==, high);
-  queue_close (queue);
+  assert_ok (queue_add (queue, number, &job, 1, 10, &id, &added, &error), error);
+  g_assert_cmpuint (id, ==, number);
+  return queue;
+}
+
+/* Which numbers there were can still be read, and are above the clock's. */
+static void
+test_damaged_tells (Fixture *fixture, gconstpointer data)
+{
+  const uint64_t high = 100000000;
+  g_autoptr (GError) error = NULL;
+  queue_close (make_queue (fixture, high));
   run_in (fixture,
           "dd if=/dev/urandom of=queue.sqlite3 bs=8192 conv=notrunc status=none"
           " seek=$(($(stat -c %s queue.sqlite3) / 8192 - 1))  count=1",
@@ -447,14 +455,8 @@ test_damaged_tells (Fixture *fixture, gconstpointer data)
 static void
 test_damaged_number (Fixture *fixture, gconstpointer data)
 {
-  QueueJob job = {.queued = true, .action = "check", .nodes = "", .log = ""};
-  g_autofree char *path = g_build_filename (fixture->store->path, "queue.sqlite3", NULL);
   g_autoptr (GError) error = NULL;
-  Queue *queue = queue_open (path, INDEX_CREATE, &error);
-  g_assert_no_error (error);
-  uint64_t id;
-  bool added;
-  assert_ok (queue_add (queue, INT64_MAX, &job, 1, 10, &id, &added, &error), error);
+  Queue *queue = make_queue (fixture, INT64_MAX);
   assert_fails (queue_verify (queue, &error), error, EUCLEAN);
   queue_close (queue);
   assert_usable (fixture, "1", 1);

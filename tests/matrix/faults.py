@@ -65,9 +65,13 @@ def zero_page(victim, _):
 
 
 def flip_bits(victim, _):
+    """None that makes a blank of a zero: a number that is two makes sense as often as a clock has a zero there."""
     data = bytearray(victim.read())
     for start in range(0, len(data), STRIDE):
-        data[start + min(STRIDE, len(data) - start) // 3] ^= 0x10
+        at = start + min(STRIDE, len(data) - start) // 3
+        while data[at] == ord("0"):
+            at += 1
+        data[at] ^= 0x10
     victim.write(bytes(data))
 
 

@@ -186,12 +186,11 @@ def main(work, names):
         last = None
         for name, effect, texts, wrong in pool.imap(run_trial, trials):
             print_row(name if name != last else "", (effect, *texts))
+            print("".join(f"  WRONG: {fault}\n" for fault in wrong), end="")  # a log may not keep the end
             faults_found += wrong
             last = name
-    for fault in faults_found:
-        print(fault, file=sys.stderr)
     if faults_found:
-        sys.exit(f"{len(faults_found)} outcomes are not as they should be")
+        sys.exit("\n".join((*faults_found, f"{len(faults_found)} outcomes are not as they should be")))
 
 
 if __name__ == "__main__":

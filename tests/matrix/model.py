@@ -64,10 +64,6 @@ def effects_on(name):
     return faults.BYTES if name.startswith("state of") else faults.EFFECTS
 
 
-def effects_on(name):
-    return faults.BYTES if name.startswith("state of") else faults.EFFECTS
-
-
 class Outcome(NamedTuple):
     """What is not as it should be."""
     refused: str = ""  # it is said of this file, and nothing is done

@@ -353,10 +353,12 @@ run_batch (Batch *self, Keep *keep, GArray *moves, GError **error)
 {
   self->facts.highestmodseq++;
   uint64_t written = self->facts.highestmodseq;
-  if (!mailbox_write_state (self->mailbox, &self->facts, error) || !keep_sync (keep, error))
+  if (!mailbox_write_state (self->mailbox, &self->facts, error))
     return false;
   if (fsync (self->mailbox->fd) < 0)
     return fail_errno (error, "sync '%s'", self->mailbox->path);
+  if (!keep_sync (keep, error))
+    return false;
   bool done = move_all (self, moves, error);
   done = cover_modseq (self, written, done ? error : NULL) && done;
   done = sync_moves (self, done ? error : NULL) && done;

@@ -365,14 +365,16 @@ flag_rows (StoreMailbox *self, IndexWrite *write, GArray *flaggings, IndexMailbo
   return index_write_commit (write, error);
 }
 
-/* Who flags one message often flags those beside it next. So they are kept along with it, which
- * spares each of them a sync. One that cannot be read is kept when it changes, and so is one whose
- * row a crash left behind the file, or whose file was touched since: snapshots show it by its row,
- * and must go on to. */
+/* Who has flagged two messages in a row often flags those that follow next. So they are kept along
+ * with the second, which spares each of them a sync. One that cannot be read is kept when it
+ * changes, and so is one whose row a crash left behind the file, or whose file was touched since:
+ * snapshots show it by its row, and must go on to. */
 static void
 keep_neighbours (Keep *keep, View *view, uint32_t uid)
 {
   uint32_t first = uid - uid % KEPT_AT_ONCE;
+  if ((uid == 1 || keep_wants (keep, uid - 1)) && keep_wants (keep, uid + 1))
+    return;
   for (uint32_t other = first; other - first < KEPT_AT_ONCE; other++) {
     Flagging flagging = {.uid = other};
     bool found = false;
@@ -395,18 +397,19 @@ prepare_directory (View *view, const Epoch *epoch, const GArray *flaggings,
   StoreMailbox *self = view->mailbox;
   g_auto (Keep) keep = {0};
   bool added = false;
-  if (!keep_directory (epoch, self, error) || !keep_begin (&keep, epoch, self, error))
-    return false;
+  if (!keep_begin (&keep, epoch, self, error) || !keep_end (&keep, error))
+    return false; /* so what the directory was is on disk before it changes */
   for (guint i = 0; i < flaggings->len; i++) {
     const Flagging *flagging = &g_array_index (flaggings, Flagging, i);
     added = keep_message (&keep, flagging->uid, flagging->before_ns, &flagging->before, false);
   }
   if (added && flaggings->len == 1)
     keep_neighbours (&keep, view, g_array_index (flaggings, Flagging, 0).uid);
-  if (!keep_write (&keep, error) || !mailbox_write_state (self, facts, error) ||
-      !keep_sync (&keep, error))
+  if (!keep_write (&keep, error) || !mailbox_write_state (self, facts, error))
     return false;
-  return fsync (self->fd) == 0 || fail_errno (error, "sync '%s'", self->path);
+  if (fsync (self->fd) < 0)
+    return fail_errno (error, "sync '%s'", self->path);
+  return keep_sync (&keep, error);
 }
 
 /* The user is locked, and the epoch held. */

@@ -237,31 +237,24 @@ write_old (Store *store, const GString *kept, const char *full, size_t size)
          fsync (store->fd) == 0 && unlinkat (store->fd, AUDIT, 0) == 0;
 }
 
-/* Puts the full file into the place of the one before, but for changes that only that tells of.
- * False: there is no reading that could push them out, or it did not work, say for want of room. */
+/* Puts a full file into the place of the one before, of which changes stay where reading could push
+ * them out. Who waits for its lock finds another one then, which is not there yet. False: it stays
+ * where it is and may grow, say for want of room. */
 static bool
-keep_changes (Store *store, int fd)
+rotate (Store *store, int fd)
 {
   size_t size = 0, old_size = 0;
   auto_fd old_fd = open_regular (store, AUDIT_OLD, O_RDONLY);
   g_autofree char *old = read_whole (old_fd, &old_size);
   g_autofree char *full = old != NULL ? read_whole (fd, &size) : NULL;
   if (full == NULL || !(has_reading (old, old_size) || has_reading (full, size)))
-    return false;
+    return renameat (store->fd, AUDIT, store->fd, AUDIT_OLD) == 0;
   uint64_t first = line_number (full, size);
   g_autoptr (GString) kept = select_changes (old, old_size, first > 0 ? first : UINT64_MAX);
-  return write_old (store, kept, full, size);
-}
-
-/* Puts a full file aside. Who waits for its lock finds another one then, which is not there yet. */
-static bool
-rotate (Store *store, int fd, GError **error)
-{
-  if (keep_changes (store, fd))
+  if (write_old (store, kept, full, size))
     return true;
   unlinkat (store->fd, AUDIT_NEW, 0);
-  return renameat (store->fd, AUDIT, store->fd, AUDIT_OLD) == 0 ||
-         fail_errno (error, "rename %s/" AUDIT, store->path);
+  return false;
 }
 
 /* ---- adding a line ------------------------------------------------------------------------- */
@@ -280,11 +273,8 @@ store_audit_append (Store *self, const char *object, GError **error)
     if (!read_last (fd, &size, &seq))
       return fail_errno (error, "read %s/" AUDIT, self->path);
     g_autofree char *line = make_line (seq > 0 ? seq + 1 : read_old_seq (self) + 1, object);
-    if (size > 0 && size + (off_t)strlen (line) > AUDIT_MAX) {
-      if (!rotate (self, fd, error))
-        return false;
+    if (size > 0 && size + (off_t)strlen (line) > AUDIT_MAX && rotate (self, fd))
       continue;
-    }
     if (!write_line (fd, size, line) || (size == 0 && fsync (self->fd) < 0))
       return fail_errno (error, "write %s/" AUDIT, self->path);
     return true;

@@ -3,6 +3,7 @@
 # forensic-lib.sh - evidence for the tests of forensic mounts, and proof that nobody changed it.
 #
 #   make_disk          a filesystem of its own at $disk, which keeps access times
+#   remount_disk OPTS  mounts it anew
 #   age                makes all access times of $store so old that any access would show
 #   write_to_log DB    leaves commits in a write-ahead log beside a database: flags of all messages
 #   look               reads all that the mount at $mnt shows, control files too
@@ -20,6 +21,17 @@ make_disk() {
   mounts+=("$disk")
   store=$disk/store
   export MAILSTORE=$store
+}
+
+image_is_free() {
+  [ -z "$(losetup --associated "$work/image")" ]
+}
+
+# Namespaces that just ended go away a little later, and hold it until then.
+remount_disk() {
+  umount "$disk"
+  within 10000 image_is_free || complain 'somebody holds the disk'
+  mount -o "loop,$1" "$work/image" "$disk"
 }
 
 age() {

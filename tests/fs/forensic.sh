@@ -144,15 +144,13 @@ fi
 
 # ---- a medium that cannot be written
 
-umount "$disk"
-mount -o loop,ro "$work/image" "$disk"
+remount_disk ro
 unchanged newest_look forensic
 unchanged tools_look
 
 # ---- numbers that are made up stay the same
 
-umount "$disk"
-mount -o loop,strictatime "$work/image" "$disk"
+remount_disk strictatime
 rm -rf "$store/index" "$store/mailfs.conf" "$store"/*.sqlite3*
 find "$store/mail" -exec setfattr -x user.mailfs.mailbox {} \; -exec setfattr -x user.mailfs.user {} \; \
   -exec setfattr -x user.mailfs.directory {} \; -exec setfattr -x user.mailfs.state {} \; 2>/dev/null

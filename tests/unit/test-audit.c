@@ -161,6 +161,30 @@ test_reading_begun (Fixture *fixture, gconstpointer data)
   g_assert_nonnull (strstr (old, "{\"seq\":40,"));
 }
 
+/* Where there is no room to keep them, the file grows until there is. */
+static void
+test_reading_full (Fixture *fixture, gconstpointer data)
+{
+  store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
+  g_autofree char *text = g_strnfill (500000, 'x');
+  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  append (fixture->store, "{\"through\":\"mkdir\"}\n");
+  for (int i = 0; i < 40; i++)
+    append (fixture->store, open);
+  run_in (fixture, "mkdir audit.jsonl.new", "");
+  for (int i = 0; i < 40; i++)
+    append (fixture->store, open);
+  g_autofree char *grown = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (strlen (grown), >, 17 << 20);
+  run_in (fixture, "rmdir audit.jsonl.new", "");
+  append (fixture->store, open);
+  g_autofree char *old = read_file (fixture, "audit.jsonl.1");
+  g_autofree char *now = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (count (old, "\"mkdir\""), ==, 1);
+  g_assert_nonnull (strstr (now, "{\"seq\":82,"));
+  g_assert_cmpuint (strlen (now), <, 1 << 20);
+}
+
 /* What lies in its place is not written through, and nobody waits for it. */
 static void
 test_hostile (Fixture *fixture, gconstpointer data)
@@ -227,6 +251,7 @@ main (int argc, char **argv)
   g_test_add ("/audit/long", Fixture, NULL, set_up, test_long, tear_down);
   g_test_add ("/audit/reading", Fixture, NULL, set_up, test_reading, tear_down);
   g_test_add ("/audit/reading-begun", Fixture, NULL, set_up, test_reading_begun, tear_down);
+  g_test_add ("/audit/reading-full", Fixture, NULL, set_up, test_reading_full, tear_down);
   g_test_add ("/audit/hostile", Fixture, NULL, set_up, test_hostile, tear_down);
   g_test_add ("/audit/writers", Fixture, NULL, set_up, test_writers, tear_down);
   return g_test_run ();

@@ -67,6 +67,8 @@ struct Handle {
   bool fixed;         /* evidence: its file is not looked at again */
   int64_t made_us;    /* when a list in memory was made */
 };
+Handle *handle_new (const char *path);
+Handle *handle_ref (Handle *self);
 void handle_unref (Handle *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Handle, handle_unref)
 
@@ -191,7 +193,7 @@ void change_note_name (Store *store, uint32_t number, const char *name);
 /* The same for many messages of one mailbox. */
 void change_note_uids (Store *store, uint32_t number, const GArray *uids);
 
-/* ---- cache.c: what is kept open ------------------------------------------------------------ */
+/* ---- cache.c, cache-list.c: what is kept open ---------------------------------------------- */
 
 void cache_init (Store *store);
 void cache_clear (Store *store);

@@ -2,7 +2,6 @@
 /* The mailbox list and the queue, of which a store has one each, kept open like the rest. */
 #include "store/evidence.h"
 
-
 /* ---- the mailbox list ---------------------------------------------------------------------- */
 
 /* How long a list in memory serves a store that may be written, before it is tried on disk. */

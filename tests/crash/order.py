@@ -3,7 +3,8 @@
 
 A power cut cannot show a sync that is missing: another one close by covers for it. So this test looks
 at the calls themselves. A message's bytes, attribute and date are synced before it gets its name;
-then the directory; then the index; and only then somebody is told.
+then the directory; then the index; and only then somebody is told. What a snapshot needs is synced
+before what it tells of changes.
 """
 import os
 import re
@@ -18,6 +19,8 @@ import sample
 LIVE = re.compile(r"/store/mail/.*/[0-9]{10}\.eml")
 CHANGES = {"write", "pwrite64", "writev", "ftruncate", "fallocate", "copy_file_range", "sendfile", "ioctl",
            "setxattr", "fsetxattr", "lsetxattr", "utimensat", "fchmod", "fchown"}
+MAIL = re.compile(r"/store/mail/.*")
+HISTORY = re.compile(r"/store/history/[0-9]+")
 NAMES = {"link", "linkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat"}
 
 
@@ -91,6 +94,17 @@ class Calls:
         for directory, position in last.items():
             self.require_index_last(self.synced(directory, position, self.told(), what), what)
 
+    def require_kept(self, writes, what):
+        """As many writes keep what was: the first the directory, the last the messages, each before they change."""
+        kept = self.positions(CHANGES, HISTORY.fullmatch)
+        operations.require(len(kept) == writes, f"{what}: the history is written {len(kept)} times, not {writes}")
+        history = self.calls[kept[0]][1]
+        directory, message = (self.positions(CHANGES | NAMES, pattern.fullmatch)[0] for pattern in (MAIL, LIVE))
+        if writes > 1:
+            self.synced(history, kept[0], directory, what)
+            self.synced(os.path.dirname(history), -1, directory, what)
+        self.synced(history, kept[-1], message, what)
+
 
 def main(top):
     store, source = os.path.join(top, "store"), os.path.join(top, "source")
@@ -115,6 +129,12 @@ def main(top):
     calls = Calls(top, "flag", operations.INBOX, "1,3", "+Flagged")
     changed = calls.require_synced({"setxattr", "fsetxattr"}, LIVE.fullmatch, "flag")
     calls.require_index_last(changed[-1], "flag")
+
+    for name in ("flag", "expunge"):
+        operations.succeed(store, "snapshot", "take", name)
+        for uid, writes in (("1", 2), ("2", 1)):
+            words = (operations.INBOX, uid, "+Draft") if name == "flag" else ("--uid", uid, operations.INBOX)
+            Calls(top, name, *words).require_kept(writes, f"{name} beside a snapshot")
 
 
 if __name__ == "__main__":

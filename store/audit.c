@@ -21,6 +21,11 @@
 #define AUDIT_NEW AUDIT ".new"       /* the next one of that name, while it is made */
 #define AUDIT_MAX (16 * 1024 * 1024) /* bytes */
 
+/* How far one may grow that cannot be put aside, and after how much that is tried again: it costs
+ * reading both files, and where there is no room writes until there is none for anybody. */
+#define GROWN_MAX  (4 * AUDIT_MAX)
+#define GROWN_STEP (1024 * 1024)
+
 /* How each line begins: SEQ is its number. A line holds no raw control bytes, so behind the end of
  * another line this is nowhere but there. */
 #define BEGINNING "{\"seq\":"
@@ -184,10 +189,10 @@ make_line (uint64_t seq, const char *object)
 
 /* All of a file of the audit; NULL when it cannot be read, or has grown beyond what is one. */
 static char *
-read_whole (int fd, size_t *out_size)
+read_whole (int fd, off_t most, size_t *out_size)
 {
   struct stat st;
-  if (fd < 0 || fstat (fd, &st) < 0 || st.st_size > TAIL_MAX)
+  if (fd < 0 || fstat (fd, &st) < 0 || st.st_size > most)
     return NULL;
   *out_size = (size_t)st.st_size;
   return read_before (fd, st.st_size, *out_size);
@@ -239,14 +244,14 @@ write_old (Store *store, const GString *kept, const char *full, size_t size)
 
 /* Puts a full file into the place of the one before, of which changes stay where reading could push
  * them out. Who waits for its lock finds another one then, which is not there yet. False: it stays
- * where it is and may grow, say for want of room. */
+ * where it is and may grow up to GROWN_MAX, say for want of room. */
 static bool
 rotate (Store *store, int fd)
 {
   size_t size = 0, old_size = 0;
   auto_fd old_fd = open_regular (store, AUDIT_OLD, O_RDONLY);
-  g_autofree char *old = read_whole (old_fd, &old_size);
-  g_autofree char *full = old != NULL ? read_whole (fd, &size) : NULL;
+  g_autofree char *old = read_whole (old_fd, GROWN_MAX + AUDIT_MAX, &old_size);
+  g_autofree char *full = old != NULL ? read_whole (fd, GROWN_MAX, &size) : NULL;
   if (full == NULL || !(has_reading (old, old_size) || has_reading (full, size)))
     return renameat (store->fd, AUDIT, store->fd, AUDIT_OLD) == 0;
   uint64_t first = line_number (full, size);
@@ -255,6 +260,14 @@ rotate (Store *store, int fd)
     return true;
   unlinkat (store->fd, AUDIT_NEW, 0);
   return false;
+}
+
+/* Whether the file is full with so many bytes more, and it is time to try to put it aside. */
+static bool
+rotation_is_due (off_t size, size_t more)
+{
+  off_t after = size + (off_t)more;
+  return size > 0 && after > AUDIT_MAX && (after - 1) / GROWN_STEP > (size - 1) / GROWN_STEP;
 }
 
 /* ---- adding a line ------------------------------------------------------------------------- */
@@ -273,7 +286,7 @@ store_audit_append (Store *self, const char *object, GError **error)
     if (!read_last (fd, &size, &seq))
       return fail_errno (error, "read %s/" AUDIT, self->path);
     g_autofree char *line = make_line (seq > 0 ? seq + 1 : read_old_seq (self) + 1, object);
-    if (size > 0 && size + (off_t)strlen (line) > AUDIT_MAX && rotate (self, fd))
+    if (rotation_is_due (size, strlen (line)) && rotate (self, fd))
       continue;
     if (!write_line (fd, size, line) || (size == 0 && fsync (self->fd) < 0))
       return fail_errno (error, "write %s/" AUDIT, self->path);

@@ -172,17 +172,40 @@ test_reading_full (Fixture *fixture, gconstpointer data)
   for (int i = 0; i < 40; i++)
     append (fixture->store, open);
   run_in (fixture, "mkdir audit.jsonl.new", "");
-  for (int i = 0; i < 40; i++)
+  for (int i = 0; i < 80; i++)
     append (fixture->store, open);
   g_autofree char *grown = read_file (fixture, "audit.jsonl");
-  g_assert_cmpuint (strlen (grown), >, 17 << 20);
+  g_assert_cmpuint (strlen (grown), >, 40 << 20);
   run_in (fixture, "rmdir audit.jsonl.new", "");
-  append (fixture->store, open);
+  for (int i = 0; i < 3; i++) /* a MiB, after which it is tried again */
+    append (fixture->store, open);
   g_autofree char *old = read_file (fixture, "audit.jsonl.1");
   g_autofree char *now = read_file (fixture, "audit.jsonl");
   g_assert_cmpuint (count (old, "\"mkdir\""), ==, 1);
-  g_assert_nonnull (strstr (now, "{\"seq\":82,"));
-  g_assert_cmpuint (strlen (now), <, 1 << 20);
+  g_assert_nonnull (strstr (now, "{\"seq\":124,"));
+  g_assert_cmpuint (strlen (now), <, 2 << 20);
+
+  for (int i = 0; i < 40; i++)
+    append (fixture->store, open);
+  g_autofree char *older = read_file (fixture, "audit.jsonl.1");
+  g_assert_cmpuint (count (older, "\"mkdir\""), ==, 1);
+  g_assert_cmpuint (strlen (older), <, 17 << 20);
+}
+
+/* But not forever. */
+static void
+test_reading_grown (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *text = g_strnfill (2 << 20, 'x');
+  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  append (fixture->store, open);
+  run_in (fixture, "mkdir audit.jsonl.new && cp audit.jsonl audit.jsonl.1", "");
+  for (int i = 0; i < 40; i++)
+    append (fixture->store, open);
+  g_autofree char *old = read_file (fixture, "audit.jsonl.1");
+  g_autofree char *now = read_file (fixture, "audit.jsonl");
+  g_assert_cmpuint (strlen (old), >, 64 << 20);
+  g_assert_cmpuint (strlen (now), <, 20 << 20);
 }
 
 /* What lies in its place is not written through, and nobody waits for it. */
@@ -252,6 +275,7 @@ main (int argc, char **argv)
   g_test_add ("/audit/reading", Fixture, NULL, set_up, test_reading, tear_down);
   g_test_add ("/audit/reading-begun", Fixture, NULL, set_up, test_reading_begun, tear_down);
   g_test_add ("/audit/reading-full", Fixture, NULL, set_up, test_reading_full, tear_down);
+  g_test_add ("/audit/reading-grown", Fixture, NULL, set_up, test_reading_grown, tear_down);
   g_test_add ("/audit/hostile", Fixture, NULL, set_up, test_hostile, tear_down);
   g_test_add ("/audit/writers", Fixture, NULL, set_up, test_writers, tear_down);
   return g_test_run ();

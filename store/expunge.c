@@ -4,7 +4,7 @@
  * and goes over in one rename; so whatever cuts this short leaves each message whole in one of the
  * two.
  *
- *   0. what snapshots need of the messages as they are is kept (keep.c)
+ *   0. what snapshots need of the messages as they are is kept (keep.c), on disk before 2
  *   1. with the user lock held: the new modseq goes onto the mailbox's directory and is synced, so
  *      that it is not given out again whatever happens
  *   2. each file gets its state and is renamed; where the two contradict each other after a crash,

@@ -206,15 +206,20 @@ bool store_state_write (Store *store, int fd, const StoreState *state, GError **
 
 /* ---- lines.c: files of lines that only grow -------------------------------------------------- */
 
-/* Longer ones make no sense. */
-#define LINE_BYTES_MAX 131072u
+/* Longer ones make no sense, with their checksum; and how long that is. */
+#define LINE_BYTES_MAX     131072u
+#define LINE_CHECKSUM_SIZE 9u
 
 /* Opens the file `path` below the store's directory, to add to it; it is made when there is none,
  * with the directory that it is in, and then on disk. -1 and an error. */
 int lines_open (Store *store, const char *path, GError **error);
 
-/* Adds whole lines to it. They are on disk once it has been synced. */
+/* Adds whole lines to it, each of which gets a checksum at its end. They are on disk once it has
+ * been synced. */
 bool lines_write (Store *store, const char *path, int fd, const char *lines, GError **error);
+
+/* Whether a line of `size` bytes is what was written. `*out_size` is without the checksum. */
+bool lines_is_whole (const char *line, size_t size, size_t *out_size);
 
 /* ---- copied.c: facts on what was copied out of a mount --------------------------------------- */
 

@@ -94,7 +94,7 @@ rewrite (History *self, const bool *needed, GError **error)
   bool good = true;
   for (guint i = 0; i < self->lines->len && good; i++) {
     g_autofree char *line =
-        needed[i] ? line_read (self, g_array_index (self->lines, Line, i).at, error) : NULL;
+        needed[i] ? line_read_raw (self, g_array_index (self->lines, Line, i).at, error) : NULL;
     good = !needed[i] || (line != NULL && fprintf (out, "%s\n", line) > 0);
   }
   good = good && fflush (out) == 0 && fsync (fileno (out)) == 0;

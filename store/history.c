@@ -10,8 +10,7 @@
  * smallest UNTIL that is not below it, the first of them where there are several, and without one
  * it is as it is now. STATE is the attribute's line, or "-".
  *
- * Lines are only added. One that a crash cut short has no end; who adds the next one ends it with a
- * '"', which no line has at its end otherwise, so that it never counts.
+ * Lines are only added, and have a checksum: see lines.c.
  */
 #include "store/history.h"
 
@@ -94,20 +93,21 @@ is_garbled (const char *tail, size_t size)
   return size > LINE_BYTES_MAX;
 }
 
-/* Takes in one line, without its end, that begins at `at`. */
+/* Takes in one line, without its end, that begins at `at`. One that is damaged behind its head
+ * stands for what cannot be known any more. */
 static void
 add_line (History *self, const char *text, size_t size, uint64_t at)
 {
   Line line;
+  size_t bare;
   if (size > 0 && text[size - 1] == '"') {
     self->damaged += is_garbled (text, size);
     return;
   }
-  if (size == 0 || size > LINE_BYTES_MAX || memchr (text, '\0', size) != NULL ||
-      !line_parse_head (self, &text, &line)) {
-    self->damaged++;
+  bool sane = size <= LINE_BYTES_MAX && memchr (text, '\0', size) == NULL;
+  self->damaged += !sane || !lines_is_whole (text, size, &bare);
+  if (!sane || !line_parse_head (self, &text, &line))
     return;
-  }
   gpointer key = GUINT_TO_POINTER (line.subject);
   line.before = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, key));
   line.at = at;
@@ -289,8 +289,16 @@ read_window (History *self, uint64_t at, size_t size, GError **error)
   return got >= 0 || fail_errno (error, "read %s", self->path);
 }
 
+/* NULL. */
+static char *
+fail_line (const History *self, uint64_t at, GError **error)
+{
+  fail (error, EBADMSG, "%s: the line at %" PRIu64 " makes no sense", self->path, at);
+  return NULL;
+}
+
 char *
-line_read (History *self, uint64_t at, GError **error)
+line_read_raw (History *self, uint64_t at, GError **error)
 {
   const GString *window = self->window;
   for (size_t size = WINDOW;; size *= 4) {
@@ -300,13 +308,24 @@ line_read (History *self, uint64_t at, GError **error)
     const char *end = text != NULL ? memchr (text, '\n', window->len - skipped) : NULL;
     if (end != NULL)
       return g_strndup (text, (gsize)(end - text));
-    if (size / 4 > LINE_BYTES_MAX) {
-      fail (error, EBADMSG, "%s: the line at %" PRIu64 " makes no sense", self->path, at);
-      return NULL;
-    }
+    if (size / 4 > LINE_BYTES_MAX)
+      return fail_line (self, at, error);
     if (!read_window (self, at, size, error))
       return NULL;
   }
+}
+
+char *
+line_read (History *self, uint64_t at, GError **error)
+{
+  g_autofree char *text = line_read_raw (self, at, error);
+  size_t size;
+  if (text == NULL)
+    return NULL;
+  if (!lines_is_whole (text, strlen (text), &size))
+    return fail_line (self, at, error);
+  text[size] = '\0';
+  return g_steal_pointer (&text);
 }
 
 const char *
@@ -319,8 +338,7 @@ line_read_found (History *self, uint32_t subject, uint32_t epoch, char **out_lin
   const char *rest = *out_line;
   if (line_parse_head (self, &rest, &head) && head.subject == subject)
     return rest;
-  fail (error, EBADMSG, "%s: the line at %" PRIu64 " makes no sense", self->path, line->at);
-  return NULL;
+  return fail_line (self, line->at, error);
 }
 
 bool

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of lines that only grow, in directories of the store that are made when they are needed. A
- * line that a crash cut short has no end; who adds the next one ends it with a '"', which no line
- * has at its end otherwise, so that it never counts. */
+/* Files of lines that only grow, in directories of the store that are made when they are needed.
+ * Each line ends with a space and the first 32 bits of the SHA-256 of what is before that, as eight
+ * digits, so that damage does not pass for a fact. A line that a crash cut short has no end; who
+ * adds the next one ends it with a '"', which no line has at its end otherwise, so that it never
+ * counts. */
 #include "store/internal.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,6 +58,40 @@ lines_open (Store *store, const char *path, GError **error)
   return g_steal_fd (&fd);
 }
 
+/* The checksum of a line, as it stands at its end. */
+static void
+put_checksum (const char *line, size_t size, char out[LINE_CHECKSUM_SIZE + 1])
+{
+  uint8_t sha256[EVP_MAX_MD_SIZE] = {0};
+  EVP_Digest (line, size, sha256, NULL, EVP_sha256 (), NULL);
+  g_snprintf (out, LINE_CHECKSUM_SIZE + 1, " %02x%02x%02x%02x", sha256[0], sha256[1], sha256[2],
+              sha256[3]);
+}
+
+bool
+lines_is_whole (const char *line, size_t size, size_t *out_size)
+{
+  char wanted[LINE_CHECKSUM_SIZE + 1];
+  if (size < LINE_CHECKSUM_SIZE)
+    return false;
+  *out_size = size - LINE_CHECKSUM_SIZE;
+  put_checksum (line, *out_size, wanted);
+  return memcmp (line + *out_size, wanted, LINE_CHECKSUM_SIZE) == 0;
+}
+
+static void
+append_lines (GString *text, const char *lines)
+{
+  char checksum[LINE_CHECKSUM_SIZE + 1];
+  for (const char *end; (end = strchr (lines, '\n')) != NULL; lines = end + 1) {
+    size_t size = (size_t)(end - lines);
+    put_checksum (lines, size, checksum);
+    g_string_append_len (text, lines, (gssize)size);
+    g_string_append (text, checksum);
+    g_string_append_c (text, '\n');
+  }
+}
+
 bool
 lines_write (Store *store, const char *path, int fd, const char *lines, GError **error)
 {
@@ -62,14 +99,8 @@ lines_write (Store *store, const char *path, int fd, const char *lines, GError *
   char last = '\n';
   if (fstat (fd, &st) < 0 || (st.st_size > 0 && pread (fd, &last, 1, st.st_size - 1) != 1))
     return fail_errno (error, "read %s/%s", store->path, path);
-  g_autofree char *ended = last != '\n' ? g_strconcat ("\"\n", lines, NULL) : NULL;
-  const char *text = ended != NULL ? ended : lines;
-  size_t size = strlen (text);
-  for (size_t done = 0; done < size;) {
-    ssize_t written = write (fd, text + done, size - done);
-    if (written < 0 && errno != EINTR)
-      return fail_errno (error, "write %s/%s", store->path, path);
-    done += written > 0 ? (size_t)written : 0;
-  }
-  return true;
+  g_autoptr (GString) text = g_string_new (last != '\n' ? "\"\n" : NULL);
+  append_lines (text, lines);
+  return layout_write (fd, text->str, text->len, NULL) ||
+         fail_errno (error, "write %s/%s", store->path, path);
 }

@@ -6,7 +6,7 @@
  *
  * of which the last one about a UID counts; "UID -" says that there is nothing to say of it any
  * more. DIGEST has 64 hex digits, or the 16 that stand on files, or is "-". ENVELOPE is escaped as
- * the names in history/ are, STATE is what stood on the file.
+ * the names in history/ are, STATE is what stood on the file. Lines have a checksum: see lines.c.
  */
 #include "store/missing.h"
 #include "store/internal.h"
@@ -37,7 +37,7 @@ struct Missing {
   int fd; /* held open, so that nothing else can have its inode; -1: there is none */
   struct stat st;
   uint64_t read;     /* bytes of whole lines that were taken in */
-  GHashTable *lines; /* UID -> where its last line begins behind the UID, plus 1 */
+  GHashTable *lines; /* UID -> where its last line begins, plus 1 */
   GArray *uids;      /* of these, ascending; never changed. NULL: nobody asked since */
 };
 
@@ -72,15 +72,16 @@ take_line (Missing *self, char *line, size_t size, uint64_t at)
 {
   const char *text = line;
   uint64_t uid;
+  if (size > LINE_BYTES_MAX || !lines_is_whole (line, size, &size))
+    return;
   line[size] = '\0';
-  if (size == 0 || size > LINE_BYTES_MAX || line[size - 1] == '"' || strlen (line) != size ||
-      !state_take_number (&text, 10, STORE_UID_MAX, &uid) || uid == 0)
+  if (strlen (line) != size || !state_take_number (&text, 10, STORE_UID_MAX, &uid) || uid == 0)
     return;
   gpointer key = GUINT_TO_POINTER ((uint32_t)uid);
   if (strcmp (text, "-") == 0)
     g_hash_table_remove (self->lines, key);
   else
-    g_hash_table_replace (self->lines, key, GSIZE_TO_POINTER (at + (size_t)(text - line) + 1));
+    g_hash_table_replace (self->lines, key, GSIZE_TO_POINTER (at + 1));
 }
 
 /* Takes in what has been added. */
@@ -294,7 +295,8 @@ format_line (const IndexMessage *row, const IndexSummary *summary)
                           known ? digest : "-", envelope, stated);
 }
 
-/* The text of a line that begins at `at`, without its end, owned. Most lines are short. */
+/* The text of a line that begins at `at`, without its end and its checksum, owned. Most lines are
+ * short. */
 static char *
 read_line (const Missing *self, uint64_t at, GError **error)
 {
@@ -303,8 +305,9 @@ read_line (const Missing *self, uint64_t at, GError **error)
     g_autofree char *text = g_malloc (sizes[i]);
     ssize_t got = pread (self->fd, text, sizes[i], (off_t)at);
     const char *end = got > 0 ? memchr (text, '\n', (size_t)got) : NULL;
-    if (end != NULL)
-      return g_strndup (text, (gsize)(end - text));
+    size_t size;
+    if (end != NULL && lines_is_whole (text, (size_t)(end - text), &size))
+      return g_strndup (text, size);
     if (got < 0) {
       fail_errno (error, "read " MISSING "/%u", self->number);
       return NULL;
@@ -324,7 +327,8 @@ missing_get (Store *store, uint32_t number, uint32_t uid, int64_t *out_noted_s, 
     return false;
   gsize at = GPOINTER_TO_SIZE (g_hash_table_lookup (self->lines, GUINT_TO_POINTER (uid)));
   g_autofree char *text = at > 0 ? read_line (self, at - 1, error) : NULL;
-  *out_found = text != NULL && parse_line (text, uid, out_noted_s, out, out_summary);
+  const char *facts = text != NULL ? strchr (text, ' ') : NULL;
+  *out_found = facts != NULL && parse_line (facts + 1, uid, out_noted_s, out, out_summary);
   return at == 0 || text != NULL;
 }
 
@@ -395,7 +399,7 @@ missing_lines_add (MissingLines *self, uint32_t number, const IndexMessage *row,
     self->lines = g_string_new (NULL);
   self->number = number;
   /* An envelope so long is left out. */
-  if (strlen (line) > LINE_BYTES_MAX && summary != NULL) {
+  if (strlen (line) > LINE_BYTES_MAX - LINE_CHECKSUM_SIZE && summary != NULL) {
     IndexSummary digest = *summary;
     static char nothing[] = "";
     digest.envelope = nothing;

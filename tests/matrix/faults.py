@@ -69,7 +69,7 @@ def flip_bits(victim, _):
     data = bytearray(victim.read())
     for start in range(0, len(data), STRIDE):
         at = start + min(STRIDE, len(data) - start) // 3
-        while data[at] == ord("0"):
+        while data[at] == ord("0") and at + 1 < len(data):
             at += 1
         data[at] ^= 0x10
     victim.write(bytes(data))

@@ -112,10 +112,10 @@ def past(name, effect, column):
         return {"": "ENOENT" if effect == "delete" or effect in PLACE else "EBADMSG"}
     if name == "history":
         flags_now = {f"{JOE}INBOX/0000000001.eml": "other"}
-        return lost_history(effect, dict.fromkeys(("delete", "cut 1/4", "zero page", "flip bits", "rubbish"), flags_now))
+        return lost_history(effect, dict.fromkeys(("delete", "cut 1/4", "cut 1/2", "zero page", "rubbish"), flags_now))
     if name == "history/tree":
         return lost_history(effect, dict.fromkeys(("delete", "cut 1/4", "zero page", "rubbish"), TREE_NOW | REMOVED_NOW)
-                            | {"cut 1/2": REMOVED_NOW, "cut 3/4": REMOVED_NOW, "flip bits": {f"{JOE}Archive": "other"}})
+                            | {"cut 1/2": REMOVED_NOW, "cut 3/4": REMOVED_NOW, "flip bits": TREE_NOW})
     return {}
 
 
@@ -133,8 +133,8 @@ def told_of_database(effect, when_gone):
     return when_gone if effect == "delete" else {"permission"} if effect == "forbidden" else {"bad-index"}
 
 
-# What is left of these makes sense: the rest of a line is less than was there, or something else.
-UNSEEN = {"history": CUT | {"delete"}, "history/tree": CUT | {"delete", "flip bits"},
+# What is left of these makes sense, or nothing is, or nobody asks.
+UNSEEN = {"history": CUT | {"delete"}, "history/tree": CUT | {"delete"},
           "missing": faults.BYTES.keys(), "snapshot": {"delete"},
           "state of user": {"cut 1/2", "cut 3/4"}, "state of store": {"cut 3/4"}}
 

@@ -257,6 +257,7 @@ find_directory (Mount *mount, uint32_t parent, const char *name, Found *out, GEr
   if (!attr_directory (mount, view, node.number, &attr, error))
     return false;
   attr_entry (mount, inode_directory (view->number, node.number), &attr, &out->entry);
+  marks_take (mount->marks, out->entry.ino, MARK_MOVED); /* this is its name */
   return true;
 }
 

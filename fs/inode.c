@@ -56,8 +56,8 @@
  * name would live on. Therefore the change log tells the old name, and the notify thread makes that
  * void. Where notes were lost nobody knows which names are old. Then the first question for the
  * attributes of any directory is answered with ESTALE, too: the kernel looks its name up once more,
- * and finds it gone, or finds the same directory and asks again. That does not help when the one
- * who asks stands in the directory, and so asks without a name.
+ * and finds it gone, or finds the same directory, whose name is in no doubt then. That does not
+ * help when the one who asks stands in the directory, and so asks without a name.
  *
  * Names that do not exist are not kept at all. Backups hardly ask for them, and a kept one would
  * hide a mailbox made meanwhile, whose name the notify thread does not know.

@@ -98,12 +98,12 @@ invalidate_all (Notify *self, uint32_t view)
 {
   g_autoptr (GArray) inodes = marks_list (self->mount->marks, MARK_TOLD, view);
 
-  /* In a snapshot no name ever changes; and the view may be another one's already. */
-  for (guint i = 0; i < inodes->len; i++) {
-    if (view == VIEW_TOP)
-      doubt_name (self, g_array_index (inodes, fuse_ino_t, i));
+  /* In a snapshot no name ever changes; and the view may be another one's already. All names are
+   * doubted before the first is asked for: the kernel looks up a path once more, not twice. */
+  for (guint i = 0; view == VIEW_TOP && i < inodes->len; i++)
+    doubt_name (self, g_array_index (inodes, fuse_ino_t, i));
+  for (guint i = 0; i < inodes->len; i++)
     invalidate (self, g_array_index (inodes, fuse_ino_t, i));
-  }
 }
 
 static void

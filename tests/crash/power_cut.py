@@ -44,7 +44,7 @@ class Mounted:
 
     def __init__(self, image, mountpoint):
         self.device = run("losetup", "--find", "--show", image)
-        self.mountpoint = mountpoint
+        self.image, self.mountpoint = image, mountpoint
         try:
             run("mount", "-t", "ext4", self.device, mountpoint)
         except subprocess.CalledProcessError:
@@ -57,6 +57,9 @@ class Mounted:
     def __exit__(self, *_):
         run("umount", self.mountpoint)
         run("losetup", "--detach", self.device)
+        # Somebody else, as udev, may look at the device a little longer, and keeps the image open with it.
+        while run("losetup", "--associated", self.image):
+            time.sleep(0.01)
 
 
 class Disk:

@@ -15,17 +15,28 @@ on_terminal() {
   sed 1d "$work/raw" >"$work/typescript"
 }
 
-# While somebody else holds joe's lock a job waits, so no disk is through before the bar comes.
+# The same, while somebody else holds joe's lock, so that no disk is through before the bar comes.
+on_terminal_held() {
+  local shown
+  rm -f "$work/raw"
+  hold
+  on_terminal "$@" &
+  shown=$!
+  until grep -q '/s' "$work/raw" 2>/dev/null || ! kill -0 "$shown" 2>/dev/null; do sleep 0.05; done
+  release
+  wait "$shown"
+}
+
+# Where no bar is to come there is nothing to wait for but the time that it would take.
 hold_lock() {
-  flock "$1/mail/example.com/user/joe" -c "touch '$work/held'; sleep 1" &
+  flock "$store/mail/example.com/user/joe" -c "touch '$work/held'; sleep 1" &
   until [ -e "$work/held" ]; do sleep 0.01; done
   rm "$work/held"
 }
 
 mailstore -q init
 echo 'Subject: the first' | mailstore -q deliver --create joe@example.com >/dev/null
-hold_lock "$store"
-on_terminal mailstore import --format eml "$work/source" joe@example.com
+on_terminal_held mailstore import --format eml "$work/source" joe@example.com
 grep -q $'\033' "$work/typescript" || complain 'no colour on a terminal'
 grep -q '5000 imported' "$work/typescript" || complain 'no summary'
 # Every line that was drawn fits the terminal, and is blank in the end.
@@ -39,29 +50,24 @@ assert any(re.search(r'import \[#*-*\] +\d+ %  \d+/5000 messages  \d+/s', piece)
 assert all(len(piece) < 100 for piece in drawn)
 assert re.search(r'\r +\r[^\r]*5000 imported', plain), 'the bar was left behind'
 PYTHON
-wait
 
 mailstore -q init "$work/two"
 echo 'Subject: the first' | mailstore -q -s "$work/two" deliver --create joe@example.com >/dev/null
-hold_lock "$work/two"
-on_terminal NO_COLOR=1 mailstore -s "$work/two" import --format eml "$work/source" joe@example.com
+store=$work/two on_terminal_held NO_COLOR=1 mailstore -s "$work/two" import --format eml "$work/source" joe@example.com
 grep -qE '[0-9]/s' "$work/typescript" || complain 'no bar with NO_COLOR'
 grep -q $'\033' "$work/typescript" && complain 'colour despite NO_COLOR'
-wait
 
 mailstore flag joe@example.com 1 +Seen
-hold_lock "$store"
-on_terminal mailstore reconstruct --force -r
+on_terminal_held mailstore reconstruct --force -r
 grep -qE '[0-9]/s' "$work/typescript" || complain 'no bar for reconstruct'
 grep -q '5001 messages' "$work/typescript" || complain 'no summary of reconstruct'
-wait
-hold_lock "$store"
+hold_lock
 on_terminal mailstore -q reconstruct --force -r
 grep -qE '[0-9]/s' "$work/typescript" && complain 'a bar despite -q'
 wait
 
 # Not on a terminal: nothing but the summary.
-hold_lock "$store"
+hold_lock
 run reconstruct --force -r
 expect_status 0
 expect_equal "$(wc -l <"$work/err")" 1

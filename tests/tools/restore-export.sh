@@ -202,7 +202,7 @@ if [ -e /dev/fuse ]; then
     control) echo "restore export=$work/export wait" >"$work/mnt/.ctl/ctl" ;;
     esac
     # The kernel may have to look the name up once more.
-    for _ in $(seq 50); do
+    for _ in $(seq 1000); do
       flags=$(getfattr --absolute-names --only-values -n user.mailfs.flags "$message" 2>"$work/err" || true)
       [ -z "$flags" ] || break
       sleep 0.02

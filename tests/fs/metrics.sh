@@ -200,13 +200,13 @@ is now 'value ("queue_length") == 2'
 
 # ---- while everything moves it stays valid ------------------------------------------------------------------
 
-(while [ -d "$inbox" ]; do find "$mnt" -exec stat -c %s {} + >/dev/null 2>&1 || true; done) &
+(until [ -e "$work/still" ]; do find "$mnt" -exec stat -c %s {} + >/dev/null 2>&1 || true; done) &
 mover=$!
 for i in 1 2 3 4 5 6; do
   scrape "moving$i"
 done
-kill "$mover"
-wait "$mover" 2>/dev/null || true
+touch "$work/still" # and not killed: what it has begun would keep the mount busy
+wait "$mover"
 for i in 2 3 4 5 6; do
   cp "$work/moving$((i - 1))" "$work/before"
   is "moving$i" 'all (value >= load ("before")[0][key] for key, value in samples.items () if key[0].endswith (("_bucket", "_total", "_count", "_sum")))'

@@ -50,13 +50,13 @@ start_writer 'recursive wait' "$mnt/example.com/user/joe/.ctl/check"
 second=$writer
 within 10000 has_jobs 2
 for file in "$ctl/ctl" "$mnt/example.com/user/joe/.ctl/check"; do
-  expect timeout 10 stat "$file" >"$work/out"
-  expect timeout 10 cat "$file" >"$work/out"
-  expect timeout 10 ls -l "$(dirname "$file")" >"$work/out"
+  expect timeout 60 stat "$file" >"$work/out"
+  expect timeout 60 cat "$file" >"$work/out"
+  expect timeout 60 ls -l "$(dirname "$file")" >"$work/out"
 done
 expect_equal "$(<"$mnt/example.com/user/joe/.ctl/check")" 'queued 2'
-expect timeout 10 bash -c "echo '# nothing' >'$ctl/ctl'"
-expect timeout 10 bash -c "echo 'check joe@example.com/Lists' >>'$ctl/ctl'"
+expect timeout 60 bash -c "echo '# nothing' >'$ctl/ctl'"
+expect timeout 60 bash -c "echo 'check joe@example.com/Lists' >>'$ctl/ctl'"
 within 10000 has_jobs 3
 expect [ ! -e "$work/answer.$first" ]
 
@@ -75,8 +75,8 @@ expect_equal "$(tail -n 1 "$ctl/last_error" | cut -f 3-5)" "$writer	backup direc
 reason=$(tail -n 1 "$ctl/last_error" | cut -f 6)
 expect [ "${reason#"job $(readlink "$ctl/jobs/last"): "}" == "$(sed -n 's/.* failed: //p' "$ctl/jobs/last/log")" ]
 echo off >"$ctl/config/worker"
-start_writer 'wait' "$ctl/reconstruct"
 id=$(readlink "$ctl/jobs/last")
+start_writer 'wait' "$ctl/reconstruct"
 until [ "$(<"$ctl/reconstruct")" == "queued $((id + 1))" ]; do sleep 0.01; done
 echo cancel >"$ctl/reconstruct"
 expect_equal "$(answer_of "$writer")" ECANCELED

@@ -12,7 +12,8 @@ kill_daemon() {
   until ! stat -f "$mnt" >/dev/null 2>&1; do sleep 0.01; done
 }
 
-# Looks until it is told to end, and tells of an empty directory.
+# Looks until it is told to end, and tells of an empty directory. It leaves a file when it has looked first, and one
+# whenever it has seen mail.
 cat >"$work/look.py" <<'PYTHON'
 import errno, os, sys
 seen, looks = set(), 0
@@ -20,6 +21,7 @@ while not os.path.exists(sys.argv[2]):
     try:
         names = os.listdir(sys.argv[1])
         seen.add('mail' if names else 'EMPTY')
+        open(sys.argv[3] + '.mail', 'w').close()
     except OSError as error:
         # Aborted: the daemon died while it was asked.
         seen.add('dead' if error.errno in (errno.ENOTCONN, errno.ECONNABORTED) else repr(error))
@@ -50,6 +52,8 @@ for _ in 1 2 3 4 5; do
   daemon=$!
   until stat -f "$mnt" >/dev/null 2>&1; do sleep 0.01; done
   expect cmp "$sample/01-welcome.eml" "$inbox/0000000001.eml"
+  rm -f "$work/looking.mail"
+  until [ -e "$work/looking.mail" ]; do sleep 0.01; done
   kill_daemon
 done
 touch "$work/end"
@@ -58,9 +62,10 @@ wait "$looker"
 expect equal "$(<"$work/seen")" 'dead mail'
 
 # In the background, too, and what was staged is gone. It ends well, and takes its own mount away only.
-mailfs -o replace "$store" "$mnt"
+mkdir "$work/tmp"
+TMPDIR=$work/tmp mailfs -o replace "$store" "$mnt"
 daemon=$(sed -n 's/^pid //p' "$mnt/.ctl/status")
-expect test -z "$(find /tmp -maxdepth 1 -name 'mailfs.??????' -newer "$work/end" -empty)"
+expect_equal "$(ls -A "$work/tmp")" ''
 expect equal "$(findmnt -n -o SOURCE --mountpoint "$mnt" | tail -n 1)" "$store"
 umount "$mnt"
 while kill -0 "$daemon" 2>/dev/null; do sleep 0.01; done

@@ -272,7 +272,7 @@ tell_of_death() {
   for replies in ${deaths:-5 20 40}; do
     start_doomed "$replies"
     back_up_all
-    if timeout 20 cat "$mnt/.ctl/version" >/dev/null 2>&1; then # else it may only be about to die
+    if timeout 60 cat "$mnt/.ctl/version" >/dev/null 2>&1; then # else it may only be about to die
       expect_ok
     else
       died=$((died + 1))

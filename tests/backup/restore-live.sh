@@ -29,19 +29,19 @@ number=$(stat -c %i "$inbox")
 
 # A message that somebody removed, and put back. The mailbox had been listed before, and between.
 rm "$store/mail/$joe/INBOX/0000000004.eml"
-within 5000 lists "$joe" $((user - 1))
+within 60000 lists "$joe" $((user - 1))
 rsync -aX "$work/copy/$joe/INBOX/0000000004.eml" "$store/mail/$joe/INBOX/"
-within 5000 lists "$joe" "$user"
+within 60000 lists "$joe" "$user"
 expect_equal "$(getfattr --only-values --absolute-names -n user.mailfs.flags "$inbox/0000000004.eml")" "$flags"
 within 120000 has_state "$joe/INBOX/0000000004.eml"
 
 # One that was expunged.
 mailstore -q expunge --uid 4 joe@example.com/INBOX >/dev/null
-within 5000 lists "$joe" $((user - 1))
+within 60000 lists "$joe" $((user - 1))
 rsync -aX "$work/copy/$joe/INBOX/0000000004.eml" "$store/mail/$joe/INBOX/"
-within 5000 lists "$joe" "$user"
+within 60000 lists "$joe" "$user"
 within 120000 has_state "$joe/INBOX/0000000004.eml"
-within 5000 lists "$joe" "$user"
+within 60000 lists "$joe" "$user"
 
 # A damaged one, in the place of which the copy goes; rsync sees that by the bytes alone, and leaves the
 # directory the time that it had.
@@ -52,17 +52,17 @@ within 120000 has_state "$joe/INBOX/0000000001.eml"
 
 # A mailbox in another one, a user, and a whole domain under a name that nobody had asked for.
 rm -r "$store/mail/$joe/INBOX/Deeper"
-within 5000 lists "$joe" $((user - 40))
+within 60000 lists "$joe" $((user - 40))
 rsync -aX "$work/copy/$joe/INBOX/Deeper" "$store/mail/$joe/INBOX/"
-within 5000 lists "$joe" "$user"
+within 60000 lists "$joe" "$user"
 rm -r "$store/mail/$joe"
-within 5000 lists . $((all - user))
+within 60000 lists . $((all - user))
 rsync -aX "$work/copy/$joe" "$store/mail/example.com/user/"
-within 5000 lists . "$all"
+within 60000 lists . "$all"
 expect_equal "$(stat -c %i "$inbox")" "$number"
 expect_equal "$(getfattr --only-values --absolute-names -n user.mailfs.flags "$inbox/0000000004.eml")" "$flags"
 rsync -aX "$work/copy/example.com/" "$store/mail/example.net/"
-within 5000 lists . $((2 * all))
+within 60000 lists . $((2 * all))
 
 # What was read is brought in line by the mount; the rest when it is read, or by a repair.
 within 120000 has_state "$joe/INBOX/0000000004.eml"

@@ -18,7 +18,7 @@ change() {
     mailstore flag joe@example.com 1 "+$name$round"
   done
   round=$((round + 1))
-  within 1000 kept
+  within 20000 kept
   expect cmp "$inbox/0000000001.eml" "$message"
 }
 change

@@ -68,7 +68,7 @@ expect_equal "$(grep -E '^(path|mailboxes|messages) ' "$inbox/.ctl/status")" \
   $'path example.com/user/joe/INBOX\nmailboxes 1\nmessages 5'
 
 # status.json says the same; the figures of requests move on.
-within 2000 python3 - "$ctl" "$inbox/.ctl" <<'PYTHON'
+within 20000 python3 - "$ctl" "$inbox/.ctl" <<'PYTHON'
 import json, sys
 for directory in sys.argv[1:]:
     text = dict(line.rstrip('\n').split(' ', 1) for line in open(directory + '/status'))
@@ -172,7 +172,7 @@ mailstore -q deliver joe@example.com <"$sample/01-welcome.eml" >"$work/out"
 messages() {
   [ "$(status_of messages)" -eq "$1" ]
 }
-within 5000 messages 9
+within 20000 messages 9
 
 # The manifest verifies the mail, from the root and from any directory; the export tells the rest.
 for directory in "$mnt" "$mnt/example.com/user/joe" "$inbox"; do

@@ -104,7 +104,7 @@ expect umount "$mnt"
 gone() {
   ! kill -0 "$1" 2>/dev/null
 }
-within 5000 gone "$pid"
+within 20000 gone "$pid"
 for closed in '<&-' '>&-' '2>&-' '<&- >&- 2>&-'; do
   status=0
   eval "timeout 60 mailfs '$store' '$mnt' $closed" || status=$?
@@ -112,7 +112,7 @@ for closed in '<&-' '>&-' '2>&-' '<&- >&- 2>&-'; do
   expect cmp "$sample/01-welcome.eml" "$inbox/0000000001.eml"
   pid=$(status_of pid)
   umount "$mnt"
-  within 5000 gone "$pid"
+  within 20000 gone "$pid"
 done
 mount_in_background "$store" "$mnt"
 pid=$(status_of pid)
@@ -121,7 +121,7 @@ pid=$(status_of pid)
 kill -HUP "$pid"
 expect test -e "$inbox/0000000001.eml"
 kill -TERM "$pid"
-within 5000 gone "$pid"
+within 20000 gone "$pid"
 expect_error ENOTCONN ls "$mnt"
 mkdir -p "$work/backup/example.com"
 ! rsync -a --delete "$mnt/" "$work/backup/" 2>/dev/null || complain_here 'rsync noticed nothing'
@@ -137,14 +137,14 @@ umount "$mnt"
 mount_in_background "$store" "$mnt"
 pid=$(status_of pid)
 umount "$mnt"
-within 5000 gone "$pid"
+within 20000 gone "$pid"
 for _ in 1 2 3; do
   mount_in_background "$store" "$mnt"
   expect_status 0
   pid=$(status_of pid)
   find "$mnt" -type f -exec cat {} + >/dev/null
   kill -KILL "$pid"
-  within 5000 gone "$pid"
+  within 20000 gone "$pid"
   expect_error ENOTCONN cat "$inbox/0000000001.eml"
   umount "$mnt"
 done

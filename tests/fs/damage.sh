@@ -82,7 +82,7 @@ expect [ -e "$work/backup/example.com/user/joe/INBOX/0000000001.eml" ]
 
 # A file that was put right is read again, without a remount.
 cp -a "$work/good" "$files/0000000004.eml"
-within 1000 cmp "$work/good" "$inbox/0000000004.eml"
+within 20000 cmp "$work/good" "$inbox/0000000004.eml"
 expect_equal "$(getfattr --absolute-names --only-values -n user.mailfs.state "$inbox/0000000004.eml")" ok
 stop
 

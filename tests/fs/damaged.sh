@@ -109,7 +109,7 @@ exec 5<"$(message "$inbox" 1)"
 cp "$work/large" "$work/restored"
 touch -r "$(message "$files" 1)" "$work/restored"
 cat "$work/restored" >"$(message "$files" 1)"
-within 2000 cmp "$work/large" "$(message "$inbox" 1)"
+within 20000 cmp "$work/large" "$(message "$inbox" 1)"
 exec 5<&-
 stop
 

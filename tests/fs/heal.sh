@@ -50,7 +50,7 @@ expect logged 'job [0-9]+: (repair|reconstruct) joe@example.com queued: a reader
 expect logged 'job [0-9]+: .* joe@example.com begun' 1
 expect logged 'job [0-9]+: .* joe@example.com done: [0-9]+ messages looked at, [1-9][0-9]* fixed, 0 left' 1
 expect_equal "$(grep -c ' queued: ' "$work/log")" 1 'one repair mends the user'
-within 5000 health_is ok
+within 20000 health_is ok
 run check
 expect_status 0
 expect_equal "$(find "$store/index" -name '*.damaged-*' | wc -l)" 1 'the damaged one is kept'
@@ -88,7 +88,7 @@ for _ in 1 2 3 4 5 6; do
   sleep 0.5
 done
 expect jobs_are True $((before + 1))
-within 5000 health_is damaged
+within 20000 health_is damaged
 expect_equal "$(getfattr --absolute-names --only-values -n user.mailfs.state "$inbox/0000000002.eml")" damaged
 # A broken index in the same mailbox is another matter.
 rm "$index"

@@ -68,7 +68,7 @@ try:
 except OSError:
     pass
 PYTHON
-within 1000 cmp "$message" "$store/mail/example.com/user/joe/INBOX/0000000001.eml"
+within 20000 cmp "$message" "$store/mail/example.com/user/joe/INBOX/0000000001.eml"
 look "$mnt" | diff "$work/before" - || complain_here 'the mount shows a change'
 look "$store/mail" | diff "$work/store-before" - || complain_here 'the store was changed'
 stop

@@ -55,7 +55,7 @@ expect grep -rq 'Subject' "$search/flag:seen"
 mailstore -q flag joe@example.com 1 -Seen
 expect [ "$(names "$search/flag:seen" | wc -l)" -eq 2 ]
 mailstore -q expunge --uid 1 joe@example.com/INBOX >"$work/out"
-within 5000 [ ! -e "$inbox/0000000001.eml" ]
+within 20000 [ ! -e "$inbox/0000000001.eml" ]
 expect [ ! -e "$search/flag:seen/$first" ]
 rmdir "$search/flag:seen" || complain 'rmdir'
 expect [ ! -e "$search/flag:seen" ]

@@ -71,14 +71,14 @@ kill -TERM "$daemon"
 end_daemon 0
 expect_error ENOENT stat "$inbox"
 ! mountpoint -q "$mnt" || complain_here 'still mounted'
-within 5000 test ! -e "/proc/$helper"
+within 20000 test ! -e "/proc/$helper"
 
 # When it is killed, the mount dies with it, and stays.
 start -f -o "allow_other,setuid=$user"
 helper=$(pgrep -P "$daemon")
 kill -KILL "$daemon"
 end_daemon 137
-within 5000 test ! -e "/proc/$helper"
+within 20000 test ! -e "/proc/$helper"
 expect_error ENOTCONN stat "$inbox"
 umount "$mnt"
 

@@ -104,7 +104,7 @@ mkdir "$work/other"
 mounts+=("$work/other")
 mailfs -o worker=off "$store" "$work/other"
 rmdir "$work/other/.ctl/snapshots/tuesday"
-within 5000 fails ls "$mnt"
+within 20000 fails ls "$mnt"
 expect_error ESTALE ls "$mnt"
 expect_error ESTALE stat "$inbox"
 expect_error ESTALE cat "$inbox/0000000001.eml"
@@ -157,7 +157,7 @@ expect_equal "$(snapshots)" $'kept\nmonday'
 refused() {
   local text=$1 code=0
   shift
-  timeout 20 mailfs "$@" 2>"$work/err" || code=$?
+  timeout 60 mailfs "$@" 2>"$work/err" || code=$?
   expect [ "$code" -eq 1 ]
   expect grep -q -- "$text" "$work/err"
 }

@@ -9,13 +9,13 @@ start -f -o worker=off
 figures() {
   [ "$(status_of health) $(status_of messages) $(status_of behind)" == "$*" ]
 }
-within 1000 figures ok 8 0
+within 20000 figures ok 8 0
 
 # A file that was taken away by hand is noted nowhere.
 rm "$store/mail/example.com/user/joe/INBOX/0000000002.eml"
-within 2000 figures degraded 7 1
+within 20000 figures degraded 7 1
 mailstore -q reconstruct -r >"$work/out" || true
-within 2000 figures ok 7 0
+within 20000 figures ok 7 0
 
 # While the store is being counted, which takes as long as it takes, there is the last census.
 if command -v strace >/dev/null; then
@@ -23,7 +23,7 @@ if command -v strace >/dev/null; then
     -e trace=fstat,newfstatat -e inject=fstat,newfstatat:delay_enter=1500000 \
     2>"$work/strace" &
   tracer=$!
-  within 5000 grep -q attached "$work/strace"
+  within 20000 grep -q attached "$work/strace"
   sleep 1 # until a new census is due
   cat "$mnt/.ctl/health" >"$work/health" &
   first=$!

@@ -103,7 +103,7 @@ file=$store/mail/example.com/user/joe/INBOX/0000000001.eml
 printf X | dd of="$file" bs=1 seek=20 conv=notrunc status=none
 expect_error EIO cat "$inbox/0000000001.eml"
 expect_error EIO cat "$inbox/0000000001.eml"
-look '{event["object"] for event in events if event["type"] == "damage"} == {"/example.com/user/joe/INBOX/0000000001.eml"}'
+within 20000 is_so '{event["object"] for event in events if event["type"] == "damage"} == {"/example.com/user/joe/INBOX/0000000001.eml"}'
 
 # ---- hostile names, words and callers ------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ mailstore -q deliver -c joe@example.com/INBOX/Below <"$sample/01-welcome.eml" >"
 same_names() {
   [ "$(ls "$inbox")" == "$(ls "$store/mail/example.com/user/joe/INBOX")" ]
 }
-within 1000 same_names
+within 20000 same_names
 
 # What is not there.
 expect_error ENOENT stat "$inbox/9999999999.eml"

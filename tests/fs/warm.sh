@@ -46,7 +46,7 @@ needs_no_daemon() {
   local stopped
   walk >"$work/out"
   kill -STOP "$daemon"
-  stopped=$(env -u PWD timeout 10 bash -c "$(declare -f walk); walk") || true
+  stopped=$(env -u PWD timeout 60 bash -c "$(declare -f walk); walk") || true
   kill -CONT "$daemon"
   [ "$stopped" == "$sum" ]
 }

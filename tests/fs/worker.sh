@@ -46,7 +46,7 @@ expect cat "$inbox/0000000001.eml" >/dev/null
 expect ls "$inbox" >/dev/null
 release
 within 10000 is_state 4 'done'
-within 5000 status_says job none
+within 20000 status_says job none
 hold
 run queue add reconstruct --force
 rebuild=$out
@@ -63,7 +63,7 @@ run queue
 expect_out '(interrupted)'
 start -f
 within 10000 is_state "$rebuild" 'done'
-within 5000 status_says health ok
+within 20000 status_says health ok
 
 # Nor do readers, when a signal ends it, while the job comes to where it can end.
 hold
@@ -73,7 +73,7 @@ within 10000 is_state "$rebuild" running
 kill -TERM "$daemon"
 within 10000 has_log "$rebuild" 'asked to end'
 for _ in 1 2 3; do
-  expect timeout 10 cat "$mnt/.ctl/version" >/dev/null
+  expect timeout 60 cat "$mnt/.ctl/version" >/dev/null
 done
 release
 end_daemon 0

@@ -184,7 +184,7 @@ expect_equal "$(queue)" ''
 # interrupts him gets that at once.
 command_ check wait "$joe/Lists" 2>"$work/waited" &
 waiter=$!
-within 5000 grep -q queued "$joe/Lists/.ctl/check"
+within 20000 grep -q queued "$joe/Lists/.ctl/check"
 expect ls "$joe" "$inbox" >"$work/out"
 expect ls "$joe/Lists" >"$work/out"
 wait "$waiter" && complain_here 'it has waited for nothing'
@@ -195,7 +195,7 @@ waiter=$!
 is_waiting() {
   [ "$(cut -d' ' -f3 "/proc/$waiter/stat")" == S ]
 }
-within 5000 is_waiting
+within 20000 is_waiting
 kill "$waiter"
 wait "$waiter" || true
 take_back check "$joe/Lists"

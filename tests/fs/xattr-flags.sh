@@ -208,7 +208,7 @@ for i in 1 2 3; do
   is_told() {
     [ "$(stat -c %z "$elsewhere")" == "$(stat -c %z "$inbox/0000000003.eml")" ]
   }
-  within 2000 is_told
+  within 20000 is_told
 done
 umount "$work/other"
 wait "$other" || complain_here "the other mount: $(<"$work/other-log")"

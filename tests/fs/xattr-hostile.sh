@@ -129,7 +129,7 @@ if command -v strace >/dev/null; then
   fail() {
     strace -f -p "$daemon" -e "trace=$1" -e "inject=$1:error=$2" 2>"$work/strace" &
     tracer=$!
-    within 5000 grep -q attached "$work/strace"
+    within 20000 grep -q attached "$work/strace"
     expect_error "$3" setfattr -n user.mailfs.flags -v after "$message"
     timeout 100 getfattr -d -m - "$message" >"$work/out" 2>&1 || true
     expect_equal "$(grep -c 'Input/output' "$work/out")" 0
@@ -144,7 +144,7 @@ if command -v strace >/dev/null; then
   fail flock EIO EUCLEAN
   strace -f -p "$daemon" -e trace=pwrite64 -e inject=pwrite64:error=EIO 2>"$work/strace" &
   tracer=$!
-  within 5000 grep -q attached "$work/strace"
+  within 20000 grep -q attached "$work/strace"
   expect_error EUCLEAN setfattr -n user.mailfs.cmd.repair -v 1 "$inbox"
   kill "$tracer"
   wait "$tracer" || true

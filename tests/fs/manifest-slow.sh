@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib.sh"
 make_sample_store
 mailstore -q reset
 for mailbox in INBOX Lists; do
-  truncate -s 512M "$store/mail/example.com/user/joe/$mailbox/0000000001.eml"
+  truncate -s 2G "$store/mail/example.com/user/joe/$mailbox/0000000001.eml"
 done
 allow_log 'damaged|attributes'
 start -f -o worker=off

@@ -39,10 +39,8 @@ bool history_load_locked (History *self, GError **error);
  * there. */
 bool line_parse_head (const History *self, const char **text, Line *out);
 
-/* The text of a line, without its end and its checksum; it is the caller's. EBADMSG when it is not
- * as it was written. What is asked for one after the other mostly lies so, too, and is read at
- * once.
- */
+/* The text of a line, without its end and its checksum; it is the caller's. EBADMSG: it is not what
+ * was written. What is asked for one after the other mostly lies so, too, and is read at once. */
 char *line_read (History *self, uint64_t at, GError **error);
 
 /* The same as it stands there, checksum and all. */

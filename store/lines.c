@@ -101,6 +101,6 @@ lines_write (Store *store, const char *path, int fd, const char *lines, GError *
     return fail_errno (error, "read %s/%s", store->path, path);
   g_autoptr (GString) text = g_string_new (last != '\n' ? "\"\n" : NULL);
   append_lines (text, lines);
-  return layout_write (fd, text->str, text->len, NULL) ||
-         fail_errno (error, "write %s/%s", store->path, path);
+  return layout_write (fd, text->str, text->len, error) ||
+         fail_prefix (error, "%s/%s", store->path, path);
 }

@@ -93,21 +93,22 @@ is_garbled (const char *tail, size_t size)
   return size > LINE_BYTES_MAX;
 }
 
-/* Takes in one line, without its end, that begins at `at`. One that is damaged behind its head
- * stands for what cannot be known any more. */
+/* Takes in one line, without its end, that begins at `at`. Whether it is what was written is looked
+ * at when somebody wants to know what it says: until then it stands for what may not be known any
+ * more. */
 static void
 add_line (History *self, const char *text, size_t size, uint64_t at)
 {
   Line line;
-  size_t bare;
   if (size > 0 && text[size - 1] == '"') {
     self->damaged += is_garbled (text, size);
     return;
   }
-  bool sane = size <= LINE_BYTES_MAX && memchr (text, '\0', size) == NULL;
-  self->damaged += !sane || !lines_is_whole (text, size, &bare);
-  if (!sane || !line_parse_head (self, &text, &line))
+  if (size == 0 || size > LINE_BYTES_MAX || memchr (text, '\0', size) != NULL ||
+      !line_parse_head (self, &text, &line)) {
+    self->damaged++;
     return;
+  }
   gpointer key = GUINT_TO_POINTER (line.subject);
   line.before = GPOINTER_TO_UINT (g_hash_table_lookup (self->last, key));
   line.at = at;
@@ -212,13 +213,6 @@ GArray *
 history_numbers (Store *store, GError **error)
 {
   return layout_numbers (store->fd, HISTORY, error);
-}
-
-guint
-history_damaged (History *self)
-{
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
-  return self->damaged + self->garbled;
 }
 
 /* ---- finding lines ------------------------------------------------------------------------- */
@@ -326,6 +320,18 @@ line_read (History *self, uint64_t at, GError **error)
     return fail_line (self, at, error);
   text[size] = '\0';
   return g_steal_pointer (&text);
+}
+
+guint
+history_damaged (History *self)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->mutex);
+  guint damaged = self->damaged + self->garbled;
+  for (guint i = 0; i < self->lines->len; i++) {
+    g_autofree char *text = line_read (self, g_array_index (self->lines, Line, i).at, NULL);
+    damaged += text == NULL;
+  }
+  return damaged;
 }
 
 const char *

@@ -134,7 +134,7 @@ bool history_is_empty (History *self);
 /* The directories of which there is one, ascending (uint32_t). */
 GArray *history_numbers (Store *store, GError **error);
 
-/* Lines that make no sense, which check tells of. */
+/* Lines that are not what was written, or make no sense, of which check tells. Reads all. */
 guint history_damaged (History *self);
 
 /* Whether a line tells of `subject`, a UID, 0 for the directory itself, or in the tree a number, as

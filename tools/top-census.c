@@ -45,6 +45,7 @@ top_census_free (TopCensus *self)
   bool counting = self->counting;
   g_mutex_unlock (&self->mutex);
   if (counting) {
+    g_clear_pointer (&self->thread, g_thread_unref); /* nobody waits for its end */
     left = self;
     return false;
   }

@@ -211,6 +211,13 @@ append_names (GArray *names, const GArray *uids, bool expunged)
   }
 }
 
+/* Whether what it meets is told of: in a second pass it has been. */
+static bool
+tells (const Scan *self)
+{
+  return self->job != NULL && !self->job->counted;
+}
+
 /* Of a UID in both places the message that is not expunged counts; the other is told of and left
  * alone. */
 static void
@@ -219,7 +226,7 @@ tell_doubled (Scan *self, ScanMailbox *in, GArray *names)
   for (guint i = 1; i < names->len; i++) {
     Name *name = &g_array_index (names, Name, i - 1);
     name->doubled = name->uid == g_array_index (names, Name, i).uid;
-    if (name->doubled && self->job != NULL && !self->job->counted)
+    if (name->doubled && tells (self))
       job_found (self->job, STORE_PROBLEM_DUPLICATE, false, in->mailbox->number, name->uid,
                  in->mailbox->path, "an expunged message has this UID, too");
   }
@@ -238,7 +245,7 @@ read_names (Scan *self, ScanMailbox *in, GError **error)
       g_propagate_error (error, g_steal_pointer (&failure));
     return NULL;
   }
-  for (guint i = 0; self->job != NULL && i < strays->len; i++) {
+  for (guint i = 0; tells (self) && i < strays->len; i++) {
     g_autofree char *path = g_strdup_printf ("%s/%s", in->mailbox->path, (char *)strays->pdata[i]);
     job_found (self->job, STORE_PROBLEM_STRAY, false, in->mailbox->number, 0, path, "no message");
   }

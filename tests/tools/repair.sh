@@ -73,6 +73,7 @@ finding() {
   expect_equal "$(tree)" "$(<"$work/tree")" "$kind: a dry run changed something"
 
   findings repair "${options[@]}"
+  ! grep '^told' "$work/found" || complain "$kind: repair does not tell as it should"
   case $outcome in
   gone) grep -qxF "$kind $object left" "$work/found" || complain "$kind: repair does not tell: $(<"$work/found")" ;;
   *) grep -qxF "$kind $object $outcome" "$work/found" || complain "$kind: not $outcome: $(<"$work/found")" ;;
@@ -188,6 +189,8 @@ finding state-mismatch fixed '' '' "setfattr -x user.mailfs.store mail"
 finding missing-directory fixed "$lists" '' "rm -r mail/$lists"
 finding duplicate-number fixed "${lists}2" '' "cp -a mail/$lists mail/${lists}2"
 finding stray left "$inbox/notes.txt" '' "touch mail/$inbox/notes.txt"
+finding stray left "$inbox/notes.txt" '' \
+  "touch mail/$inbox/notes.txt; cp mail/$inbox/0000000001.eml mail/$inbox/0000000009.eml"
 finding stray left "$inbox/0000000009.eml" '' "ln -s 0000000001.eml mail/$inbox/0000000009.eml"
 finding stray left example.com/notes.txt '' 'touch mail/example.com/notes.txt'
 finding stray left ../notes.txt '' 'touch notes.txt'

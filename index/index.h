@@ -329,14 +329,12 @@ typedef enum {
 
 typedef struct {
   uint32_t number, parent;
-  uint32_t
-      owner; /* the user or shared node whose index holds it; its own number for those; else 0 */
+  uint32_t owner; /* the user or shared node whose index holds it, or that it is; else 0 */
   ListKind kind;
   bool subscribed;
-  bool no_index; /* a user who has none, by choice */
-  char *name;    /* the directory's name: UTF-8, escaped, unique in its parent. Owned */
-  char *
-      full_name; /* the name as given, where unescaping `name` does not give it; else NULL. Owned */
+  bool no_index;     /* a user who has none, by choice */
+  char *name;        /* the directory's name: UTF-8, escaped, unique in its parent. Owned */
+  char *full_name;   /* as given, where unescaping `name` does not give it; else NULL. Owned */
   char *special_use; /* RFC 6154, "\Sent"; NULL: none. Owned */
 } ListNode;
 

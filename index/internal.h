@@ -127,9 +127,8 @@ typedef struct {
 
   GMutex mutex; /* guards `is_writing` */
   GCond written;
-  bool
-      is_writing; /* there is a transaction, which alone uses the writing connection and `failed` */
-  int failed;     /* errno of a failed change in this transaction */
+  bool is_writing; /* there is a transaction, which alone uses `writing` and `failed` */
+  int failed;      /* errno of a failed change in this transaction */
 } Db;
 
 /* As index_open(). After failure only db_close() may follow. */

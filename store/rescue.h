@@ -203,10 +203,9 @@ bool store_lost_kind_parse (const char *name, StoreLostKind *out);
 
 typedef struct {
   StoreLostKind kind;
-  bool has_bytes;    /* there is a file: store_lost_open() */
-  bool is_directory; /* of quarantine: with all that is in it */
-  uint32_t
-      number; /* the mailbox, or other directory, that it was in; STORE_ROOT: not known, or mail/ */
+  bool has_bytes;             /* there is a file: store_lost_open() */
+  bool is_directory;          /* of quarantine: with all that is in it */
+  uint32_t number;            /* of the directory that it was in; STORE_ROOT: not known, or mail/ */
   uint32_t uid;               /* 0: it has none, or none is known */
   uint64_t size;              /* of the file; without one as it is known */
   int64_t mtime_ns, ctime_ns; /* of the file; 0: there is none */

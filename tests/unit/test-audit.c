@@ -111,6 +111,21 @@ test_long (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (assert_numbers (anew, next), ==, next + 1);
 }
 
+/* A line of about `size` bytes that somebody left by that way. */
+static char *
+long_line (const char *through, size_t size)
+{
+  g_autofree char *text = g_strnfill (size, 'x');
+  return g_strdup_printf ("{\"through\":\"%s\",\"object\":\"%s\"}\n", through, text);
+}
+
+static void
+append_times (Store *store, const char *line, int times)
+{
+  for (int i = 0; i < times; i++)
+    append (store, line);
+}
+
 static size_t
 count (const char *text, const char *what)
 {
@@ -125,16 +140,13 @@ static void
 test_reading (Fixture *fixture, gconstpointer data)
 {
   store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
-  g_autofree char *text = g_strnfill (500000, 'x');
-  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  g_autofree char *open = long_line ("open", 500000);
   append (fixture->store, "{\"through\":\"ctl\",\"comm\":\"\\\"through\\\":\\\"open\\\"\"}\n");
-  for (int i = 0; i < 40; i++)
-    append (fixture->store, open);
+  append_times (fixture->store, open, 40);
   append (fixture->store, "{\"through\":\"mkdir\"}\n");
   /* As if the process had died before the full file was gone. */
   run_in (fixture, "cat audit.jsonl >>audit.jsonl.1", "");
-  for (int i = 0; i < 80; i++)
-    append (fixture->store, open);
+  append_times (fixture->store, open, 80);
   g_autofree char *old = read_file (fixture, "audit.jsonl.1");
   g_autofree char *now = read_file (fixture, "audit.jsonl");
   g_assert_nonnull (strstr (now, "{\"seq\":122,"));
@@ -149,13 +161,10 @@ test_reading (Fixture *fixture, gconstpointer data)
 static void
 test_reading_begun (Fixture *fixture, gconstpointer data)
 {
-  g_autofree char *text = g_strnfill (500000, 'x');
-  g_autofree char *change = g_strdup_printf ("{\"through\":\"mkdir\",\"object\":\"%s\"}\n", text);
-  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
-  for (int i = 0; i < 40; i++)
-    append (fixture->store, change);
-  for (int i = 0; i < 80; i++)
-    append (fixture->store, open);
+  g_autofree char *change = long_line ("mkdir", 500000);
+  g_autofree char *open = long_line ("open", 500000);
+  append_times (fixture->store, change, 40);
+  append_times (fixture->store, open, 80);
   g_autofree char *old = read_file (fixture, "audit.jsonl.1");
   g_assert_cmpuint (count (old, "\"mkdir\""), ==, 33); /* as many as have room in 16 MiB */
   g_assert_nonnull (strstr (old, "{\"seq\":40,"));
@@ -166,27 +175,22 @@ static void
 test_reading_full (Fixture *fixture, gconstpointer data)
 {
   store_mailbox_unref (open_named (fixture->store, "joe@example.com"));
-  g_autofree char *text = g_strnfill (500000, 'x');
-  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  g_autofree char *open = long_line ("open", 500000);
   append (fixture->store, "{\"through\":\"mkdir\"}\n");
-  for (int i = 0; i < 40; i++)
-    append (fixture->store, open);
+  append_times (fixture->store, open, 40);
   run_in (fixture, "mkdir audit.jsonl.new", "");
-  for (int i = 0; i < 80; i++)
-    append (fixture->store, open);
+  append_times (fixture->store, open, 80);
   g_autofree char *grown = read_file (fixture, "audit.jsonl");
   g_assert_cmpuint (strlen (grown), >, 40 << 20);
   run_in (fixture, "rmdir audit.jsonl.new", "");
-  for (int i = 0; i < 3; i++) /* a MiB, after which it is tried again */
-    append (fixture->store, open);
+  append_times (fixture->store, open, 3); /* a MiB, after which it is tried again */
   g_autofree char *old = read_file (fixture, "audit.jsonl.1");
   g_autofree char *now = read_file (fixture, "audit.jsonl");
   g_assert_cmpuint (count (old, "\"mkdir\""), ==, 1);
   g_assert_nonnull (strstr (now, "{\"seq\":124,"));
   g_assert_cmpuint (strlen (now), <, 2 << 20);
 
-  for (int i = 0; i < 40; i++)
-    append (fixture->store, open);
+  append_times (fixture->store, open, 40);
   g_autofree char *older = read_file (fixture, "audit.jsonl.1");
   g_assert_cmpuint (count (older, "\"mkdir\""), ==, 1);
   g_assert_cmpuint (strlen (older), <, 17 << 20);
@@ -196,12 +200,10 @@ test_reading_full (Fixture *fixture, gconstpointer data)
 static void
 test_reading_grown (Fixture *fixture, gconstpointer data)
 {
-  g_autofree char *text = g_strnfill (2 << 20, 'x');
-  g_autofree char *open = g_strdup_printf ("{\"through\":\"open\",\"object\":\"%s\"}\n", text);
+  g_autofree char *open = long_line ("open", 2 << 20);
   append (fixture->store, open);
   run_in (fixture, "mkdir audit.jsonl.new && cp audit.jsonl audit.jsonl.1", "");
-  for (int i = 0; i < 40; i++)
-    append (fixture->store, open);
+  append_times (fixture->store, open, 40);
   g_autofree char *old = read_file (fixture, "audit.jsonl.1");
   g_autofree char *now = read_file (fixture, "audit.jsonl");
   g_assert_cmpuint (strlen (old), >, 64 << 20);
